@@ -1,0 +1,217 @@
+"""Tables and numbers on disk: schemas, atomic writes, one door for every score file.
+
+A *score table* has one row a candidate reply and one float32 column a prompt key:
+
+``token_id`` (Int64, missing for a word of several tokens), ``token_name`` (the tokenizer's own
+spelling), ``token_decoded`` (the text it stands for), then ``best_ever_one`` … (log-probability in
+nats, or reward in the model's own units; higher is better in both).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from valuetrace.errors import InputError, some
+
+TOKEN_COLUMNS = ("token_id", "token_name", "token_decoded")
+_MADE_BY = b"valuetrace"
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call ``write(temporary)`` beside ``path``, then move the result into place.
+
+    A writer that fails or is killed leaves ``path`` as it was; no half file is ever believed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(text: str, path: str | Path) -> Path:
+    """Write UTF-8 text with Unix line ends, atomically."""
+    return write_atomically(path, lambda to: to.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a table for git and people: UTF-8, no index, Unix line ends, shortest exact floats."""
+    return write_atomically(path, lambda to: frame.to_csv(to, index=False, lineterminator="\n"))
+
+
+def read_csv(path: str | Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
+    """Read a CSV that must have ``columns``; words such as ``null`` and ``NA`` stay words.
+
+    Raises InputError naming the file and what is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Check the path, or run the stage that writes it.")
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8", **options)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: not a readable CSV ({error}). Save it as UTF-8 with a header line.") from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise InputError(
+            f"{path}: column {some(missing)} is missing (found: {some(frame.columns, 8)}). "
+            f"The header must name {', '.join(columns)}."
+        )
+    return frame
+
+
+def write_json(value: object, path: str | Path) -> Path:
+    """Write metrics: indented, keys as given, NaN refused (a number that is missing is ``null``)."""
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_text(text, path)
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a JSON file; InputError names the file and where it breaks."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Run the stage that writes it (dvc repro).") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON ({error}).") from None
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, as lower-case hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_scores(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
+    """Write a score table as parquet with ``made_by`` (model, revision, kind, format …) in its metadata."""
+    check_scores(frame, path)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _MADE_BY: json.dumps(made_by).encode()})
+    return write_atomically(path, lambda to: pq.write_table(table, to, compression="zstd"))
+
+
+def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFrame:
+    """Read a score table: our parquet, or the authors' CSV files.
+
+    Accepts ``token_id, token_name, token_decoded`` + prompt keys (log-probabilities, rewards over a
+    vocabulary) and ``response`` + prompt keys (rewards of words). ``prompts`` limits the columns that
+    are read. Returns the score table described above; ``frame.attrs`` holds what made it (empty for
+    a CSV). NaN is kept, for the caller to name and count. Raises InputError for any other form.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such score file. Run the stage that writes it, or check the path.")
+    if path.suffix == ".parquet":
+        try:
+            schema = pq.read_schema(path)
+            columns = None if prompts is None else [*TOKEN_COLUMNS, *prompts]
+            if columns is not None:
+                _require(columns, schema.names, path)
+            frame = pq.read_table(path, columns=columns).to_pandas(ignore_metadata=True)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{path}: not a parquet file ({error}). Make it again.") from None
+        frame.attrs = json.loads((schema.metadata or {}).get(_MADE_BY, b"{}"))
+    else:
+        frame = _read_authors_csv(path, prompts)
+    frame["token_id"] = frame["token_id"].astype("Int64")
+    check_scores(frame, path)
+    return frame
+
+
+def prompt_keys(frame: pd.DataFrame) -> list[str]:
+    """The prompt columns of a score table, in order."""
+    return [column for column in frame.columns if column not in TOKEN_COLUMNS]
+
+
+def check_scores(frame: pd.DataFrame, path: str | Path) -> None:
+    """Raise InputError unless ``frame`` is a score table."""
+    _require(TOKEN_COLUMNS, frame.columns, path)
+    keys = prompt_keys(frame)
+    if not keys:
+        raise InputError(f"{path}: no prompt column. A score table has one column a prompt key (best_ever_one …).")
+    wrong = [key for key in keys if frame[key].dtype != np.float32]
+    if wrong:
+        raise InputError(f"{path}: column {some(wrong)} is {frame[wrong[0]].dtype}, not float32.")
+    if frame.empty:
+        raise InputError(f"{path}: the table has no rows.")
+
+
+def best_by_text(frame: pd.DataFrame, key: str) -> pd.Series:
+    """One prompt's scores by decoded text; of tokens that decode alike, the higher-scored stays.
+
+    That is how the authors join two vocabularies (their figure 3 script).
+    """
+    ordered = frame.sort_values(key, ascending=False, kind="stable")
+    return ordered.drop_duplicates("token_decoded").set_index("token_decoded")[key]
+
+
+def _read_authors_csv(path: Path, prompts: list[str] | None) -> pd.DataFrame:
+    frame = read_csv(path, (), dtype=str)
+    if "response" in frame.columns:
+        frame = frame.rename(columns={"response": "token_decoded"})
+        frame.insert(0, "token_name", frame["token_decoded"])
+        frame.insert(0, "token_id", pd.NA)
+    if "token_decoded" not in frame.columns:
+        raise InputError(
+            f"{path}: neither 'response' nor 'token_decoded' among its columns ({some(frame.columns, 8)}). "
+            "Give a score file: words or tokens in rows, prompt keys in columns."
+        )
+    for column in ("token_id", "token_name"):
+        if column not in frame.columns:
+            frame.insert(0, column, pd.NA if column == "token_id" else frame["token_decoded"])
+    keys = prompt_keys(frame) if prompts is None else prompts
+    _require(keys, frame.columns, path)
+    frame = frame[[*TOKEN_COLUMNS, *keys]].copy()
+    try:
+        frame["token_id"] = pd.to_numeric(frame["token_id"])
+    except ValueError:
+        raise InputError(f"{path}: column token_id holds something other than whole numbers.") from None
+    for key in keys:
+        numbers = pd.to_numeric(frame[key], errors="coerce")
+        text = frame[key].str.strip().str.lower()
+        bad = numbers.isna() & ~text.isin(["", "nan", "na"])
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(f"{path}: column {key}, line {row + 2}: {frame[key].iloc[row]!r} is not a number.")
+        frame[key] = numbers.astype(np.float32)
+    return frame
+
+
+def _require(columns, present, path) -> None:
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise InputError(f"{path}: column {some(missing)} is missing (found: {some(present, 8)}).")
+
+
+def _plain(value):
+    """Numpy scalars and NaN as JSON knows them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("metrics hold finite numbers; write None with a reason where one is missing")
+    return value
