@@ -12,6 +12,7 @@ import yaml
 
 from valuetrace.errors import InputError, some
 
+ROOT = Path(__file__).resolve().parents[1]  # the repository: prompts/, lexicons/ and metrics/ are found from here
 PARAMS = Path("params.yaml")
 
 

@@ -1,0 +1,18 @@
+"""Unfold the factorial design into the prompt sets.
+
+In:  prompts/design.yaml
+Out: prompts/value_laden.csv  key, text, framing, adjective, superlative, concision  (54 rows, Appendix E)
+     prompts/authority.csv    key, text, split  (36 train and 9 test rows, Appendix F)
+Run: python stages/prompts.py
+"""
+
+from valuetrace import prompts, tables
+
+
+def main() -> None:
+    tables.write_csv(prompts.value_laden(), "prompts/value_laden.csv")
+    tables.write_csv(prompts.authority_boost(), "prompts/authority.csv")
+
+
+if __name__ == "__main__":
+    main()
