@@ -56,7 +56,11 @@ def authority_boost() -> pd.DataFrame:
     ] + design["others"]
     extra = pd.DataFrame({"key": [f"variation_{i:02d}" for i in range(1, len(variations) + 1)], "text": variations})
     return pd.concat(
-        [positive[~held_out].assign(split="train"), extra.assign(split="train"), positive[held_out].assign(split="test")],
+        [
+            positive[~held_out].assign(split="train"),
+            extra.assign(split="train"),
+            positive[held_out].assign(split="test"),
+        ],
         ignore_index=True,
     )
 

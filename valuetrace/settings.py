@@ -89,9 +89,7 @@ def _build_dataclass(cls: type, value: Any, where: str) -> Any:
     missing = [
         name
         for name, field in fields.items()
-        if name not in value
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
+        if name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise InputError(f"{where}: key {some(missing)} is missing.")
