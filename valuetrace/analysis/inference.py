@@ -1,0 +1,220 @@
+"""Generic statistics: tests, effect sizes, intervals. No knowledge of models, prompts or words.
+
+Every function names its sampling unit and, where it draws, takes an explicit seed. Two groups are
+always ``first`` and ``second``, and a difference is *second − first*. A Monte Carlo p-value is
+(b + 1) / (m + 1), b draws of m being as extreme as the data; an exact one counts the data among the
+assignments; neither is ever 0.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+EXACT_LIMIT = 20_000
+"""At most so many assignments of groups are enumerated; above it they are drawn."""
+
+_TIE = 1e-9
+"""Statistics closer than this (relative) are equal, so that rounding never hides the data's own assignment."""
+
+
+class Welch(NamedTuple):
+    """Welch's t: ``t`` > 0 where the second group's mean is higher; degrees of freedom; two-sided p."""
+
+    t: np.ndarray
+    df: np.ndarray
+    p: np.ndarray
+
+
+def welch_t(first: np.ndarray, second: np.ndarray) -> Welch:
+    """Welch's t test of second − first (unequal variances), column by column.
+
+    first: (n1,) or (n1, columns); second: (n2,) or (n2, columns), n ≥ 2 each, the unit being a row.
+    Equal to scipy's ``ttest_ind(second, first, equal_var=False)``. ValueError for n < 2.
+    """
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if len(first) < 2 or len(second) < 2:
+        raise ValueError(f"Welch's t needs two values a group, not {len(first)} and {len(second)}")
+    result = stats.ttest_ind(second, first, equal_var=False)
+    return Welch(result.statistic, result.df, result.pvalue)
+
+
+def permutation_welch(first: np.ndarray, second: np.ndarray, draws: int = 9_999, seed: int = 0) -> float | np.ndarray:
+    """Two-sided permutation p of Welch's t (Section 2): the groups' labels are drawn anew ``draws`` times.
+
+    first: (n1,) or (n1, columns); second likewise; the unit that is exchanged is the row, and all
+    columns see the same relabelings. Returns a float, or (columns,). p = (b + 1) / (draws + 1).
+    """
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    values = np.concatenate([first, second]).reshape(len(first) + len(second), -1)
+    observed = np.abs(np.atleast_1d(welch_t(first, second).t))
+    values = values - values.mean(axis=0)  # nothing but rounding changes
+    rng = np.random.default_rng(seed)
+    extreme = np.zeros(values.shape[1], dtype=np.int64)
+    for size in _chunks(draws, 2_000_000 // len(values) + 1):
+        labels = _random_labels(len(values), len(second), size, rng)
+        extreme += (np.abs(_welch_of_labels(values, labels)) >= observed * (1 - _TIE)).sum(axis=0)
+    p = (extreme + 1) / (draws + 1)
+    return float(p[0]) if first.ndim == 1 else p
+
+
+def cohens_d(first: np.ndarray, second: np.ndarray) -> float | np.ndarray:
+    """Cohen's d of second − first in units of the pooled standard deviation, column by column.
+
+    NaN where both groups are constant.
+    """
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    n1, n2 = len(first), len(second)
+    pooled = ((n1 - 1) * first.var(axis=0, ddof=1) + (n2 - 1) * second.var(axis=0, ddof=1)) / (n1 + n2 - 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = np.where(pooled > 0, (second.mean(axis=0) - first.mean(axis=0)) / np.sqrt(pooled), np.nan)
+    return float(d) if d.ndim == 0 else d
+
+
+def bonferroni(p: np.ndarray) -> np.ndarray:
+    """p-values times their number, at most 1 (Section 2). p: (tests,)."""
+    p = np.asarray(p, dtype=np.float64)
+    return np.minimum(p * len(p), 1.0)
+
+
+def fdr_bh(p: np.ndarray) -> np.ndarray:
+    """Benjamini–Hochberg adjusted p-values in the order given (Section 3.1). p: (tests,)."""
+    return stats.false_discovery_control(np.asarray(p, dtype=np.float64), method="bh")
+
+
+def assignments(total: int, chosen: int, draws: int = 9_999, seed: int = 0) -> tuple[np.ndarray, bool]:
+    """Ways to give ``chosen`` of ``total`` units the second group's label.
+
+    Returns (ways, total) booleans and whether they are all of them: every combination where there
+    are at most EXACT_LIMIT, otherwise ``draws`` random ones.
+    """
+    if math.comb(total, chosen) > EXACT_LIMIT:
+        return _random_labels(total, chosen, draws, np.random.default_rng(seed)), False
+    rows = np.array(list(itertools.combinations(range(total), chosen)), dtype=np.intp).reshape(-1, chosen)
+    labels = np.zeros((len(rows), total), dtype=bool)
+    np.put_along_axis(labels, rows, True, axis=1)
+    return labels, True
+
+
+def group_permutation(values: np.ndarray, is_second: np.ndarray, draws: int = 9_999, seed: int = 0) -> float:
+    """Two-sided permutation p over all assignments of units to the two groups.
+
+    values: (units,) or (units, outcomes), one row a unit (here a model); is_second: (units,) booleans.
+    The statistic is the absolute difference of the groups' means (with several outcomes the length of
+    the vector of differences). Exact where there are at most EXACT_LIMIT assignments.
+    """
+    values = np.asarray(values, dtype=np.float64).reshape(len(is_second), -1)
+    is_second = np.asarray(is_second, dtype=bool)
+    labels, exact = assignments(len(values), int(is_second.sum()), draws, seed)
+    observed = float(_mean_gap(values, is_second[None])[0])
+    extreme = int((_mean_gap(values, labels) >= observed * (1 - _TIE)).sum())
+    return extreme / len(labels) if exact else (extreme + 1) / (len(labels) + 1)
+
+
+def smallest_p(first: int, second: int) -> float:
+    """The smallest two-sided p that ``group_permutation`` can reach with so many units a group.
+
+    With groups of one size every assignment has a mirror image of the same absolute difference.
+    """
+    return (2 if first == second else 1) / math.comb(first + second, first)
+
+
+def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The central ``level`` of bootstrap draws (percentile interval). draws: (draws,)."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resample_weights(groups: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Bootstrap weights: within each group its units are drawn with replacement.
+
+    groups: (units,) labels. Returns (draws, units); each group's weights sum to 1 in every draw, so
+    that values @ weights are group means added up.
+    """
+    groups = np.asarray(groups)
+    weights = np.empty((draws, len(groups)))
+    for group in np.unique(groups):
+        (members,) = np.nonzero(groups == group)
+        n = len(members)
+        weights[:, members] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    return weights
+
+
+class Mixed(NamedTuple):
+    """A mixed model's terms: ``terms`` has estimate, se, low, high (95%), p a row; ``joint`` tests a set of terms."""
+
+    terms: pd.DataFrame
+    joint: dict[str, float]
+    converged: bool
+
+
+def mixed_model(frame: pd.DataFrame, formula: str, group: str, joint: str | None = None) -> Mixed:
+    """A linear mixed model with a random intercept a ``group`` (statsmodels MixedLM, REML).
+
+    frame: one row an observation. ``joint`` names an interaction (``a:b:c``) whose terms are tested
+    together (Wald χ²; key ``p``, and ``df``). Degrees of freedom are infinite (normal
+    approximation), whatever the number of groups: with few groups use ``group_permutation``.
+    """
+    import statsmodels.formula.api as smf
+
+    with warnings.catch_warnings():  # a variance on its boundary is said in `converged`
+        warnings.simplefilter("ignore")
+        fit = smf.mixedlm(formula, frame, groups=frame[group]).fit(reml=True)
+    names = fit.model.exog_names
+    interval = fit.conf_int().loc[names]
+    terms = pd.DataFrame(
+        {
+            "estimate": fit.fe_params,
+            "se": fit.bse_fe,
+            "low": interval[0],
+            "high": interval[1],
+            "p": fit.pvalues.loc[names],
+        }
+    )
+    tested: dict[str, float] = {}
+    if joint is not None:
+        wanted = set(joint.split(":"))
+        rows = [i for i, name in enumerate(names) if {part.split("[")[0] for part in name.split(":")} == wanted]
+        estimate = fit.fe_params.to_numpy()[rows]
+        covariance = fit.cov_params().loc[names, names].to_numpy()[np.ix_(rows, rows)]
+        wald = float(estimate @ np.linalg.solve(covariance, estimate))
+        tested = {"wald": wald, "df": len(rows), "p": float(stats.chi2.sf(wald, len(rows)))}
+    return Mixed(terms, tested, bool(fit.converged))
+
+
+def _chunks(total: int, size: int) -> list[int]:
+    return [min(size, total - start) for start in range(0, total, size)]
+
+
+def _random_labels(total: int, chosen: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """(draws, total) booleans with ``chosen`` True a row, uniformly at random."""
+    keys = rng.random((draws, total), dtype=np.float32)
+    labels = np.zeros((draws, total), dtype=bool)
+    np.put_along_axis(labels, np.argpartition(keys, chosen - 1, axis=1)[:, :chosen], True, axis=1)
+    return labels
+
+
+def _welch_of_labels(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Welch's t of every relabeling, (draws, columns), from two matrix products."""
+    n, n2 = len(values), int(labels[0].sum())
+    n1 = n - n2
+    labels = labels.astype(np.float64)
+    sum2, square2 = labels @ values, labels @ values**2
+    sum1, square1 = values.sum(axis=0) - sum2, (values**2).sum(axis=0) - square2
+    error = (square2 - sum2**2 / n2) / (n2 * (n2 - 1)) + (square1 - sum1**2 / n1) / (n1 * (n1 - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num((sum2 / n2 - sum1 / n1) / np.sqrt(error), nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+
+def _mean_gap(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Length of the difference of the groups' means for each row of labels, (rows,)."""
+    n2 = int(labels[0].sum())
+    total = values.sum(axis=0)
+    sum2 = labels.astype(np.float64) @ values
+    return np.linalg.norm(sum2 / n2 - (total - sum2) / (len(values) - n2), axis=1)

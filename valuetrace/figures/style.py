@@ -1,0 +1,46 @@
+"""One look for every picture: type, axes and colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import matplotlib as mpl
+
+OKABE_ITO = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+"""Okabe & Ito's palette (jfly.uni-koeln.de/color), the two most distant hues first."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Markers in the colours' order: a picture printed in grey still tells its groups apart."""
+
+
+def apply() -> None:
+    """Set the shared style (matplotlib's defaults for this process; figures draw without a display)."""
+    mpl.use("Agg")
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "svg.hashsalt": "valuetrace",
+        }
+    )
+
+
+def base_colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each base, by alphabetical order of the distinct names (the same in every figure)."""
+    return _by_order(names, OKABE_ITO)
+
+
+def base_markers(names: Iterable[str]) -> dict[str, str]:
+    """A marker for each base, in the order of ``base_colours``."""
+    return _by_order(names, MARKERS)
+
+
+def _by_order(names: Iterable[str], values: tuple[str, ...]) -> dict[str, str]:
+    return {name: values[i % len(values)] for i, name in enumerate(sorted(set(names)))}
