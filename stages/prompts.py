@@ -6,7 +6,7 @@ Out: prompts/value_laden.csv  key, text, framing, adjective, superlative, concis
 Run: python stages/prompts.py
 """
 
-from valuetrace import prompts, tables
+from valuetrace import prompts, stage, tables
 
 
 def main() -> None:
@@ -15,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    stage.run(main)

