@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-EXACT_LIMIT = 20_000
+EXACT_LIMIT = 200_000
 """At most so many assignments of groups are enumerated; above it they are drawn."""
 
 _TIE = 1e-9
