@@ -53,7 +53,7 @@ def permutation_welch(first: np.ndarray, second: np.ndarray, draws: int = 9_999,
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     values = np.concatenate([first, second]).reshape(len(first) + len(second), -1)
-    observed = np.abs(np.atleast_1d(welch_t(first, second).t))
+    observed = np.nan_to_num(np.abs(np.atleast_1d(welch_t(first, second).t)), nan=0.0, posinf=np.inf)
     values = values - values.mean(axis=0)  # nothing but rounding changes
     rng = np.random.default_rng(seed)
     extreme = np.zeros(values.shape[1], dtype=np.int64)
@@ -209,6 +209,7 @@ def _welch_of_labels(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     sum1, square1 = values.sum(axis=0) - sum2, (values**2).sum(axis=0) - square2
     error = (square2 - sum2**2 / n2) / (n2 * (n2 - 1)) + (square1 - sum1**2 / n1) / (n1 * (n1 - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.maximum(error, 0)
         return np.nan_to_num((sum2 / n2 - sum1 / n1) / np.sqrt(error), nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 
-def rank_words(scores: np.ndarray) -> np.ndarray:
-    """Rank each column of ``scores`` (words × columns); 1 is the highest score, ties share the average.
+def rank_words(scores: np.ndarray, ties: str = "average") -> np.ndarray:
+    """Rank each column of ``scores`` (words × columns); 1 is the highest score.
 
-    Section 2 ("token ranks"); a column is one model's scores for one prompt.
+    Section 2 ("token ranks"); a column is one model's scores for one prompt. Tied words share
+    the average of their ranks as in the paper, or ``ties`` (min, max) for a check of what that decides.
     """
-    return rankdata(-np.asarray(scores, dtype=np.float64), axis=0, method="average")
+    return rankdata(-np.asarray(scores, dtype=np.float64), axis=0, method=ties)
 
 
 def subset_medians(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:

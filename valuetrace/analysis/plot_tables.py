@@ -1,0 +1,99 @@
+"""The tables that Figures 1, A1 and A2 are drawn from: every statistic is here, none in the figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from valuetrace.analysis.cube import Cube
+
+SINGLE_PROMPTS = ("greatest_ever_one", "worst_ever_one")
+"""Appendix D's two prompts, those of Christian et al. 2025."""
+
+DENSITY_POINTS = 64
+
+
+def tidy(cube: Cube, medians: np.ndarray) -> pd.DataFrame:
+    """One row a construct, model and prompt: ``model, base, prompt, framing, construct, median``."""
+    k, m, p = medians.shape
+    return pd.DataFrame(
+        {
+            "model": np.tile(np.repeat(cube.models, p), k),
+            "base": np.tile(np.repeat(cube.base_of, p), k),
+            "prompt": np.tile(cube.prompts, k * m),
+            "framing": np.tile(cube.framing, k * m),
+            "construct": np.repeat(cube.constructs, m * p),
+            "median": medians.ravel(),
+        }
+    )
+
+
+def tables(cube: Cube, medians: np.ndarray, panels: list[dict], sensitivity: list[dict]) -> dict[str, pd.DataFrame]:
+    """The plot tables by name.
+
+    ``medians`` (every prompt and model, Figure A1), ``models`` and ``bases`` (mean ± s.e., Figure 1),
+    ``density`` (violins), ``single_prompts`` (Figure A2), ``panels`` and ``sensitivity`` (the metrics
+    as tables). Medians and means are ranks among the lexicon's words, 1 = best.
+    """
+    frame = tidy(cube, medians)
+    cells = ["construct", "framing", "base"]
+    single = frame[frame["prompt"].isin(SINGLE_PROMPTS)]
+    return {
+        "medians": frame,
+        "models": _means(frame, [*cells, "model"]),
+        "bases": _means(frame, cells).assign(words=len(cube.words)),
+        "density": _densities(frame, cells),
+        "single_prompts": single.drop(columns="prompt").assign(words=len(cube.words)),
+        "single_prompt_bases": _means(single, cells),
+        "panels": _panels(panels),
+        "sensitivity": _sensitivity(sensitivity),
+    }
+
+
+def _means(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean, standard error (empty for one value), standard deviation and number of the medians in each cell."""
+    grouped = frame.groupby(by, sort=True)["median"]
+    return grouped.agg(mean="mean", se="sem", sd="std", n="count").reset_index()
+
+
+def _densities(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """A Gaussian kernel density (Scott's bandwidth) of each cell's medians, on its own range; 1 at its highest."""
+    parts = []
+    for key, cell in frame.groupby(by, sort=True):
+        values = cell["median"].to_numpy()
+        if len(values) < 3 or np.ptp(values) == 0:
+            continue
+        grid = np.linspace(values.min(), values.max(), DENSITY_POINTS)
+        density = stats.gaussian_kde(values)(grid)
+        parts.append(
+            pd.DataFrame(dict(zip(by, key, strict=True)) | {"median": grid, "density": density / density.max()})
+        )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, "median", "density"])
+
+
+def _panels(panels: list[dict]) -> pd.DataFrame:
+    keys = (
+        "construct",
+        "framing",
+        "difference",
+        "cohens_d",
+        "p_permutation",
+        "p_bonferroni",
+        "p_model_unit",
+        "p_random_lexicon",
+    )
+    rows = [{key: row[key] for key in keys} for row in panels]
+    for row, panel in zip(rows, panels, strict=True):
+        row["low_model_unit"], row["high_model_unit"] = panel["ci_model_unit"] or (None, None)
+        row["low_random_lexicon"], row["high_random_lexicon"] = panel["random_lexicon_95"] or (None, None)
+    return pd.DataFrame(rows)
+
+
+def _sensitivity(rows: list[dict]) -> pd.DataFrame:
+    flat = [
+        {"variant": row["variant"], "kind": row["kind"], "words": row["words"], "models": row["models"]} | panel
+        for row in rows
+        for panel in row.get("panels", [])
+    ]
+    return pd.DataFrame(flat)

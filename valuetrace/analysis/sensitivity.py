@@ -1,0 +1,74 @@
+"""The same differences under other choices: other lexicons, other ties, each model left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.analysis.cube import Cube, Table, build_cube
+from valuetrace.analysis.panels import effects, three_way_model_unit
+from valuetrace.errors import InputError
+
+
+def sensitivity(
+    cube: Cube,
+    tables: list[Table],
+    lexicon: pd.DataFrame,
+    variants: dict[str, pd.DataFrame],
+    draws: int,
+    seed: int,
+) -> list[dict]:
+    """The differences and model-unit p-values again: other lexicons, other treatment of ties, each model left out.
+
+    Lexicons: ``variants``, and the parts of ``lexicon`` by polarity (virtue, vice) and part of
+    speech (nouns) where it names them. A variant that cannot be joined has the reason in its row.
+    """
+    rows = [_variant("as given", "lexicon", cube, cube.medians(), draws, seed)]
+    for label, part in (lexicon_parts(lexicon) | variants).items():
+        try:
+            other = build_cube(tables, part)
+        except InputError as error:
+            rows.append({"variant": label, "kind": "lexicon", "reason": str(error)})
+            continue
+        rows.append(_variant(label, "lexicon", other, other.medians(), draws, seed))
+    for ties in ("min", "max"):
+        medians = cube.medians(cube.ranks(ties))
+        rows.append(_variant(f"tied words take their {ties}imum rank", "ties", cube, medians, draws, seed))
+    medians = cube.medians()
+    for m, model in enumerate(cube.models):
+        rest = cube.without_model(model)
+        if len(set(rest.base_of)) < 2:
+            rows.append({"variant": f"without {model}", "kind": "model", "reason": "no other model of its base"})
+        else:
+            rows.append(_variant(f"without {model}", "model", rest, np.delete(medians, m, axis=1), draws, seed))
+    return rows
+
+
+def lexicon_parts(lexicon: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Parts of a lexicon that say something else than the whole: virtue only, vice only, nouns only."""
+    parts = {}
+    for column, value, label in (
+        ("polarity", "virtue", "virtue only"),
+        ("polarity", "vice", "vice only"),
+        ("part_of_speech", "noun", "nouns only"),
+    ):
+        if column in lexicon.columns:
+            mask = lexicon[column].astype("string").str.lower().eq(value).fillna(False)
+            if mask.any() and not mask.all():
+                parts[label] = lexicon[mask]
+    return parts
+
+
+def _variant(label: str, kind: str, cube: Cube, medians: np.ndarray, draws: int, seed: int) -> dict:
+    rows = effects(cube, medians, draws, seed, permute=False)
+    interaction = three_way_model_unit(cube, medians, draws, seed)
+    keep = ("construct", "framing", "difference", "cohens_d", "p_model_unit")
+    return {
+        "variant": label,
+        "kind": kind,
+        "words": len(cube.words),
+        "models": len(cube.models),
+        "panels": [{key: row[key] for key in keep} for row in rows],
+        "three_way": {key: interaction[key] for key in ("coefficient", "p_model_unit")},
+        "reason": interaction["model_unit_reason"],
+    }
