@@ -7,15 +7,15 @@ file, the Hub, a seed) matters only here.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from valuetrace import assets, tables, tiny
+from valuetrace import assets, tables
 from valuetrace.errors import InputError, some
 
 MODELS = Path("data/models")
@@ -26,13 +26,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class Source:
     """Where a model's bytes come from.
 
-    gguf: ``file`` of the fetched ``asset``, dequantised to float32. hub: ``repository`` at ``revision``
+    gguf: ``file`` of ``asset``, dequantised to float32. hub: ``repository`` at ``revision``
     (null: resolved and recorded in the lock file at first use). random: tiny weights of an
     ``architecture`` drawn from ``seed``.
     """
 
     kind: Literal["gguf", "hub", "random"]
-    asset: str | None = None
+    asset: assets.Asset | None = None
     file: str | None = None
     repository: str | None = None
     revision: str | None = None
@@ -47,38 +47,44 @@ class Source:
 
 
 @dataclass(frozen=True)
+class TokenizerChanges:
+    """What a row adds to the tokenizer that came with the weights."""
+
+    chat_template: str | None = None
+    pad_token: str | None = None
+
+
+@dataclass(frozen=True)
 class Model:
-    """One row of ``models:`` in params.yaml."""
+    """One row of ``models:`` in params.yaml; ``source`` and ``tokenizer`` decide the model folder's bytes."""
 
     label: str
     family: str
     training: Literal["pretrained", "instruction-tuned", "random"]
     licence: str
     source: Source
+    tokenizer: TokenizerChanges
     dtype: Literal["float32", "bfloat16", "float16"]
     attention: Literal["sdpa", "eager"] = "sdpa"
     formats: list[str] = field(default_factory=list)
-    chat_template: str | None = None
     chat_arguments: dict[str, str] = field(default_factory=dict)
-    pad_token: str | None = None
-    parameters: str = ""
 
 
-def make(name: str, row: Model, folder: Path) -> None:
-    """Make the folder of one model (convert, download or draw it). Minutes for a GGUF file."""
+def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> None:
+    """Make the folder of one model (convert, download or draw it). A GGUF file takes one or two minutes."""
     temporary = folder.with_name(f".{folder.name}.partial")
     with assets.fresh_folder(temporary):
-        source = row.source
         if source.kind == "hub":
             origin = assets.fetch_hub(source.repository, source.revision, temporary)
         elif source.kind == "gguf":
-            origin = _convert_gguf(row, temporary)
+            origin = _convert_gguf(name, source, temporary)
         else:
+            from valuetrace import tiny
+
             tiny.write(source.architecture, source.seed, temporary)
             origin = {"architecture": source.architecture, "seed": source.seed}
-        _set_tokenizer(row, temporary)
-        provenance = {"model": name, **asdict(row), "origin": origin}
-        tables.write_json(provenance, temporary / "provenance.json")
+        _change_tokenizer(changes, temporary)
+        tables.write_json({"model": name, "kind": source.kind, "origin": origin}, temporary / "provenance.json")
         assets.replace_folder(temporary, folder)
 
 
@@ -129,54 +135,56 @@ def best_device() -> torch.device:
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 
 
-def vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[list[str], list[str]]:
-    """Names and decoded texts of the token ids 0 … size-1 (``token_name``, ``token_decoded``).
+def vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
+    """The rows of a score table: ``token_id, token_name, token_decoded`` of every row of the embedding.
 
-    ``size`` is the number of rows of the embedding; ids beyond the tokenizer's own are padding rows that
-    no text yields, and are named ``<unused id>`` with an empty text.
+    Ids beyond the tokenizer's own are padding rows that no text yields: they are named ``<unused id>``,
+    with an empty text. Raises InputError where the tokenizer has more tokens than the embedding has rows.
     """
-    known = len(tokenizer)
+    size, known = model.get_input_embeddings().num_embeddings, len(tokenizer)
     if known > size:
         raise InputError(
             f"the tokenizer has {known} tokens but the embedding only {size} rows: "
             "tokenizer and model do not belong together."
         )
     names = tokenizer.convert_ids_to_tokens(list(range(known)))
+    names = [f"<unused {i}>" if name is None else name for i, name in enumerate(names)]
     texts = tokenizer.batch_decode([[i] for i in range(known)], clean_up_tokenization_spaces=False)
     padding = range(known, size)
-    return [name if name is not None else f"<unused {i}>" for i, name in enumerate(names)] + [
-        f"<unused {i}>" for i in padding
-    ], texts + ["" for _ in padding]
+    return pd.DataFrame(
+        {
+            "token_id": range(size),
+            "token_name": names + [f"<unused {i}>" for i in padding],
+            "token_decoded": texts + ["" for _ in padding],
+        }
+    )
 
 
-def _convert_gguf(row: Model, folder: Path) -> dict[str, str]:
+def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, str]:
+    """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
     from transformers import GgufConfig
 
-    asset = assets.FETCHED / row.source.asset
-    path = asset / row.source.file
-    if not path.is_file():
-        raise InputError(f"{path}: not fetched yet. Run the fetch stage (dvc repro fetch).")
-    model = AutoModelForCausalLM.from_pretrained(
-        asset, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-    )
-    model.save_pretrained(folder)
-    del model
-    AutoTokenizer.from_pretrained(asset, gguf_file=path.name).save_pretrained(folder)
-    return {"file": path.name, "sha256": tables.sha256(path)}
+    with assets.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
+        assets.fetch(name, source.asset, fetched)
+        model = AutoModelForCausalLM.from_pretrained(
+            fetched, gguf_file=source.file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
+    return {"file": source.file, "sha256": source.asset.files[source.file].sha256}
 
 
-def _set_tokenizer(row: Model, folder: Path) -> None:
+def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
     """Write the row's chat template and padding token into the folder, tokenizer and config alike."""
-    if row.chat_template is None and row.pad_token is None:
+    if changes == TokenizerChanges():
         return
     tokenizer = load_tokenizer(folder)
-    if row.chat_template is not None:
-        tokenizer.chat_template = row.chat_template
-    if row.pad_token is not None:
-        if row.pad_token not in tokenizer.get_vocab():
-            raise InputError(f"{folder}: pad_token {row.pad_token!r} is not in the vocabulary.")
-        tokenizer.pad_token = row.pad_token
+    if changes.chat_template is not None:
+        tokenizer.chat_template = changes.chat_template
+    if changes.pad_token is not None:
+        if changes.pad_token not in tokenizer.get_vocab():
+            raise InputError(f"{folder}: pad_token {changes.pad_token!r} is not in the vocabulary.")
+        tokenizer.pad_token = changes.pad_token
         path = folder / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-        tables.write_json({**config, "pad_token_id": tokenizer.pad_token_id}, path)
+        tables.write_json({**tables.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path)
     tokenizer.save_pretrained(folder)

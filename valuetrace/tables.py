@@ -106,7 +106,9 @@ def write_scores(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
     check_scores(frame, path)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _MADE_BY: json.dumps(made_by).encode()})
-    return write_atomically(path, lambda to: pq.write_table(table, to, compression="zstd"))
+    # random mantissas have no dictionary; their bytes compress column by column
+    layout = {"compression": "zstd", "use_dictionary": False, "use_byte_stream_split": prompt_keys(frame)}
+    return write_atomically(path, lambda to: pq.write_table(table, to, **layout))
 
 
 def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFrame:

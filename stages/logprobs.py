@@ -1,0 +1,41 @@
+"""Log-probabilities of the whole vocabulary after all 54 prompts, for one model and each of its formats.
+
+In:  data/models/<name>/, prompts/value_laden.csv; params.yaml: models.<name>, formats
+Out: data/logprobs/<name>/<format>.parquet  token_id, token_name, token_decoded, best_ever_one …
+     (float32, nats), one file a format that the model's row lists
+Run: python stages/logprobs.py NAME
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from valuetrace import __version__, models, settings, stage, tables
+from valuetrace.assets import fresh_folder, replace_folder
+from valuetrace.scoring.chat import Format
+from valuetrace.scoring.logprobs import next_token_logprobs
+
+
+def main(name: str) -> None:
+    row = settings.get(f"models.{name}", models.Model)
+    formats = settings.get("formats", dict[str, Format])
+    prompts = pd.read_csv("prompts/value_laden.csv")
+    source = models.MODELS / name
+    tokenizer = models.load_tokenizer(source)
+    model = models.load(source, dtype=row.dtype, attention=row.attention, device=models.best_device())
+    tokens = models.vocabulary(model, tokenizer)
+    out = Path("data/logprobs", name)
+    with fresh_folder(out.with_name(f".{name}.partial")) as temporary:
+        for format_name in row.formats:
+            form = replace(formats[format_name], arguments=row.chat_arguments)
+            made_by = {"model": name, "kind": "logprob", "format": format_name, "dtype": row.dtype}
+            made_by |= {"origin": models.provenance(source)["origin"], "valuetrace": __version__}
+            scores = next_token_logprobs(model, tokenizer, prompts, form)
+            tables.write_scores(pd.concat([tokens, scores], axis=1), temporary / f"{format_name}.parquet", made_by)
+        replace_folder(temporary, out)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,57 @@
+"""Log-probabilities of every token of the vocabulary as the first token of a reply (Section 3.1)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valuetrace.errors import InputError
+from valuetrace.scoring.chat import Format, render
+
+
+@torch.inference_mode()
+def next_token_logprobs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pd.DataFrame,
+    form: Format,
+    *,
+    batch_tokens: int = 1024,
+) -> pd.DataFrame:
+    """The log-softmax over the vocabulary after each prompt: the numbers of a score table.
+
+    prompts: ``key, text``. Returns one float32 column a key, one row a token id, in nats, whatever the
+    model's dtype (the softmax runs in float32). Prompts of equal length share a batch, so nothing is
+    padded; a batch holds at most ``batch_tokens`` tokens. Only the last position goes through the
+    output layer. Raises InputError for a prompt that exceeds the model's context.
+    """
+    sequences = {row.key: render(tokenizer, form, row.text).prefix for row in prompts.itertuples()}
+    context = getattr(model.config, "max_position_embeddings", None)
+    for key, ids in sequences.items():
+        if context is not None and len(ids) > context:
+            raise InputError(f"prompt {key}: {len(ids)} tokens, but the model reads at most {context}.")
+    columns: dict[str, np.ndarray] = {}
+    batches = cut_batches({key: len(ids) for key, ids in sequences.items()}, batch_tokens)
+    for batch in tqdm(batches, desc="log-probabilities", unit="batch", disable=None):
+        ids = torch.tensor([sequences[key] for key in batch], device=model.device)  # (B, T)
+        logits = model(input_ids=ids, logits_to_keep=1, use_cache=False).logits[:, -1].float()  # (B, V)
+        for key, values in zip(batch, torch.log_softmax(logits, dim=-1).cpu().numpy(), strict=True):
+            columns[key] = values
+    return pd.DataFrame({key: columns[key] for key in prompts["key"]})
+
+
+def cut_batches(lengths: dict[str, int], batch_tokens: int) -> list[list[str]]:
+    """Keys of equal length together, at most ``batch_tokens`` tokens a batch (at least one key)."""
+    by_length: dict[int, list[str]] = defaultdict(list)
+    for key, length in lengths.items():
+        by_length[length].append(key)
+    batches = []
+    for length, keys in sorted(by_length.items()):
+        size = max(1, batch_tokens // max(1, length))
+        batches += [keys[start : start + size] for start in range(0, len(keys), size)]
+    return batches
