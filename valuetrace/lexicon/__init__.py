@@ -1,0 +1,28 @@
+"""Words from psycholinguistic dictionaries: read them, unroll their wildcards, check and count them."""
+
+from valuetrace.lexicon.edits import apply_edits, read_edits
+from valuetrace.lexicon.entries import COLUMNS, check, check_contrasts
+from valuetrace.lexicon.sources import load_lexicon
+from valuetrace.lexicon.summary import overlaps, words_per_construct, words_per_pattern
+from valuetrace.lexicon.vocabulary import Vocabulary, load_vocabulary
+from valuetrace.lexicon.wildcards import ZIPF_FLOOR, nouns, unroll
+from valuetrace.lexicon.wordnet import WordNet, read_wordnet
+
+__all__ = [
+    "COLUMNS",
+    "ZIPF_FLOOR",
+    "Vocabulary",
+    "WordNet",
+    "apply_edits",
+    "check",
+    "check_contrasts",
+    "load_lexicon",
+    "load_vocabulary",
+    "nouns",
+    "overlaps",
+    "read_edits",
+    "read_wordnet",
+    "unroll",
+    "words_per_construct",
+    "words_per_pattern",
+]

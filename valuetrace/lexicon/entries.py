@@ -1,0 +1,129 @@
+"""A lexicon as a table: ``word, lexicon, construct, polarity, pattern, part_of_speech``, and what makes it valid.
+
+``pattern`` is the entry of the dictionary; ``word`` is a word that it stands for, or the pattern itself
+until it is unrolled. ``polarity`` is ``virtue``, ``vice`` or empty. ``part_of_speech`` joins by ``|``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from valuetrace.errors import InputError, some
+
+COLUMNS = ("word", "lexicon", "construct", "polarity", "pattern", "part_of_speech")
+POLARITIES = ("", "virtue", "vice")
+_SHORTEST_STEM = 2
+
+
+def is_wildcard(entry: str) -> bool:
+    """Whether an entry stands for more than itself (``achiev*``)."""
+    return entry.endswith("*")
+
+
+def matches(pattern: str, word: str) -> bool:
+    """Whether ``word`` is what ``pattern`` says, its wildcard read literally."""
+    return word.startswith(pattern[:-1]) if is_wildcard(pattern) else word == pattern
+
+
+def clean(entry: str) -> str:
+    """An entry in the common spelling: lower case, straight apostrophes, single spaces."""
+    return " ".join(str(entry).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower().split())
+
+
+def table(groups: Mapping[tuple[str, str], Sequence[str]], lexicon: str, where: str) -> pd.DataFrame:
+    """A lexicon from its dictionary entries: (construct, polarity) -> entries.
+
+    Raises InputError, opened by ``where``, for an empty construct, a malformed or a repeated entry.
+    """
+    if not groups:
+        raise InputError(f"{where}: no construct. A dictionary names at least one, with its words.")
+    rows = []
+    for (construct, polarity), words in groups.items():
+        rows += [(word, lexicon, construct, polarity, word, "") for word in map(clean, words)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    check(frame, where, groups)
+    return frame
+
+
+def entries(patterns: Iterable[str] | Mapping[str, Iterable[str]] | pd.DataFrame) -> pd.DataFrame:
+    """Patterns in any of the forms that ``unroll`` takes, as a checked lexicon table."""
+    if isinstance(patterns, pd.DataFrame):
+        missing = [column for column in COLUMNS if column not in patterns.columns]
+        if missing:
+            raise InputError(f"patterns: column {some(missing)} is missing. Read the dictionary with load_lexicon.")
+        check(patterns, "patterns")
+        return patterns[list(COLUMNS)]
+    if isinstance(patterns, str):
+        patterns = [patterns]
+    by_construct = patterns if isinstance(patterns, Mapping) else {"": patterns}
+    return table({(construct, ""): list(words) for construct, words in by_construct.items()}, "", "patterns")
+
+
+def check(lexicon: pd.DataFrame, where: str, groups: Iterable[tuple[str, str]] = ()) -> None:
+    """Raise InputError for a malformed wildcard, a duplicate, an unknown polarity or an empty construct.
+
+    ``groups``: the (construct, polarity) pairs that must have a word.
+    """
+    have = set(zip(lexicon["construct"], lexicon["polarity"], strict=True))
+    empty = [label(*group) for group in groups if group not in have]
+    if empty or lexicon.empty:
+        raise InputError(f"{where}: construct {some(empty) or '(any)'} has no words. Add some, or leave it out.")
+    malformed = [word for word in lexicon["word"] if not _well_formed(word)]
+    if malformed:
+        raise InputError(
+            f"{where}: malformed entry {some(map(repr, malformed))}. Write a word, or the beginning of one "
+            f"({_SHORTEST_STEM} letters or more) and a single * at its end."
+        )
+    unknown = sorted(set(lexicon["polarity"]) - set(POLARITIES))
+    if unknown:
+        raise InputError(f"{where}: polarity {some(map(repr, unknown))}; it is virtue, vice or empty.")
+    twice = lexicon[lexicon.duplicated(["construct", "polarity", "word"])]
+    if len(twice):
+        named = (f"'{row.word}' in {label(row.construct, row.polarity)}" for row in twice.itertuples())
+        raise InputError(f"{where}: duplicate {some(named)}. Keep one of each.")
+
+
+def check_contrasts(lexicon: pd.DataFrame, contrasts: Iterable[Sequence[str]], where: str) -> None:
+    """Raise InputError if a word stands in two constructs that are contrasted.
+
+    ``contrasts``: groups of constructs that must share no word (``[["agency", "communion"]]``); a
+    construct with polarity is written ``care.virtue``. Overlap elsewhere is allowed (see ``overlaps``).
+    """
+    labels = labelled(lexicon)
+    for contrast in contrasts:
+        unknown = sorted(set(contrast) - set(labels))
+        if unknown:
+            raise InputError(
+                f"{where}: contrast names {some(unknown)}; constructs are {some(sorted(set(labels)), 20)}."
+            )
+        rows = lexicon.assign(label=labels)[labels.isin(contrast)]
+        shared = rows[rows.duplicated("word", keep=False)].sort_values(["word", "label"])
+        if len(shared):
+            named = (f"'{row.word}' ({row.label}, from {row.pattern})" for row in shared.itertuples())
+            raise InputError(f"{where}: contrasted constructs share {some(named, 6)}. Exclude the word from one.")
+
+
+def sort_rows(lexicon: pd.DataFrame) -> pd.DataFrame:
+    """Rows by construct, polarity, pattern and word, so that two versions differ only where words do."""
+    return lexicon[list(COLUMNS)].sort_values(["construct", "polarity", "pattern", "word"], ignore_index=True)
+
+
+def label(construct: str, polarity: str) -> str:
+    """``agency``, or ``care.virtue`` where the dictionary has polarity."""
+    return f"{construct}.{polarity}" if polarity else construct or "(unnamed)"
+
+
+def labelled(lexicon: pd.DataFrame) -> pd.Series:
+    """The label of each row's construct."""
+    return pd.Series(
+        [label(*key) for key in zip(lexicon["construct"], lexicon["polarity"], strict=True)], lexicon.index
+    )
+
+
+def _well_formed(entry: str) -> bool:
+    if not is_wildcard(entry):
+        return bool(entry) and "*" not in entry
+    stem = entry[:-1]
+    return "*" not in stem and not stem.endswith(" ") and sum(map(str.isalnum, stem)) >= _SHORTEST_STEM

@@ -1,0 +1,91 @@
+"""Unroll the wildcards of a dictionary into plausible words: inflections and derivations of its stem.
+
+A word counts as plausible for ``stem*`` if it starts with the stem, is common enough, and belongs to the
+stem's word family (``family.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from valuetrace.lexicon.edits import apply_edits
+from valuetrace.lexicon.entries import COLUMNS, entries, is_wildcard, sort_rows
+from valuetrace.lexicon.family import word_family
+from valuetrace.lexicon.vocabulary import WORDNET, Vocabulary, load_vocabulary
+
+ZIPF_FLOOR = 2.5  # three occurrences in ten million words
+
+# Words that WordNet leaves out because they are grammar (should, you) are among the most common ones.
+_GRAMMAR_ZIPF = 5.5
+_CLITICS = ("n't", "'ve", "'re", "'ll", "'d")
+
+
+def unroll(
+    patterns: Iterable[str] | Mapping[str, Iterable[str]] | pd.DataFrame,
+    edits: pd.DataFrame | None = None,
+    zipf_floor: float = ZIPF_FLOOR,
+    wordnet: str | Path | Vocabulary = WORDNET,
+) -> pd.DataFrame:
+    """Replace every wildcard by the words that it stands for.
+
+    ``patterns``: strings (``["achiev*", "win"]``), strings by construct (``{"agency": ["achiev*"]}``), or
+    a lexicon from ``load_lexicon``. Entries without a wildcard stay as they are, however rare.
+    ``edits``: hand exclusions and inclusions (``read_edits``), applied last.
+    ``zipf_floor``: the rarest word that is taken, as log10 of its occurrences in a billion words.
+    ``wordnet``: folder of the WordNet 3.0 files.
+
+    Returns one row a word and construct (and polarity): ``word, lexicon, construct, polarity, pattern,
+    part_of_speech``, sorted. Where patterns overlap (``persist*``, ``persistent``) a word keeps the most
+    specific one. Raises InputError for a malformed or repeated pattern, an empty construct, a stale edit.
+    """
+    words = wordnet if isinstance(wordnet, Vocabulary) else load_vocabulary(wordnet)
+    lexicon = entries(patterns)
+    rows = []
+    for row in lexicon.to_dict("records"):
+        found = expand(row["word"], words, zipf_floor) if is_wildcard(row["word"]) else [row["word"]]
+        rows += [{**row, "word": word} for word in found]
+    unrolled = _most_specific(pd.DataFrame(rows, columns=list(COLUMNS)))
+    if edits is not None:
+        unrolled = apply_edits(unrolled, lexicon, edits)
+    blank = unrolled["part_of_speech"] == ""
+    unrolled.loc[blank, "part_of_speech"] = [
+        "|".join(words.parts_of_speech(word)) for word in unrolled.loc[blank, "word"]
+    ]
+    return sort_rows(unrolled)
+
+
+def nouns(lexicon: pd.DataFrame, wordnet: str | Path | Vocabulary = WORDNET) -> pd.DataFrame:
+    """The rows of an unrolled lexicon whose word is a single word that reads well as a noun.
+
+    ``Vocabulary.is_noun`` states the rule; hyphens and apostrophes make more than one word.
+    """
+    words = wordnet if isinstance(wordnet, Vocabulary) else load_vocabulary(wordnet)
+    chosen = [word.isalpha() and words.is_noun(word) for word in lexicon["word"]]
+    return lexicon[chosen].reset_index(drop=True)
+
+
+def expand(pattern: str, words: Vocabulary, zipf_floor: float = ZIPF_FLOOR) -> list[str]:
+    """The words that one wildcard pattern stands for, sorted."""
+    stem = pattern.removesuffix("*")
+    phrase, _, last = stem.rpartition(" ")
+    if phrase:  # a phrase varies in the number of its last word: common ground, common grounds
+        forms = words.starting_with(last, zipf_floor)
+        return sorted({stem} | {f"{phrase} {form}" for form in forms if "noun" in words.lemmas(form).get(last, ())})
+    candidates = list(words.starting_with(stem, zipf_floor))
+    if "-" in stem:  # a compound: whatever follows the hyphen is its own word
+        return candidates
+    bare = stem.rstrip("'")
+    if bare not in words.wordnet.readings and words.zipf(bare) >= _GRAMMAR_ZIPF:
+        contractions = {bare + clitic for clitic in _CLITICS}
+        return [word for word in candidates if word == bare or word in contractions]
+    return word_family(stem, {word: words.lemmas(word) for word in candidates}, words)
+
+
+def _most_specific(lexicon: pd.DataFrame) -> pd.DataFrame:
+    """One row a word in each construct and polarity: literal entries first, then the longest pattern."""
+    ranked = lexicon.assign(wild=lexicon["pattern"].str.endswith("*"), length=-lexicon["pattern"].str.len())
+    ranked = ranked.sort_values(["wild", "length"], kind="stable")
+    return ranked.drop_duplicates(["construct", "polarity", "word"])[list(COLUMNS)]
