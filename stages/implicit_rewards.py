@@ -1,0 +1,57 @@
+"""Section 3.2: the difference between two base models, read as a reward for every shared token.
+
+In:  data/logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens, models
+Out: metrics/implicit_rewards.json       pairs × formats: shared tokens, the two word lists' mean scores
+     plots/implicit_rewards/tokens.csv   first, second, format, measure, rank, token, score (nats, second
+                                         model's preference), log_p, log_q: optimal and pessimal tokens
+     plots/implicit_rewards/contrast.csv first, second, format, measure, label, score, variants
+Run: python stages/implicit_rewards.py
+"""
+
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from valuetrace import models, settings, stage, tables
+from valuetrace.analysis import implicit
+from valuetrace.analysis.settings import Tokens
+
+PLOTS = Path("plots/implicit_rewards")
+
+
+def main() -> None:
+    chosen = settings.get("analysis.tokens", Tokens)
+    rows = settings.get("models", dict[str, models.Model])
+    pairs, tokens, contrasts = [], [], []
+    for first, second in product(chosen.first, chosen.second):
+        for name in [name for name in rows[first].formats if name in rows[second].formats]:
+            p, q = (tables.read_scores(f"data/logprobs/{m}/{name}.parquet", [chosen.prompt]) for m in (first, second))
+            joined = implicit.join_tokens(p, q, chosen.prompt)
+            where = {"first": first, "second": second, "format": name}
+            tokens.append(implicit.extremes(joined, chosen.measure, chosen.top).assign(**where, measure=chosen.measure))
+            # every measure is reported; the parameter only says which one the pictures show
+            of_pair = [implicit.contrast(joined, m, chosen.contrast).assign(measure=m) for m in implicit.MEASURES]
+            contrasts.append(pd.concat(of_pair).assign(**where))
+            pairs.append(where | {"shared_tokens": len(joined), "contrast": _by_measure(contrasts[-1])})
+    where = ["first", "second", "format", "measure"]
+    for parts, name in ((tokens, "tokens"), (contrasts, "contrast")):
+        frame = pd.concat(parts)
+        tables.write_csv(frame[where + [c for c in frame.columns if c not in where]], PLOTS / f"{name}.csv")
+    metrics = {"prompt": chosen.prompt, "measure": chosen.measure, "words": chosen.contrast, "pairs": pairs}
+    tables.write_json(metrics, "metrics/implicit_rewards.json")
+
+
+def _by_measure(frame: pd.DataFrame) -> dict:
+    """measure → label → {score, variants}; a list without a shared variant has the score null."""
+    return {
+        measure: {
+            row.label: {"score": None if pd.isna(row.score) else row.score, "variants": row.variants}
+            for row in of_measure.itertuples()
+        }
+        for measure, of_measure in frame.groupby("measure", sort=False)
+    }
+
+
+if __name__ == "__main__":
+    stage.run(main)

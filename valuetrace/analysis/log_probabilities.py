@@ -1,0 +1,207 @@
+"""Do the base models rank value words differently? (Section 3.1)
+
+A *cell* is one prompt format and one spelling of the words. In every cell: rank the shared words by
+log-probability, take each construct's median rank a prompt, and compare two models. The paper's
+tests take prompts as independent observations; beside them stands a permutation of the construct
+labels over words, which does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.analysis.inference import cohens_d, fdr_bh, percentile_interval, welch_t
+from valuetrace.analysis.ranks import rank_words, subset_medians
+from valuetrace.scoring.chat import Format, token_form
+
+CASES = {"lower": str.lower, "capitalised": str.capitalize}
+FEWEST_WORDS = 5  # of a construct, for its median to say anything
+_CHUNK = 2_000  # relabelings at a time: bounds memory
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Scores of the shared words: ``scores`` is (models, words, prompts) in nats, prompts as in ``prompts``."""
+
+    models: tuple[str, str]
+    words: pd.DataFrame  # word, construct
+    prompts: pd.DataFrame  # key, framing
+    scores: np.ndarray
+
+    @property
+    def members(self) -> np.ndarray:
+        """(constructs, words) booleans; constructs in alphabetical order."""
+        return np.array([self.words["construct"] == construct for construct in self.constructs])
+
+    @property
+    def constructs(self) -> list[str]:
+        return sorted(self.words["construct"].unique())
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """(words, models × prompts): 1 is the most probable word."""
+        return rank_words(np.concatenate(list(self.scores), axis=1))
+
+
+def cell(
+    tables: dict[str, pd.DataFrame], lexicon: pd.DataFrame, prompts: pd.DataFrame, form: Format, case: str
+) -> Cell:
+    """The words that are single tokens in every vocabulary, in the spelling that the format asks for.
+
+    tables: model → score table. Where two tokens decode alike, the more probable one counts.
+    """
+    spelt = {token_form(form, CASES[case](word)): word for word in lexicon["word"]}
+    scores = {
+        name: table[table["token_decoded"].isin(spelt)].groupby("token_decoded")[list(prompts["key"])].max()
+        for name, table in tables.items()
+    }
+    shared = sorted(set.intersection(*(set(frame.index) for frame in scores.values())))
+    words = pd.DataFrame({"word": [spelt[text] for text in shared]}).merge(lexicon[["word", "construct"]], on="word")
+    models = tuple(sorted(tables))
+    return Cell(models, words, prompts, np.stack([scores[name].loc[shared].to_numpy() for name in models]))
+
+
+def probability_on_words(cell: Cell) -> dict[str, float]:
+    """The mean over prompts of the probability that falls on all the cell's words together."""
+    return {name: float(np.exp(s).sum(axis=0).mean()) for name, s in zip(cell.models, cell.scores, strict=True)}
+
+
+def medians(cell: Cell) -> pd.DataFrame:
+    """Median rank by ``construct, framing, prompt, model`` (1 = most probable of the cell's words)."""
+    values = subset_medians(cell.ranks, cell.members)  # (constructs, models × prompts)
+    keys = pd.MultiIndex.from_product([cell.models, cell.prompts["key"]], names=["model", "prompt"])
+    tidy = pd.DataFrame(values.T, index=keys, columns=pd.Index(cell.constructs, name="construct")).stack()
+    tidy = tidy.rename("median_rank").reset_index()
+    tidy["framing"] = tidy["prompt"].map(cell.prompts.set_index("key")["framing"])
+    return tidy[["construct", "framing", "prompt", "model", "median_rank"]]
+
+
+def three_way_anova(medians: pd.DataFrame) -> pd.DataFrame:
+    """Type II ANOVA of ``median_rank ~ model × construct × framing``, a prompt being an observation.
+
+    Returns ``term, sum_of_squares, df, F, p`` and a residual row (Section 3.1: F(1, 208)).
+    """
+    import statsmodels.api as sm
+    import statsmodels.formula.api as smf
+
+    fit = smf.ols("median_rank ~ C(model) * C(construct) * C(framing)", medians).fit()
+    table = sm.stats.anova_lm(fit, typ=2).reset_index()
+    table.columns = ["term", "sum_of_squares", "df", "F", "p"]
+    table["term"] = table["term"].str.replace(r"C\((\w+)\)", r"\1", regex=True).str.replace(":", " × ")
+    return table
+
+
+def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
+    """Each construct and framing, model against model, and the three-way contrast.
+
+    A panel: means of the median rank (prompts averaged), ``difference`` = second − first model in
+    alphabetical order, Welch's t over prompts with FDR over the panels, Cohen's d over prompts, and,
+    with words as the unit, a bootstrap interval of difference and d and a permutation p. The
+    contrast is (agency − communion under positive framing) − (the same under negative), second −
+    first model, in ranks.
+    """
+    positive = (cell.prompts["framing"] == "positive").to_numpy()
+    member = cell.members[:, :]
+    observed = _by_panel(subset_medians(cell.ranks, member), len(cell.models))  # (constructs, models, prompts)
+    statistics = _statistics(observed[None], positive)
+    rng = np.random.default_rng(seed)
+    relabeled = _statistics_of_draws(cell, positive, draws, lambda n: _relabel(member, n, rng))
+    resampled = _statistics_of_draws(cell, positive, draws, lambda n: _resample(member, n, rng))
+
+    rows = []
+    for i, construct in enumerate(cell.constructs):
+        for j, (framing, chosen) in enumerate({"positive": positive, "negative": ~positive}.items()):
+            first, second = observed[i, 0, chosen], observed[i, 1, chosen]
+            welch = welch_t(first, second)
+            rows.append(
+                {
+                    "construct": construct,
+                    "framing": framing,
+                    "means": dict(zip(cell.models, (first.mean(), second.mean()), strict=True)),
+                    "difference": second.mean() - first.mean(),
+                    "ci_words": list(percentile_interval(resampled["difference"][:, i, j])),
+                    "cohens_d": cohens_d(first, second),
+                    "cohens_d_ci_words": list(percentile_interval(resampled["d"][:, i, j])),
+                    "t": float(welch.t),
+                    "df": float(welch.df),
+                    "p_prompts": float(welch.p),
+                    "p_words": _two_sided(relabeled["difference"][:, i, j], statistics["difference"][0, i, j]),
+                }
+            )
+    for row, p in zip(rows, fdr_bh([row["p_prompts"] for row in rows]), strict=True):
+        row["p_prompts_fdr"] = float(p)
+    contrast = {
+        "contrast": float(statistics["contrast"][0]),
+        "ci_words": list(percentile_interval(resampled["contrast"])),
+        "p_words": _two_sided(relabeled["contrast"], statistics["contrast"][0]),
+    }
+    return rows, contrast
+
+
+def _by_panel(values: np.ndarray, models: int) -> np.ndarray:
+    """(constructs, models × prompts) → (constructs, models, prompts)."""
+    return values.reshape(len(values), models, -1)
+
+
+def _statistics(values: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarray]:
+    """From medians (draws, constructs, models, prompts): difference, d (draws, constructs, framings), contrast."""
+    split = [values[..., positive], values[..., ~positive]]
+    means = np.stack([part.mean(axis=-1) for part in split], axis=-1)  # (draws, constructs, models, framings)
+    variances = np.stack([part.var(axis=-1, ddof=1) for part in split], axis=-1)
+    difference = means[:, :, 1] - means[:, :, 0]
+    spread = np.sqrt(variances.mean(axis=2))  # equal numbers of prompts: the pooled standard deviation
+    d = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
+    by_framing = difference[:, 0] - difference[:, 1]
+    return {"difference": difference, "d": d, "contrast": by_framing[:, 0] - by_framing[:, 1]}
+
+
+def _statistics_of_draws(cell: Cell, positive: np.ndarray, draws: int, draw) -> dict[str, np.ndarray]:
+    ranks, parts = cell.ranks, []
+    for start in range(0, draws, _CHUNK):
+        counts = draw(min(_CHUNK, draws - start))  # (constructs, draws, words)
+        values = np.stack([subset_medians(ranks, of_construct) for of_construct in counts], axis=1)
+        shape = (len(values), len(counts), len(cell.models), -1)
+        parts.append(_statistics(values.reshape(shape), positive))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _relabel(member: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Construct labels dealt out anew over the words, sizes kept: (constructs, draws, words)."""
+    order = rng.permuted(np.tile(np.arange(member.shape[1]), (draws, 1)), axis=1)
+    return member[:, order]
+
+
+def _resample(member: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Words drawn with replacement within each construct: counts (constructs, draws, words)."""
+    counts = np.zeros((len(member), draws, member.shape[1]), dtype=np.int16)
+    for i, chosen in enumerate(member):
+        n = int(chosen.sum())
+        counts[i][:, chosen] = rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    return counts
+
+
+def _two_sided(draws: np.ndarray, observed: float) -> float:
+    """(b + 1) / (m + 1), b of m draws at least as far from 0 as the data."""
+    return float((1 + (np.abs(draws) >= abs(observed) - 1e-9).sum()) / (1 + len(draws)))
+
+
+def coverage(lexicon: pd.DataFrame, texts: set[str], where: dict) -> list[dict]:
+    """How many words of each construct are single tokens of a vocabulary, by spelling.
+
+    texts: the decoded texts of the vocabulary. Returns rows of ``where`` + construct, words and the
+    counts ``bare``, ``space`` (lower case), ``bare_capitalised``, ``space_capitalised``.
+    """
+    rows = []
+    for construct, words in lexicon.groupby("construct")["word"]:
+        words = words.unique()
+        spellings = {"": CASES["lower"], "_capitalised": CASES["capitalised"]}
+        counts = {
+            f"{start}{case}": sum(space + spell(word) in texts for word in words)
+            for case, spell in spellings.items()
+            for start, space in {"bare": "", "space": " "}.items()
+        }
+        rows.append(where | {"construct": construct, "words": len(words)} | counts)
+    return rows
