@@ -1,7 +1,7 @@
 """Words from psycholinguistic dictionaries: read them, unroll their wildcards, check and count them."""
 
 from valuetrace.lexicon.edits import apply_edits, read_edits
-from valuetrace.lexicon.entries import COLUMNS, check, check_contrasts
+from valuetrace.lexicon.entries import COLUMNS, check, check_contrasts, is_wildcard
 from valuetrace.lexicon.sources import load_lexicon
 from valuetrace.lexicon.summary import overlaps, words_per_construct, words_per_pattern
 from valuetrace.lexicon.vocabulary import Vocabulary, load_vocabulary
@@ -16,6 +16,7 @@ __all__ = [
     "apply_edits",
     "check",
     "check_contrasts",
+    "is_wildcard",
     "load_lexicon",
     "load_vocabulary",
     "nouns",

@@ -2,7 +2,7 @@
 
 The family starts at
 
-1. the stem, where that is a word (``win``: then ``wing`` and ``winter`` are other words), else
+1. the stem, where WordNet's sense-tagged texts hold it as a word (``win``: ``wing`` and ``winter`` are others), else
 2. each word that completes the stem by an English ending (``compet``: ``compete``, ``competent``), else
 3. the most common word that starts with the stem (``philanth``: ``philanthropy``),
 
@@ -28,7 +28,6 @@ SUFFIXES = (
     ("ness", ANY, "noun"),
     ("ity", "adjective", "noun"),
     ("ty", "adjective", "noun"),
-    ("y", "adjective", "noun"),
     ("ful", ANY, "adjective"),
     ("less", ANY, "adjective"),
     ("like", "noun", "adjective"),
@@ -64,10 +63,10 @@ def word_family(stem: str, candidates: dict[str, dict[str, set[str]]], words: Vo
 
 
 def _roots(stem: str, candidates: dict, pool: set[str], words: Vocabulary) -> set[str]:
-    if stem in pool:
+    if stem in pool and any(words.wordnet.readings[stem].values()):
         return {stem}
     completions = {stem + ending for ending in ENDINGS.split()} | {stem[:-1] + "y" if stem.endswith("i") else stem}
-    roots = completions & pool
+    roots = (completions | {stem}) & pool
     if not roots and pool:
         known = [word for word, lemmas in candidates.items() if lemmas]
         roots = set(candidates[max(known, key=words.zipf)])

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from valuetrace.errors import InputError, some
 from valuetrace.lexicon.edits import apply_edits
-from valuetrace.lexicon.entries import COLUMNS, entries, is_wildcard, sort_rows
+from valuetrace.lexicon.entries import COLUMNS, entries, is_wildcard, labelled, sort_rows
 from valuetrace.lexicon.family import word_family
 from valuetrace.lexicon.vocabulary import WORDNET, Vocabulary, load_vocabulary
 
@@ -50,6 +51,7 @@ def unroll(
     unrolled = _most_specific(pd.DataFrame(rows, columns=list(COLUMNS)))
     if edits is not None:
         unrolled = apply_edits(unrolled, lexicon, edits)
+    _require_all_constructs(lexicon, unrolled)
     blank = unrolled["part_of_speech"] == ""
     unrolled.loc[blank, "part_of_speech"] = [
         "|".join(words.parts_of_speech(word)) for word in unrolled.loc[blank, "word"]
@@ -82,6 +84,12 @@ def expand(pattern: str, words: Vocabulary, zipf_floor: float = ZIPF_FLOOR) -> l
         contractions = {bare + clitic for clitic in _CLITICS}
         return [word for word in candidates if word == bare or word in contractions]
     return word_family(stem, {word: words.lemmas(word) for word in candidates}, words)
+
+
+def _require_all_constructs(dictionary: pd.DataFrame, unrolled: pd.DataFrame) -> None:
+    lost = sorted(set(labelled(dictionary)) - set(labelled(unrolled)))
+    if lost:
+        raise InputError(f"construct {some(lost)} has no words left. Lower the Zipf floor, or include words by hand.")
 
 
 def _most_specific(lexicon: pd.DataFrame) -> pd.DataFrame:
