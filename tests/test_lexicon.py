@@ -50,9 +50,10 @@ def small_wordnet(tmp_path_factory):
     licence = "  1 This software and database is being provided to you\n"
     for part, lines in zip(("noun", "verb", "adj", "adv"), (nouns, verbs, adjectives, adverbs), strict=True):
         (folder / f"data.{part}").write_text(licence + "".join(lines))
-    (folder / "cntlist.rev").write_text(
-        "win%1:11:00:: 1 2\nwin%2:33:00:: 1 71\nwin%2:33:01:: 3 2\nhelp%1:04:00:: 1 5\nhelp%2:41:00:: 1 80\n"
-        "thought%1:09:00:: 1 9\nkind%3:00:00:: 1 4\n"
+    (folder / "index.sense").write_text(
+        "win%1:11:00:: 00000005 1 2\nwin%2:33:00:: 00000020 1 71\nwin%2:33:01:: 00000020 3 2\n"
+        "help%1:04:00:: 00000006 1 5\nhelp%2:41:00:: 00000021 1 80\nthought%1:09:00:: 00000008 1 9\n"
+        "kind%3:00:00:: 00000031 1 4\nwing%1:05:00:: 00000002 1 0\n"
     )
     return folder
 
@@ -111,8 +112,8 @@ def test_wordnet_missing_or_broken_files_are_named(small_wordnet, tmp_path):
     with pytest.raises(InputError, match=r"data\.verb: not a WordNet database"):
         lex.read_wordnet(tmp_path)
     write(tmp_path / "data.verb", "")
-    write(tmp_path / "cntlist.rev", "win 3\n")
-    with pytest.raises(InputError, match=r"cntlist\.rev"):
+    write(tmp_path / "index.sense", "win 3\n")
+    with pytest.raises(InputError, match=r"index\.sense"):
         lex.read_wordnet(tmp_path)
 
 

@@ -1,6 +1,6 @@
 """A small reader of the WordNet 3.0 database files: what a word is, and which words derive from it.
 
-Format: https://wordnet.princeton.edu/documentation/wndb5wn (data, index) and cntlist5wn (counts).
+Format: https://wordnet.princeton.edu/documentation/wndb5wn (data) and /senseidx5wn (index.sense).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from valuetrace.errors import InputError, some
 
 PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
-FILES = (*(f"data.{part}" for part in PARTS), "cntlist.rev")
+FILES = (*(f"data.{part}" for part in PARTS), "index.sense")
 _NAMES = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
 _COUNTED = {"1": "noun", "2": "verb", "3": "adjective", "4": "adverb", "5": "adjective"}
 _RELATED = {"+", "\\", "<"}  # derivationally related form; pertainym or adverb's adjective; participle of
@@ -31,7 +31,7 @@ class WordNet:
 
 
 def read_wordnet(folder: str | Path) -> WordNet:
-    """Read ``data.noun|verb|adj|adv`` and ``cntlist.rev`` from ``folder`` (about 2 seconds).
+    """Read ``data.noun|verb|adj|adv`` and ``index.sense`` from ``folder`` (about 2 seconds).
 
     Raises InputError if a file is missing or is no WordNet database.
     """
@@ -39,7 +39,7 @@ def read_wordnet(folder: str | Path) -> WordNet:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: no {some(missing)}. Put the WordNet 3.0 database files there (the assets stage).")
-    counts = _counts(folder / "cntlist.rev")
+    counts = _counts(folder / "index.sense")
     readings: dict[str, dict[str, int]] = defaultdict(dict)
     words: dict[tuple[str, str], list[str]] = {}
     links: list[tuple[str, str, str, int]] = []
@@ -93,12 +93,12 @@ def _counts(path: Path) -> Counter:
     with open(path, encoding="utf-8") as file:
         for line in file:
             try:
-                sense, _, count = line.split(" ")
+                sense, _, _, count = line.split(" ")
                 word, _, key = sense.partition("%")
                 counts[word, _COUNTED[key[0]]] += int(count)
             except (ValueError, IndexError, KeyError):
                 raise InputError(
-                    f"{path}: not WordNet's cntlist.rev ({line.strip()[:60]!r}). Fetch it again."
+                    f"{path}: not WordNet's sense index ({line.strip()[:60]!r}). Fetch it again."
                 ) from None
     return counts
 
