@@ -1,0 +1,138 @@
+"""Candidates and the conversations that they end: which ids a reward model reads, and what they share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from valuetrace.errors import InputError, some
+from valuetrace.scoring import chat
+from valuetrace.scoring.reward_model import RewardModel
+
+Candidate = int | str | tuple[int, ...]
+Tokenisation = Literal["exact", "as_published"]
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """The token ids of every candidate's conversation: prefix[: shared[i]] + rests[i].
+
+    gates[i]: the position of the gating pattern in conversation i (empty where the head reads none).
+    """
+
+    prefix: list[int]
+    shared: np.ndarray
+    rests: list[list[int]]
+    gates: np.ndarray
+
+
+def check_candidates(model: RewardModel, candidates: Iterable | None) -> list[Candidate]:
+    """The candidates as ints, words and tuples; the whole vocabulary for None.
+
+    Raises InputError for an empty list, an id outside the embedding and a word or sequence of nothing,
+    and where the whole vocabulary is asked for but tokenizer and embedding differ in size.
+    """
+    rows, known = model.rows, len(model.tokenizer)
+    if candidates is None:
+        if known != rows:
+            remedy = f", or range({rows}) to score the unnamed rows too" if known < rows else ""
+            raise InputError(
+                f"{model.name}: the tokenizer has {known} tokens and the embedding {rows} rows, so there is no one "
+                f"vocabulary. Pass candidates=range({min(known, rows)}) for the ids that both have{remedy}."
+            )
+        return list(range(rows))
+    names: list[Candidate] = []
+    for candidate in candidates:
+        if isinstance(candidate, str):
+            names.append(candidate)
+        else:
+            whole = np.ndim(candidate) == 0
+            names.append(int(candidate) if whole else tuple(int(i) for i in candidate))
+    if not names:
+        raise InputError("there is no candidate to score")
+    outside = [n for n in names if not isinstance(n, str) and not all(0 <= i < rows for i in _ids(n))]
+    if outside:
+        raise InputError(f"{model.name}: candidate {some(outside)} lies outside the embedding's {rows} rows.")
+    empty = [n for n in names if n in ("", ()) or (isinstance(n, str) and not _word(model, n))]
+    if empty:
+        raise InputError(f"{model.name}: candidate {some(map(repr, empty))} tokenizes to nothing. Leave it out.")
+    return names
+
+
+def prepare(model: RewardModel, prompt: str, names: list[Candidate], tokenisation: Tokenisation) -> Conversations:
+    """Render every candidate's conversation and cut off what they share. InputError for what cannot run."""
+    if tokenisation not in ("exact", "as_published"):
+        raise InputError(f"tokenisation {tokenisation!r} is unknown; there are exact and as_published.")
+    if tokenisation == "exact":
+        around = chat.render(model.tokenizer, model.form, prompt)
+        prefix = around.prefix
+        rests = [[*(_word(model, n) if isinstance(n, str) else _ids(n)), *around.closing] for n in names]
+        shared = np.full(len(names), len(prefix))
+    else:
+        replies = [n if isinstance(n, str) else model.tokenizer.decode(list(_ids(n))) for n in names]
+        whole = [chat.as_published(model.tokenizer, model.form, prompt, reply) for reply in replies]
+        prefix = _common_prefix(whole)
+        shared = np.array([_agreement(prefix, ids) for ids in whole])
+        rests = [ids[n:] for ids, n in zip(whole, shared, strict=True)]
+    longest = max(n + len(rest) for n, rest in zip(shared, rests, strict=True))
+    if longest > model.context:
+        raise InputError(
+            f"{model.name}: prompt {prompt!r} has {longest} tokens with its reply; the context {model.context}."
+        )
+    return Conversations(prefix, shared, rests, _gates(model, prompt, names, prefix, shared, rests))
+
+
+def _ids(name: int | tuple[int, ...]) -> tuple[int, ...]:
+    return name if isinstance(name, tuple) else (name,)
+
+
+def _word(model: RewardModel, word: str) -> list[int]:
+    return chat.encode_reply(model.tokenizer, model.form, word)
+
+
+def _common_prefix(sequences: list[list[int]]) -> list[int]:
+    """The longest beginning that more than half of the sequences share."""
+    prefix: list[int] = []
+    agreeing = sequences
+    while True:
+        agreeing = [ids for ids in agreeing if len(ids) > len(prefix) + 1]  # one token at least is each one's own
+        counts = Counter(ids[len(prefix)] for ids in agreeing).most_common(1)
+        if not counts or counts[0][1] * 2 <= len(sequences):
+            return prefix
+        agreeing = [ids for ids in agreeing if ids[len(prefix)] == counts[0][0]]
+        prefix.append(counts[0][0])
+
+
+def _agreement(prefix: list[int], ids: list[int]) -> int:
+    limit = min(len(prefix), len(ids) - 1)
+    return next((i for i in range(limit) if prefix[i] != ids[i]), limit)
+
+
+def _gates(model: RewardModel, prompt: str, names, prefix, shared, rests) -> np.ndarray:
+    """Where each conversation last holds the head's gating pattern."""
+    if model.head.pattern is None:
+        return np.empty(0, dtype=np.int64)
+    pattern = list(model.head.pattern)
+    reach = len(pattern) - 1
+    in_prefix = {n: _last(pattern, prefix[:n]) for n in set(shared.tolist())}
+    gates = []
+    for name, n, rest in zip(names, shared.tolist(), rests, strict=True):
+        start = max(n - reach, 0)
+        near = _last(pattern, prefix[start:n] + rest)
+        gate = in_prefix[n] if near is None else start + near
+        if gate is None:
+            raise InputError(
+                f"{model.name}: {type(model.head).__name__} reads the prompt at the tokens {pattern}, which the "
+                f"conversation of prompt {prompt!r} and candidate {name!r} does not hold. Use the model's chat format."
+            )
+        gates.append(gate)
+    return np.array(gates)
+
+
+def _last(pattern: list[int], ids: list[int]) -> int | None:
+    starts = range(len(ids) - len(pattern), -1, -1)
+    return next((i for i in starts if ids[i] == pattern[0] and ids[i : i + len(pattern)] == pattern), None)

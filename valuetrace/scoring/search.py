@@ -1,0 +1,255 @@
+"""Exhaustive token search: the reward of every candidate reply to a prompt.
+
+The prompt runs once; candidates run in large batches of one length, without padding, each computing only
+its own tokens and the closing ones (``shared_prefix``). The reward is read at the conversation's last
+token, wherever and whatever that is. A run in a folder writes shards and resumes from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from tqdm import tqdm
+
+from valuetrace import tables
+from valuetrace.errors import InputError, some
+from valuetrace.scoring import shared_prefix
+from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, check_candidates, prepare
+from valuetrace.scoring.reward_model import RewardModel
+
+_VERSION = 1  # of what the scores depend on in this file and shared_prefix; shards of another are not believed
+
+
+class NotANumber(InputError):
+    """Some rewards are NaN or infinite; ``scores`` holds the whole run, finite rewards and others."""
+
+    def __init__(self, message: str, scores: pd.Series | pd.DataFrame):
+        super().__init__(message)
+        self.scores = scores
+
+
+def score_responses(
+    model: RewardModel,
+    prompt: str,
+    candidates: Iterable[int | str | Sequence[int]] | None = None,
+    *,
+    tokenisation: Tokenisation = "exact",
+    batch_size: int | None = None,
+    folder: str | Path | None = None,
+    shard_size: int = 4096,
+    progress: bool = True,
+) -> pd.Series:
+    """The reward of each candidate as the reply to ``prompt``: float32, in the model's units, index = candidates.
+
+    candidates: token ids, words (of any number of tokens) or id sequences (tuples in the index); by default
+    every token id of the vocabulary. tokenisation: ``exact`` puts the candidate's own ids into the
+    conversation, ``as_published`` decodes the candidate, renders the template as text and tokenizes that
+    again, as the authors' released scores were made (a doubled BOS and trimmed replies included).
+    batch_size: candidates a batch; by default as many as the device takes well. It is halved whenever
+    memory runs out. folder: where shards are kept, ``shard_size`` candidates each; a killed run continues
+    after its last whole shard, and shards of other weights, prompts or candidates are never read.
+
+    Under ``accelerate launch`` the shards are dealt out to the processes and every process returns all
+    rewards, equal to the bit to those of one process (of the same batch size, device and thread count).
+    Raises InputError for what cannot be scored, before anything runs, and ``NotANumber`` after
+    everything has run.
+    """
+    frame = score_prompts(
+        model,
+        {prompt: prompt},
+        candidates,
+        tokenisation=tokenisation,
+        batch_size=batch_size,
+        folder=folder,
+        shard_size=shard_size,
+        progress=progress,
+    )
+    return frame[prompt].rename("reward")
+
+
+def score_prompts(
+    model: RewardModel,
+    prompts: Mapping[str, str],
+    candidates: Iterable[int | str | Sequence[int]] | None = None,
+    *,
+    tokenisation: Tokenisation = "exact",
+    batch_size: int | None = None,
+    folder: str | Path | None = None,
+    shard_size: int = 4096,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """``score_responses`` for many prompts (key → text): one float32 column a key, in their order."""
+    if shard_size < 1 or (batch_size is not None and batch_size < 1):
+        raise InputError("batch_size and shard_size must be 1 or more")
+    names = check_candidates(model, candidates)
+    longest = max(names, key=lambda name: 1 if isinstance(name, int) else len(name))
+    for prompt in prompts.values():  # a prompt that cannot run is known before the first one does
+        prepare(model, prompt, [longest], tokenisation)
+    weights = model.fingerprint() if folder is not None else ""
+    columns = {}
+    for key, prompt in prompts.items():
+        plan = prepare(model, prompt, names, tokenisation)
+        work = None if folder is None else _work_folder(Path(folder), weights, plan, shard_size)
+        with torch.inference_mode(), shared_prefix.shared_attention(model.backbone):
+            columns[key] = _score(model, plan, batch_size, work, shard_size, key if progress else None)
+    frame = pd.DataFrame(columns, index=pd.Index(names, tupleize_cols=False, name="candidate"), dtype=np.float32)
+    _check_finite(model, frame, names)
+    return frame
+
+
+def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: int) -> Path:
+    """One subfolder a search, named by everything that determines its scores: stale shards lie elsewhere."""
+    digest = hashlib.sha256(f"{_VERSION} {weights} {shard_size} {plan.prefix}".encode())
+    digest.update(plan.shared.tobytes())
+    digest.update(np.fromiter((len(rest) for rest in plan.rests), np.int64).tobytes())
+    digest.update(np.fromiter((i for rest in plan.rests for i in rest), np.int64).tobytes())
+    return folder / digest.hexdigest()[:32]
+
+
+def _score(
+    model: RewardModel,
+    plan: Conversations,
+    batch_size: int | None,
+    work: Path | None,
+    shard_size: int,
+    label: str | None,
+) -> np.ndarray:
+    """The rewards of a plan, computed by all processes, known to all."""
+    state = PartialState(cpu=model.backbone.device.type == "cpu")
+    lengths = np.array([len(rest) for rest in plan.rests])
+    order = np.lexsort((lengths, plan.shared))  # stable: neighbours have one shape
+    shards = [order[i : i + shard_size] for i in range(0, len(order), shard_size)]
+    mine = range(state.process_index, len(shards), state.num_processes)
+    budget = _token_budget(model, plan)
+    if state.num_processes > 1:  # batches are cut alike everywhere
+        budget = min(gather_object([budget]))
+    batches = _Batches(model, plan, lengths, batch_size, budget)
+    paths = {number: None if work is None else work / f"{number:06d}.npy" for number in mine}
+    done = {n: scores for n, path in paths.items() if (scores := _read_shard(path, len(shards[n]))) is not None}
+    bar = tqdm(
+        total=sum(len(shards[number]) for number in mine),
+        initial=sum(map(len, done.values())),  # read, not computed: it counts for no rate
+        desc=label,
+        unit="candidate",
+        disable=label is None or not state.is_main_process,
+    )
+    with bar:
+        for number in [number for number in mine if number not in done]:
+            done[number] = scores = batches.score(shards[number], bar)
+            if (path := paths[number]) is not None:
+                tables.write_atomically(path, lambda to, scores=scores: np.save(to, scores))
+    parts = gather_object([done]) if state.num_processes > 1 else [done]
+    rewards = np.empty(len(order), dtype=np.float32)
+    for part in parts:
+        for number, scores in part.items():
+            rewards[shards[number]] = scores
+    return rewards
+
+
+def _read_shard(path: Path | None, size: int) -> np.ndarray | None:
+    if path is None or not path.is_file():
+        return None
+    scores = np.load(path, allow_pickle=False)
+    return scores if scores.shape == (size,) and scores.dtype == np.float32 else None
+
+
+class _Batches:
+    """Scores shards batch by batch; remembers how often memory has run out."""
+
+    def __init__(self, model: RewardModel, plan: Conversations, lengths: np.ndarray, size: int | None, budget: int):
+        self.model, self.plan, self.lengths, self.size, self.budget = model, plan, lengths, size, budget
+        self.halvings = 0
+        self.prefix: shared_prefix.Prefix | None = None
+
+    def score(self, shard: np.ndarray, bar: tqdm) -> np.ndarray:
+        """float32 rewards of the candidates ``shard`` (ordered, so that equal shapes are neighbours)."""
+        if self.prefix is None and self.plan.prefix:
+            self.prefix = shared_prefix.run_prefix(self.model.backbone, self.plan.prefix)
+        shapes = np.stack([self.plan.shared[shard], self.lengths[shard]])
+        edges = np.flatnonzero((shapes[:, 1:] != shapes[:, :-1]).any(axis=0)) + 1
+        rewards = [self._bucket(bucket, bar) for bucket in np.split(shard, edges)]
+        return np.concatenate(rewards)
+
+    def _bucket(self, bucket: np.ndarray, bar: tqdm) -> np.ndarray:
+        rewards, done = [], 0
+        while done < len(bucket):
+            size = self.size or max(1, self.budget // int(self.lengths[bucket[0]]))
+            size = max(1, size >> self.halvings)
+            try:
+                rewards.append(self._run(bucket[done : done + size]))
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise InputError(f"{self.model.name}: memory does not hold one candidate ({error}).") from None
+                self.halvings += 1
+                continue  # the traceback, and with it the batch's tensors, is gone here
+            finally:
+                if self.halvings and self.model.backbone.device.type == "cuda":
+                    torch.cuda.empty_cache()
+            done += len(rewards[-1])
+            bar.update(len(rewards[-1]))
+        return np.concatenate(rewards)
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        model, plan = self.model, self.plan
+        start = int(plan.shared[batch[0]])
+        ids = torch.tensor([plan.rests[i] for i in batch], device=model.backbone.device)
+        prefix = None if self.prefix is None else self.prefix.first(start)
+        hidden = shared_prefix.run_continuations(model.backbone, prefix, ids)
+        gate = None if model.head.pattern is None else _states_at(plan.gates[batch], start, prefix, hidden)
+        head = model.head
+        gate = None if gate is None else gate.to(head.device, head.dtype)
+        return head(hidden[:, -1].to(head.device, head.dtype), gate).float().cpu().numpy()
+
+
+def _states_at(positions: np.ndarray, start: int, prefix: shared_prefix.Prefix | None, hidden: torch.Tensor):
+    """(B, D): the hidden state of each conversation at its position, in the shared prefix or in its own part."""
+    at = torch.as_tensor(positions, device=hidden.device)
+    states = hidden[torch.arange(len(at), device=hidden.device), (at - start).clamp(min=0)]
+    if prefix is None or not len(prefix):
+        return states
+    return torch.where((at < start)[:, None], prefix.hidden.to(hidden.device)[at.clamp(max=start - 1)], states)
+
+
+def _token_budget(model: RewardModel, plan: Conversations) -> int:
+    """New tokens a batch, when the caller sets no batch size.
+
+    On a CPU as many as keep its matrix products busy; on an accelerator as many as fill half of the free
+    memory by a rough count of a layer's activations, at most 65,536 (beyond which nothing gets faster).
+    """
+    device = model.backbone.device
+    if device.type != "cuda":
+        return 2048
+    config = model.backbone.config
+    free, _ = torch.cuda.mem_get_info(device)
+    width = 10 * config.hidden_size + 4 * config.intermediate_size
+    scores = config.num_attention_heads * (len(plan.prefix) + max(map(len, plan.rests)))
+    return int(np.clip(free // 2 // (4 * width + 12 * scores), 512, 65536))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "not enough memory"))
+
+
+def _check_finite(model: RewardModel, frame: pd.DataFrame, names: list[Candidate]) -> None:
+    bad = ~np.isfinite(frame.to_numpy())
+    if not bad.any():
+        return
+    rows, columns = np.nonzero(bad)
+    where = [f"{names[r]!r} to prompt {frame.columns[c]!r}" for r, c in zip(rows, columns, strict=True)]
+    count = f"{len(where)} of {frame.size}"
+    raise NotANumber(
+        f"{model.name}: {count} rewards are not finite numbers: candidate {some(where)}. "
+        "The others are kept; try dtype float32 or bfloat16.",
+        frame,
+    )
