@@ -57,7 +57,8 @@ def main() -> None:
                 grid.append(where | {"contrast": contrast["contrast"], "low": low, "high": high})
                 grid[-1] |= {"p_words": contrast["p_words"], "p_anova": three_way["p"], "F": three_way["F"]}
                 grid[-1] |= {"words": int(counts.sum()), "probability": probability}
-        comparisons.append({"comparison": label, "models": sorted(pair), "cells": cells})
+        summary = section.summary([cell for cell in cells if "refused" not in cell])
+        comparisons.append({"comparison": label, "models": sorted(pair), "summary": summary, "cells": cells})
 
     where = ["comparison", "format", "case"]
     medians = pd.concat(medians)

@@ -188,6 +188,19 @@ def _two_sided(draws: np.ndarray, observed: float) -> float:
     return float((1 + (np.abs(draws) >= abs(observed) - 1e-9).sum()) / (1 + len(draws)))
 
 
+def summary(cells: list[dict], level: float = 0.05) -> dict:
+    """How far the cells agree: signs of the three-way contrast, and how many tests fall below ``level``."""
+    contrasts = [cell["three_way"]["contrast"] for cell in cells]
+    interaction = [next(r for r in cell["anova"] if r["term"] == "model × construct × framing") for cell in cells]
+    return {
+        "cells": len(cells),
+        "negative_contrast": sum(value < 0 for value in contrasts),  # the paper's direction, Llama − Gemma
+        "level": level,
+        "anova_below_level": sum(row["p"] < level for row in interaction),
+        "words_below_level": sum(cell["three_way"]["p_words"] < level for cell in cells),
+    }
+
+
 def coverage(lexicon: pd.DataFrame, texts: set[str], where: dict) -> list[dict]:
     """How many words of each construct are single tokens of a vocabulary, by spelling.
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from valuetrace.tables import write_atomically
 
 OKABE_ITO = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Okabe & Ito's palette (jfly.uni-koeln.de/color), the two most distant hues first."""
@@ -44,3 +49,9 @@ def base_markers(names: Iterable[str]) -> dict[str, str]:
 
 def _by_order(names: Iterable[str], values: tuple[str, ...]) -> dict[str, str]:
     return {name: values[i % len(values)] for i, name in enumerate(sorted(set(names)))}
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a PNG atomically, without a date in it: the same numbers give the same bytes."""
+    write_atomically(path, lambda to: figure.savefig(to, metadata={"Software": None}))
+    plt.close(figure)

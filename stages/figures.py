@@ -1,0 +1,45 @@
+"""Draw every picture of Section 3 from its numbers. Nothing is computed here.
+
+In:  plots/log_probabilities/*.csv, plots/implicit_rewards/*.csv; params.yaml: models, analysis
+Out: plots/log_probabilities.png  Figure 2: median ranks by construct, framing, model, format
+     plots/format_grid.png        the three-way contrast in every format and spelling
+     plots/implicit_words.png     Figure 3: implicit reward of two word lists
+     plots/implicit_tokens.png    optimal and pessimal tokens (Tables 1, A2, A3), the first pair
+Run: python stages/figures.py
+"""
+
+import pandas as pd
+
+from valuetrace import models, settings, stage
+from valuetrace.analysis.settings import Analysis
+from valuetrace.figures import implicit_rewards, log_probabilities, style
+from valuetrace.prompts import value_laden
+
+
+def main() -> None:
+    chosen = settings.get("analysis", Analysis)
+    labels = {name: row.label for name, row in settings.get("models", dict[str, models.Model]).items()}
+    style.apply()
+
+    medians = pd.read_csv("plots/log_probabilities/medians.csv")
+    comparison, case = next(iter(chosen.comparisons)), chosen.cases[0]
+    figure = log_probabilities.medians_by_construct(medians, labels, comparison, case)
+    style.save(figure, "plots/log_probabilities.png")
+
+    pairs = {label: sorted(pair) for label, pair in chosen.comparisons.items()}
+    grid = pd.read_csv("plots/log_probabilities/grid.csv")
+    style.save(log_probabilities.format_grid(grid, labels, pairs), "plots/format_grid.png")
+
+    tokens = chosen.tokens
+    contrast = pd.read_csv("plots/implicit_rewards/contrast.csv")
+    text = value_laden().set_index("key")["text"][tokens.prompt]
+    figure = implicit_rewards.word_contrast(contrast, labels, tokens.measure, text)
+    style.save(figure, "plots/implicit_words.png")
+
+    extremes = pd.read_csv("plots/implicit_rewards/tokens.csv", keep_default_na=False)
+    figure = implicit_rewards.extreme_tokens(extremes, labels, tokens.first[0], tokens.second[0])
+    style.save(figure, "plots/implicit_tokens.png")
+
+
+if __name__ == "__main__":
+    stage.run(main)

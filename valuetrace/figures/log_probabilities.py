@@ -1,0 +1,120 @@
+"""Figure 2 and the grid of formats, drawn from plots/log_probabilities/*.csv."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from valuetrace.figures.style import base_colours
+
+
+def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparison: str, case: str) -> Figure:
+    """Figure 2: each construct's median rank a prompt, two models, one column a format, one row a framing.
+
+    medians: ``format, construct, framing, model, median_rank, words``; labels: model → its name in print.
+    """
+    shown = medians[(medians["comparison"] == comparison) & (medians["case"] == case)]
+    formats = list(dict.fromkeys(shown["format"]))
+    constructs = sorted(shown["construct"].unique())
+    names = sorted(shown["model"].unique())
+    colours = base_colours(names)
+    figure, axes = plt.subplots(
+        2, len(formats), figsize=(2.6 * len(formats) + 0.8, 5.2), sharex=True, sharey="col", squeeze=False
+    )
+    for column, form in enumerate(formats):
+        for row, framing in enumerate(("positive", "negative")):
+            axis = axes[row, column]
+            for i, construct in enumerate(constructs):  # noqa: B007 (query reads it)
+                for side, name in zip((-1, 1), names, strict=True):
+                    values = shown.query(
+                        "format == @form and framing == @framing and construct == @construct and model == @name"
+                    )["median_rank"].to_numpy()
+                    _half_violin(axis, values, i, side, colours[name])
+            axis.set_xticks(range(len(constructs)), constructs)
+            axis.set_xlim(-0.6, len(constructs) - 0.4)
+            if row == 0:
+                cell = shown[shown["format"] == form].drop_duplicates("construct").set_index("construct")["words"]
+                counts = ", ".join(f"{cell[c]} {c}" for c in constructs)
+                axis.set_title(f"format: {form}\n{counts} words")
+            if column == 0:
+                axis.set_ylabel(f"{framing} prompts\nmedian rank among the words\n(1 = most probable)")
+    for axis in axes[0]:
+        axis.invert_yaxis()
+    prompts = shown["prompt"].nunique()
+    handles = [Patch(color=colours[name], label=labels[name]) for name in names]
+    handles.append(Line2D([], [], color="black", lw=2, label="median over prompts"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.suptitle(
+        f"Where do two base models rank agency and communion words?\none dot = one of {prompts // 2} prompts a framing"
+        f"; spelling: {case}",
+        fontsize=10,
+    )
+    return figure
+
+
+def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, list[str]]) -> Figure:
+    """The three-way contrast in every format and spelling, with its interval over words.
+
+    grid: ``comparison, format, case, contrast, low, high, p_words, p_anova, words, probability``;
+    models: comparison → its two models in alphabetical order.
+    """
+    grid = grid.iloc[::-1].reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(8.6, 0.42 * len(grid) + 1.9))
+    y = np.arange(len(grid))
+    clear = grid["p_words"] < 0.05
+    axis.axvline(0, color="0.6", lw=0.8)
+    axis.hlines(y, grid["low"], grid["high"], color="0.35", lw=1.5)
+    axis.scatter(grid["contrast"], y, s=36, c=np.where(clear, "#0072B2", "white"), edgecolors="#0072B2", zorder=3)
+    several = grid["comparison"].nunique() > 1
+    axis.set_yticks(
+        y,
+        [
+            f"{f'{r.comparison}: ' if several else ''}{r.format}, {r.case} ({r.words} words, mass {_p(r.probability)})"
+            for r in grid.itertuples()
+        ],
+    )
+    for i, row in grid.iterrows():
+        for x, p in ((1.05, row.p_words), (1.19, row.p_anova)):
+            axis.annotate(_p(p), (x, i), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=8)
+    for x, unit in ((1.05, "words"), (1.19, "prompts")):
+        axis.annotate(
+            f"p, unit:\n{unit}", (x, len(grid) - 0.5), xycoords=("axes fraction", "data"), ha="center", fontsize=8
+        )
+    first, second = (labels[name] for name in next(iter(models.values())))
+    pair = f"{second} − {first}" if not several else "second − first model"
+    axis.set_xlabel(
+        f"three-way contrast in ranks, {pair}:\n(agency − communion | positive) − (agency − communion | negative)"
+    )
+    handles = [
+        Line2D([], [], marker="o", color="#0072B2", lw=0, label="p over words < .05"),
+        Line2D([], [], marker="o", color="#0072B2", markerfacecolor="white", lw=0, label="p over words ≥ .05"),
+        Line2D([], [], color="0.35", lw=1.5, label="95% bootstrap interval over words"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(
+        "Does the answer depend on the format? Every format and spelling that was declared\n"
+        "(in brackets: shared single-token words; mass: the probability on all of them, in the model that gives less)",
+        fontsize=10,
+    )
+    return figure
+
+
+def _half_violin(axis, values: np.ndarray, at: float, side: int, colour: str) -> None:
+    centre = at + side * 0.18
+    if np.ptp(values) > 0:
+        parts = axis.violinplot(
+            values, [centre], widths=0.5, side="low" if side < 0 else "high", showextrema=False, bw_method=0.4
+        )
+        parts["bodies"][0].set(facecolor=colour, alpha=0.35, edgecolor="none")
+    spread = np.linspace(-0.07, 0.07, len(values))  # by prompt, so that the picture is the same every time
+    axis.scatter(centre + spread, values, s=7, color=colour, alpha=0.8, linewidths=0)
+    axis.hlines(np.median(values), centre - 0.14, centre + 0.14, color="black", lw=2, zorder=4)
+
+
+def _p(value: float) -> str:
+    """.001, 2e-14: no leading zero, two figures."""
+    return f"{value:.0e}".replace("e-0", "e-") if value < 0.001 else f"{value:.3f}".lstrip("0")
