@@ -24,7 +24,7 @@ def main(name: str) -> None:
     prompts = pd.read_csv("prompts/value_laden.csv")
     source = models.MODELS / name
     tokenizer = models.load_tokenizer(source)
-    model = models.load(source, dtype=row.dtype, attention=row.attention, device=models.best_device())
+    model = models.load_row(source, row)
     tokens = models.vocabulary(model, tokenizer)
     out = Path("data/logprobs", name)
     with fresh_folder(out.with_name(f".{name}.partial")) as temporary:

@@ -66,6 +66,7 @@ class Model:
     tokenizer: TokenizerChanges
     dtype: Literal["float32", "bfloat16", "float16"]
     attention: Literal["sdpa", "eager"] = "sdpa"
+    devices: Literal["one", "all"] = "one"
     formats: list[str] = field(default_factory=list)
     chat_arguments: dict[str, str] = field(default_factory=dict)
 
@@ -100,6 +101,12 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no tokenizer can be loaded ({error}).") from None
+
+
+def load_row(folder: str | Path, row: Model) -> PreTrainedModel:
+    """Load a model as its row says: on the best device, or spread over all of them."""
+    place = {"device_map": "auto"} if row.devices == "all" else {"device": best_device()}
+    return load(folder, dtype=row.dtype, attention=row.attention, **place)
 
 
 def load(

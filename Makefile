@@ -1,0 +1,40 @@
+# make reproduce: every number and picture from scratch. make test: all checks. Each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# figures, tokenizers and DVC need no display, no telemetry and no network of their own
+export MPLBACKEND := Agg
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DVC_NO_ANALYTICS := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help reproduce test test-fast lint setup clean
+help: ## these lines
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
+
+reproduce: setup ## make every file that is out of date (dvc repro)
+	$(BIN)/dvc repro
+
+test: setup lint ## all tests, slow ones too
+	$(BIN)/python -m pytest
+
+test-fast: setup ## tests that need no model from the registry
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+setup: $(VENV)/.ready
+
+# PIP_* variables and pip's configuration hold, so a CPU build of torch is one PIP_INDEX_URL away
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean: ## remove the environment (fetched and computed files stay)
+	rm -rf $(VENV)
