@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML, YAMLError
 
 from valuetrace.errors import InputError, some
 
@@ -17,13 +17,16 @@ PARAMS = Path("params.yaml")
 
 
 def load(path: str | Path = PARAMS) -> dict[str, Any]:
-    """The whole parameter file as a dict. InputError if it is missing or no mapping."""
+    """The whole parameter file as a dict. InputError if it is missing or no mapping.
+
+    Read as YAML 1.2, as DVC writes it: ``1e-05`` is a number, ``no`` and ``on`` are words.
+    """
     path = Path(path)
     try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Run from the root of the repository.") from None
-    except yaml.YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML ({error}).") from None
     if not isinstance(params, dict):
         raise InputError(f"{path}: must hold a mapping of parameter groups.")

@@ -1,0 +1,29 @@
+"""What several tests share. Heavy imports wait until a test asks for them."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> dict:
+    """The tiny tokenizer of each architecture. Copy one before changing it."""
+    from valuetrace import tiny
+
+    return {name: tiny.tokenizer(name) for name in tiny.ARCHITECTURES}
+
+
+@pytest.fixture(scope="session")
+def tiny_models() -> dict:
+    """A tiny random language model of each architecture."""
+    from valuetrace import tiny
+
+    models = {name: tiny.model(name, seed=3) for name in tiny.ARCHITECTURES}
+    for model in models.values():
+        model.set_attn_implementation("eager")  # sdpa ignores Gemma 2's soft caps
+    return models
