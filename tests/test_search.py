@@ -299,29 +299,30 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_bits(tmp_path):
-    results = []
-    for processes in (1, 2):
-        write = str(tmp_path / f"of{processes}_")
-        launch = [
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            "--cpu",
-            "--num_machines=1",
-            "--mixed_precision=no",
-        ]
-        launch += [f"--num_processes={processes}", "--dynamo_backend=no", "--main_process_port=0"]
-        subprocess.run([*launch, str(script(tmp_path, 1000, None, write))], check=True, env=environment(), timeout=300)
-        results += [pd.read_parquet(f"{write}{i}") for i in range(processes)]
-    assert len(results) == 3
-    for other in results[1:]:
-        assert np.array_equal(other.to_numpy().view(np.int32), results[0].to_numpy().view(np.int32))
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes(tmp_path):
+def test_two_processes_give_the_same_bits(tmp_path, one_thread):
+    write = str(tmp_path / "of2_")
+    # --multi_gpu is how accelerate starts several processes of one machine; without a GPU they run on its CPU
+    launch = "-m accelerate.commands.launch --multi_gpu --num_processes=2 --num_machines=1 --mixed_precision=no"
+    launch += " --dynamo_backend=no --main_process_port=0"
+    command = [sys.executable, *launch.split(), str(script(tmp_path, 1000, None, write))]
+    subprocess.run(command, check=True, env=environment(), timeout=300)
+    one = search.score_responses(make("gemma2"), PROMPT, range(1000), batch_size=32, shard_size=64, progress=False)
+    for process in range(2):
+        other = pd.read_parquet(f"{write}{process}")["reward"]
+        assert np.array_equal(other.to_numpy().view(np.int32), one.to_numpy().view(np.int32))
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes(tmp_path, one_thread):
     shards = tmp_path / "shards"
     command = [sys.executable, str(script(tmp_path, 8192, str(shards), str(tmp_path / "scores")))]
     run = subprocess.Popen(command, env=environment())
@@ -336,7 +337,6 @@ def test_a_killed_run_resumes(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert re.search(r"candidate/s", again.stderr)
     resumed = pd.read_parquet(tmp_path / "scores0")["reward"]
-    torch.set_num_threads(1)
     expected = search.score_responses(make("gemma2"), PROMPT, range(8192), batch_size=32, shard_size=64, progress=False)
     np.testing.assert_allclose(resumed, expected, rtol=0, atol=1e-5)
 
