@@ -152,8 +152,9 @@ def test_every_profile_is_tested(repository):
 
 def test_params_yaml_is_the_composed_default_profile(repository):
     assert settings.load(repository / "params.yaml") == composed(repository, "demo"), (
-        "params.yaml is not what conf/ composes for the default profile. Write it again with: python -c "
-        "\"from dvc.utils.hydra import compose_and_dump as w; w('params.yaml', 'conf', None, 'config', None, [])\""
+        "params.yaml is not what conf/ composes for the default profile. `dvc exp run` writes it again; so does, from "
+        'the root of the repository and without running a stage: python -c "import os; from dvc.utils.hydra import '
+        "compose_and_dump; compose_and_dump('params.yaml', os.path.abspath('conf'), None, 'config', None, [])\""
     )
 
 

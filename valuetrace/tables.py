@@ -67,6 +67,8 @@ def read_csv(path: str | Path, columns: tuple[str, ...], **options) -> pd.DataFr
         raise InputError(f"{path}: no such file. Check the path, or run the stage that writes it.")
     try:
         frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8", **options)
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for row names
+            raise ValueError("its lines have more fields than its header")
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a readable CSV ({error}). Save it as UTF-8 with a header line.") from None
     missing = [column for column in columns if column not in frame.columns]
@@ -91,7 +93,7 @@ def read_json(path: str | Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Run the stage that writes it (dvc repro).") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}).") from None
 
 
@@ -126,11 +128,10 @@ def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFr
         try:
             schema = pq.read_schema(path)
             columns = None if prompts is None else [*TOKEN_COLUMNS, *prompts]
-            if columns is not None:
-                _require(columns, schema.names, path)
+            _require(columns or TOKEN_COLUMNS, schema.names, path)
             frame = pq.read_table(path, columns=columns).to_pandas(ignore_metadata=True)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: not a parquet file ({error}). Make it again.") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{path}: not a parquet file, or damaged ({error}). Make it again.") from None
         frame.attrs = json.loads((schema.metadata or {}).get(_MADE_BY, b"{}"))
     else:
         frame = _read_authors_csv(path, prompts)
@@ -184,8 +185,8 @@ def _read_authors_csv(path: Path, prompts: list[str] | None) -> pd.DataFrame:
     _require(keys, frame.columns, path)
     frame = frame[[*TOKEN_COLUMNS, *keys]].copy()
     try:
-        frame["token_id"] = pd.to_numeric(frame["token_id"])
-    except ValueError:
+        frame["token_id"] = pd.to_numeric(frame["token_id"]).astype("Int64")
+    except (ValueError, TypeError):
         raise InputError(f"{path}: column token_id holds something other than whole numbers.") from None
     for key in keys:
         numbers = pd.to_numeric(frame[key], errors="coerce")
