@@ -1,0 +1,67 @@
+"""Which pairs of a source are used: the size asked for, the held-out split, evenly spaced rows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.errors import InputError
+
+COLUMNS = ("prompt", "chosen", "rejected", "source", "key", "history")
+
+
+def parse_size(value: object) -> int | None:
+    """``data_size`` as a number of pairs: ``13k``, ``26k``, ``2.5k``, ``480``, ``"480"``; None for ``full``.
+
+    YAML and ``dvc exp run -S`` turn ``1e3`` into a float and ``10_000`` into a whole number: both are
+    read as what they say. InputError for anything else, and for less than one pair.
+    """
+    size: object = value
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text == "full":
+            return None
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)", text)
+        size = float(found[1]) * (1000 if found[2] else 1) if found else value
+    whole = isinstance(size, (int, float)) and not isinstance(size, bool) and float(size).is_integer()
+    if not whole or size < 1:
+        raise InputError(f"data_size is {value!r}; it must be a number of pairs (480, 13k, 106k) or 'full'.")
+    return int(size)
+
+
+def evenly_spaced(available: int, wanted: int) -> np.ndarray:
+    """Row numbers ⌊i·available/wanted⌋, i < wanted: (wanted,), increasing.
+
+    A smaller sample lies inside a larger one whenever its size divides the larger one's (13k in 26k,
+    53k in 106k). InputError where more is wanted than there is.
+    """
+    if wanted > available:
+        raise InputError(f"data_size asks for {wanted:,} pairs, but the source has {available:,}. Use 'full' or less.")
+    return np.arange(wanted, dtype=np.int64) * available // wanted
+
+
+def take(pairs: pd.DataFrame, size: object, strides: dict[str, int]) -> pd.DataFrame:
+    """The rows of a source that ``data_size`` asks for, in their order.
+
+    ``strides`` names sizes that are every s-th row (Unified-Feedback in the paper: "13k" is every 64th).
+    """
+    if isinstance(size, str) and size in strides:
+        return pairs.iloc[:: strides[size]].reset_index(drop=True)
+    wanted = parse_size(size)
+    if wanted is None:
+        return pairs.reset_index(drop=True)
+    return pairs.iloc[evenly_spaced(len(pairs), wanted)].reset_index(drop=True)
+
+
+def split(pairs: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(train, held out): a pair goes where its ``key`` goes, whatever else the table holds."""
+    out = pairs["key"].map(lambda key: is_held_out(key, share, seed)).to_numpy(dtype=bool)
+    return pairs[~out].reset_index(drop=True), pairs[out].reset_index(drop=True)
+
+
+def is_held_out(key: str, share: float, seed: int) -> bool:
+    """A fixed pseudo-random choice of about ``share`` of all keys: SHA-256 of seed and key."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8]) < share * 2**64
