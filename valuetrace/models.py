@@ -28,7 +28,7 @@ class Source:
 
     gguf: ``file`` of ``asset``, dequantised to float32. hub: ``repository`` at ``revision``
     (null: resolved and recorded in the lock file at first use). random: tiny weights of an
-    ``architecture`` drawn from ``seed``.
+    ``architecture`` drawn from ``seed``, a reward model's where ``reward`` is true.
     """
 
     kind: Literal["gguf", "hub", "random"]
@@ -38,6 +38,7 @@ class Source:
     revision: str | None = None
     architecture: str | None = None
     seed: int = 0
+    reward: bool = False
 
     def __post_init__(self):
         needs = {"gguf": ("asset", "file"), "hub": ("repository",), "random": ("architecture",)}[self.kind]
@@ -60,7 +61,7 @@ class Model:
 
     label: str
     family: str
-    training: Literal["pretrained", "instruction-tuned", "random"]
+    training: Literal["pretrained", "instruction-tuned", "reward model", "random"]
     licence: str
     source: Source
     tokenizer: TokenizerChanges
@@ -68,6 +69,8 @@ class Model:
     attention: Literal["sdpa", "eager"] = "sdpa"
     devices: Literal["one", "all"] = "one"
     formats: list[str] = field(default_factory=list)
+    head: str | None = None  # a reward model's adapter, where its config does not name the right one
+    note: str = ""  # what is known or unsure about the row
     chat_arguments: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,7 +85,7 @@ def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> 
         else:
             from valuetrace import tiny
 
-            tiny.write(source.architecture, source.seed, temporary)
+            tiny.write(source.architecture, source.seed, temporary, source.reward)
             origin = {"architecture": source.architecture, "seed": source.seed}
         _change_tokenizer(changes, temporary)
         tables.write_json({"model": name, "kind": source.kind, "origin": origin}, temporary / "provenance.json")

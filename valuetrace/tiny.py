@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     Gemma2Config,
     Gemma3TextConfig,
     LlamaConfig,
@@ -128,7 +129,11 @@ def tokenizer(architecture: str) -> PreTrainedTokenizerFast:
     )
 
 
-def write(architecture: str, seed: int, folder: Path) -> None:
-    """Save a random model and its tokenizer as a model folder."""
-    model(architecture, seed).save_pretrained(folder)
+def write(architecture: str, seed: int, folder: Path, reward: bool = False) -> None:
+    """Save a random language model, or reward model (one output), and its tokenizer as a model folder."""
+    if reward:
+        made = model(architecture, seed, AutoModelForSequenceClassification, num_labels=1)
+    else:
+        made = model(architecture, seed)
+    made.save_pretrained(folder)
     tokenizer(architecture).save_pretrained(folder)

@@ -1,0 +1,58 @@
+"""Score every lexicon word (or the whole vocabulary) as the reply to every prompt with one reward model.
+
+In:  data/models/<name>/, prompts/value_laden.csv, lexicons/*.csv; params.yaml: models.<name>, formats, rewards
+Out: data/rewards/<name>.parquet  token_id, token_name, token_decoded, best_ever_one … (float32, the
+     model's own units; words of several tokens have no token_id)
+Run: python stages/rewards.py NAME      (accelerate launch stages/rewards.py NAME splits the candidates)
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from accelerate import PartialState
+
+from valuetrace import __version__, models, settings, stage, tables
+from valuetrace.prompts import value_laden
+from valuetrace.scoring.chat import Format
+from valuetrace.scoring.reward_model import load_reward_model
+from valuetrace.scoring.search import score_prompts
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """``lexicons``: whose words are the candidates; none means every token of the vocabulary."""
+
+    lexicons: list[str]
+    tokenisation: Literal["exact", "as_published"]
+
+
+def main(name: str) -> None:
+    row = settings.get(f"models.{name}", models.Model)
+    chosen = settings.get("rewards", Rewards)
+    form = replace(settings.get("formats", dict[str, Format])[row.formats[0]], arguments=row.chat_arguments)
+    place = {"device_map": "auto"} if row.devices == "all" else {}
+    folder = models.MODELS / name
+    model = load_reward_model(folder, form, dtype=row.dtype, attention=row.attention, head=row.head, **place)
+    if chosen.lexicons:
+        lists = [pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)["word"] for lexicon in chosen.lexicons]
+        candidates = list(dict.fromkeys(pd.concat(lists)))
+        tokens = pd.DataFrame({"token_id": pd.NA, "token_name": candidates, "token_decoded": candidates})
+    else:
+        tokens = models.vocabulary(model.backbone, model.tokenizer).head(len(model.tokenizer))
+        candidates = list(tokens["token_id"])
+    prompts = dict(value_laden()[["key", "text"]].itertuples(index=False))
+    shards = Path("data/shards", name)  # what a killed run goes on from
+    scores = score_prompts(model, prompts, candidates, tokenisation=chosen.tokenisation, folder=shards)
+    scores = scores.reset_index(drop=True)
+    if not PartialState().is_main_process:  # every process has all scores; one writes them
+        return
+    made_by = {"model": name, "kind": "reward", "format": row.formats[0], "tokenisation": chosen.tokenisation}
+    made_by |= {"dtype": row.dtype, "origin": models.provenance(folder).get("origin"), "valuetrace": __version__}
+    tables.write_scores(pd.concat([tokens, scores], axis=1), f"data/rewards/{name}.parquet", made_by)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])
