@@ -11,15 +11,20 @@ the second base's models rank the construct better.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from valuetrace.analysis import plot_tables, published, random_lexicon, top_k
-from valuetrace.analysis.cube import Cube, Table, build_cube, other_words, whole_vocabulary
+from valuetrace.analysis.cube import Cube, Table, build_cube, other_words, read_tables, whole_vocabulary
 from valuetrace.analysis.panels import FRAMINGS, bootstrap_differences, model_unit_reason, panels, three_way
 from valuetrace.analysis.sensitivity import sensitivity
+from valuetrace.errors import InputError
+from valuetrace.lexicon.sources import load_lexicon
+from valuetrace.settings import ROOT
+from valuetrace.tables import write_csv
 
 DRAWS = 9_999
 """Draws of each permutation test and of the bootstrap (Section 2's figure script uses as many)."""
@@ -33,6 +38,11 @@ class Comparison(NamedTuple):
 
     metrics: dict
     plots: dict[str, pd.DataFrame]
+
+    def write_plots(self, folder: str | Path) -> None:
+        """Write each plot table as ``folder/NAME.csv``."""
+        for name, frame in self.plots.items():
+            write_csv(frame, Path(folder) / f"{name}.csv")
 
 
 def compare(
@@ -67,7 +77,7 @@ def compare(
         "panels": cells,
         "three_way": interaction,
         "published": published.compare_with(cube, cells, interaction),
-        "sensitivity": sensitivity(cube, tables, lexicon, variants or {}, draws, seeds[2]),
+        "sensitivity": sensitivity(cube, medians, tables, lexicon, variants or {}, draws, seeds[2]),
         "top_k": {"k": top_k.K, "texts": None, "rows": [], "reason": "the score files are lists of words"}
         if top is None
         else {"k": top_k.K, "texts": len(shared[0]), "rows": top_k.summary(top), "reason": None},
@@ -88,6 +98,30 @@ def compare(
     if top is not None:
         plots["top_k"] = top
     return Comparison(metrics, plots)
+
+
+def compare_files(
+    scores: list[str | Path],
+    groups: dict[str, str],
+    lexicon: str | Path,
+    also: list[str | Path] | None = None,
+    **options,
+) -> Comparison:
+    """``compare`` on files: score files, base by model, and lexicons by name (``lexicons/NAME.csv``) or file.
+
+    ``also``: lexicons for the sensitivity table. ``options`` (seed, draws, lexicon_draws) as in
+    ``compare``. InputError names the file that cannot be read or joined.
+    """
+    variants = {str(other): find_lexicon(other) for other in also or []}
+    return compare(read_tables(scores, groups), find_lexicon(lexicon), str(lexicon), variants, **options)
+
+
+def find_lexicon(lexicon: str | Path) -> pd.DataFrame:
+    """A lexicon by file, or by the name of one in ``lexicons/``."""
+    named = ROOT / "lexicons" / f"{lexicon}.csv"
+    if not Path(lexicon).is_file() and not named.is_file():
+        raise InputError(f"{lexicon}: neither a lexicon file nor the name of one in lexicons/. Check the spelling.")
+    return load_lexicon(lexicon if Path(lexicon).is_file() else named)
 
 
 def sizes(cube: Cube) -> dict:

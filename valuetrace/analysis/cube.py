@@ -115,19 +115,20 @@ def read_table(path: str | Path, groups: dict[str, str]) -> Table:
     if len({groups[name] for name in found}) > 1:
         raise InputError(f"{path}: groups give it two bases, as {some(found)}. Keep one line.")
     repeated = frame["token_decoded"].duplicated(keep=False)
-    distinct = frame[repeated].drop_duplicates(["token_decoded", *keys])
+    again = frame[repeated]
+    distinct = again.drop_duplicates(["token_decoded", *keys])
     conflicts = distinct[distinct["token_decoded"].duplicated(keep=False)]
     words = conflicts[conflicts["token_id"].isna()]["token_decoded"].unique()
     if len(words):
         raise InputError(f"{path}: {some(words)} stands twice with different scores. Keep one row a word.")
     texts = frame["token_decoded"].nunique()
-    same_scores = int(frame.duplicated(["token_decoded", *keys]).sum())
+    same_scores = len(again) - len(distinct)
     best = frame.groupby("token_decoded", sort=False)[keys].max() if repeated.any() else None
     if best is None:
         best = frame.set_index("token_decoded")[keys]
     has_nan = pd.Index(frame.loc[frame[keys].isna().any(axis=1), "token_decoded"].unique())
     return Table(
-        model=found[0],
+        model=found[0].removesuffix(".csv").removesuffix(".parquet"),
         base=groups[found[0]],
         file=path.as_posix(),
         sha256=sha256(path),

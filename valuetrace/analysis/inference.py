@@ -8,6 +8,7 @@ assignments; neither is ever 0.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -41,7 +42,9 @@ def welch_t(first: np.ndarray, second: np.ndarray) -> Welch:
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if len(first) < 2 or len(second) < 2:
         raise ValueError(f"Welch's t needs two values a group, not {len(first)} and {len(second)}")
-    result = stats.ttest_ind(second, first, equal_var=False)
+    with warnings.catch_warnings():  # constant data give NaN, which the caller sees
+        warnings.simplefilter("ignore", RuntimeWarning)
+        result = stats.ttest_ind(second, first, equal_var=False)
     return Welch(result.statistic, result.df, result.pvalue)
 
 
@@ -96,10 +99,7 @@ def assignments(total: int, chosen: int, draws: int = 9_999, seed: int = 0) -> t
     """
     if math.comb(total, chosen) > EXACT_LIMIT:
         return _random_labels(total, chosen, draws, np.random.default_rng(seed)), False
-    rows = np.array(list(itertools.combinations(range(total), chosen)), dtype=np.intp).reshape(-1, chosen)
-    labels = np.zeros((len(rows), total), dtype=bool)
-    np.put_along_axis(labels, rows, True, axis=1)
-    return labels, True
+    return _every_assignment(total, chosen), True
 
 
 def group_permutation(values: np.ndarray, is_second: np.ndarray, draws: int = 9_999, seed: int = 0) -> float:
@@ -147,7 +147,7 @@ def resample_weights(groups: np.ndarray, draws: int, rng: np.random.Generator) -
 
 
 class Mixed(NamedTuple):
-    """A mixed model's terms: ``terms`` has estimate, se, low, high (95%), p a row; ``joint`` tests a set of terms."""
+    """``terms``: estimate, se, low, high (95%) and p, a row a fixed effect. ``joint``: Wald test of a set of terms."""
 
     terms: pd.DataFrame
     joint: dict[str, float]
@@ -155,37 +155,62 @@ class Mixed(NamedTuple):
 
 
 def mixed_model(frame: pd.DataFrame, formula: str, group: str, joint: str | None = None) -> Mixed:
-    """A linear mixed model with a random intercept a ``group`` (statsmodels MixedLM, REML).
+    """A linear mixed model with a random intercept a ``group`` (statsmodels MixedLM, REML; Section 2).
 
     frame: one row an observation. ``joint`` names an interaction (``a:b:c``) whose terms are tested
-    together (Wald χ²; key ``p``, and ``df``). Degrees of freedom are infinite (normal
-    approximation), whatever the number of groups: with few groups use ``group_permutation``.
+    together (Wald χ², keys ``wald``, ``df``, ``p``). Inference takes degrees of freedom as infinite,
+    whatever the number of groups: with few groups use ``group_permutation`` beside it.
     """
     import statsmodels.formula.api as smf
 
-    with warnings.catch_warnings():  # a variance on its boundary is said in `converged`
+    with warnings.catch_warnings():  # a variance on its boundary is a result, not a fault
         warnings.simplefilter("ignore")
         fit = smf.mixedlm(formula, frame, groups=frame[group]).fit(reml=True)
-    names = fit.model.exog_names
-    interval = fit.conf_int().loc[names]
+    names = list(fit.model.exog_names)
+    estimate = fit.fe_params.to_numpy()
+    covariance = _fixed_effects_covariance(fit)
+    se = np.sqrt(np.diag(covariance))
+    half = stats.norm.ppf(0.975) * se
     terms = pd.DataFrame(
         {
-            "estimate": fit.fe_params,
-            "se": fit.bse_fe,
-            "low": interval[0],
-            "high": interval[1],
-            "p": fit.pvalues.loc[names],
-        }
+            "estimate": estimate,
+            "se": se,
+            "low": estimate - half,
+            "high": estimate + half,
+            "p": 2 * stats.norm.sf(np.abs(estimate) / se),
+        },
+        index=names,
     )
     tested: dict[str, float] = {}
     if joint is not None:
         wanted = set(joint.split(":"))
         rows = [i for i, name in enumerate(names) if {part.split("[")[0] for part in name.split(":")} == wanted]
-        estimate = fit.fe_params.to_numpy()[rows]
-        covariance = fit.cov_params().loc[names, names].to_numpy()[np.ix_(rows, rows)]
-        wald = float(estimate @ np.linalg.solve(covariance, estimate))
+        wald = float(estimate[rows] @ np.linalg.solve(covariance[np.ix_(rows, rows)], estimate[rows]))
         tested = {"wald": wald, "df": len(rows), "p": float(stats.chi2.sf(wald, len(rows)))}
     return Mixed(terms, tested, bool(fit.converged))
+
+
+def _fixed_effects_covariance(fit) -> np.ndarray:
+    """Generalised least squares' covariance given the fitted variances.
+
+    statsmodels inverts the whole Hessian instead, which gives NaN where the intercepts' variance is
+    estimated as 0; elsewhere the two agree.
+    """
+    ratio = float(fit.cov_re.iloc[0, 0]) / fit.scale  # between-group variance in units of the residual one
+    information = np.zeros((fit.k_fe, fit.k_fe))
+    for x in fit.model.exog_li:
+        total = x.sum(axis=0)
+        information += x.T @ x - np.outer(total, total) * ratio / (1 + len(x) * ratio)
+    return fit.scale * np.linalg.inv(information)
+
+
+@functools.lru_cache(maxsize=8)
+def _every_assignment(total: int, chosen: int) -> np.ndarray:
+    rows = np.array(list(itertools.combinations(range(total), chosen)), dtype=np.intp).reshape(-1, chosen)
+    labels = np.zeros((len(rows), total), dtype=bool)
+    np.put_along_axis(labels, rows, True, axis=1)
+    labels.setflags(write=False)
+    return labels
 
 
 def _chunks(total: int, size: int) -> list[int]:

@@ -142,7 +142,7 @@ def three_way(
     two = len(cube.constructs) == 2
     gap = framing_contrasts(base_differences(cube, framing_means(cube, medians)))
     drawn = framing_contrasts(base_differences(cube, framing_means(cube, null)))
-    mixed = _mixed(cube, medians)
+    mixed = mixed_fit(cube, medians)
     result = {
         "terms": f"{cube.bases[1]} (not {cube.bases[0]}) × construct × positive (not negative) framing",
         "coefficient": None,
@@ -205,7 +205,7 @@ def number(value, index: int | None = None) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _mixed(cube: Cube, medians: np.ndarray) -> inference.Mixed | str:
+def mixed_fit(cube: Cube, medians: np.ndarray) -> inference.Mixed | str:
     """The paper's mixed model of the medians, or why there is none."""
     if len(cube.models) < 3:
         return "one model a base: its random intercept cannot be told from the base"

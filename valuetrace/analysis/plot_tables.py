@@ -44,7 +44,7 @@ def tables(cube: Cube, medians: np.ndarray, panels: list[dict], sensitivity: lis
         "models": _means(frame, [*cells, "model"]),
         "bases": _means(frame, cells).assign(words=len(cube.words)),
         "density": _densities(frame, cells),
-        "single_prompts": single.drop(columns="prompt").assign(words=len(cube.words)),
+        "single_prompts": single,
         "single_prompt_bases": _means(single, cells),
         "panels": _panels(panels),
         "sensitivity": _sensitivity(sensitivity),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
+FEW = 64
+"""Below so many subsets their medians are taken one by one."""
+
 
 def rank_words(scores: np.ndarray, ties: str = "average") -> np.ndarray:
     """Rank each column of ``scores`` (words × columns); 1 is the highest score.
@@ -33,6 +36,8 @@ def subset_medians(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
     totals = counts.sum(axis=1, dtype=np.int64)
     if (totals == 0).any():
         raise ValueError("a subset with no words has no median")
+    if len(counts) < FEW:
+        return np.stack([np.median(np.repeat(ranks, row, axis=0), axis=0) for row in counts])
     small = np.int16 if totals.max() < 2**15 else np.int64
     order = np.argsort(ranks, axis=0, kind="stable")
     # the two middle positions (0-based) of a sorted list of `total` values

@@ -12,6 +12,7 @@ from valuetrace.errors import InputError
 
 def sensitivity(
     cube: Cube,
+    medians: np.ndarray,
     tables: list[Table],
     lexicon: pd.DataFrame,
     variants: dict[str, pd.DataFrame],
@@ -23,7 +24,7 @@ def sensitivity(
     Lexicons: ``variants``, and the parts of ``lexicon`` by polarity (virtue, vice) and part of
     speech (nouns) where it names them. A variant that cannot be joined has the reason in its row.
     """
-    rows = [_variant("as given", "lexicon", cube, cube.medians(), draws, seed)]
+    rows = [_variant("as given", "lexicon", cube, medians, draws, seed)]
     for label, part in (lexicon_parts(lexicon) | variants).items():
         try:
             other = build_cube(tables, part)
@@ -32,9 +33,8 @@ def sensitivity(
             continue
         rows.append(_variant(label, "lexicon", other, other.medians(), draws, seed))
     for ties in ("min", "max"):
-        medians = cube.medians(cube.ranks(ties))
-        rows.append(_variant(f"tied words take their {ties}imum rank", "ties", cube, medians, draws, seed))
-    medians = cube.medians()
+        retied = cube.medians(cube.ranks(ties))
+        rows.append(_variant(f"tied words take their {ties}imum rank", "ties", cube, retied, draws, seed))
     for m, model in enumerate(cube.models):
         rest = cube.without_model(model)
         if len(set(rest.base_of)) < 2:
@@ -45,7 +45,7 @@ def sensitivity(
 
 
 def lexicon_parts(lexicon: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Parts of a lexicon that say something else than the whole: virtue only, vice only, nouns only."""
+    """Parts of a lexicon that say something else than the whole: virtue only, vice only, words that can be nouns."""
     parts = {}
     for column, value, label in (
         ("polarity", "virtue", "virtue only"),
@@ -53,7 +53,7 @@ def lexicon_parts(lexicon: pd.DataFrame) -> dict[str, pd.DataFrame]:
         ("part_of_speech", "noun", "nouns only"),
     ):
         if column in lexicon.columns:
-            mask = lexicon[column].astype("string").str.lower().eq(value).fillna(False)
+            mask = lexicon[column].astype(str).str.split("|").map(lambda values, value=value: value in values)
             if mask.any() and not mask.all():
                 parts[label] = lexicon[mask]
     return parts

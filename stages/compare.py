@@ -1,0 +1,35 @@
+"""Compare two bases over score tables: as published, with the model as the unit, against random lexicons.
+
+In:  the score files and lexicons of params.yaml, compare.runs.<name>
+Out: metrics/compare/<name>.json, plots/compare/<name>/*.csv and figure_1, figure_a1, figure_a2 (.png)
+Run: python stages/compare.py NAME
+"""
+
+import sys
+from dataclasses import dataclass
+
+from valuetrace import settings, stage, tables
+from valuetrace.analysis.compare import compare_files
+from valuetrace.figures import compare as figures
+
+
+@dataclass
+class Run:
+    title: str
+    lexicon: str
+    also: list[str]
+    groups: dict[str, str]
+    scores: list[str]
+
+
+def main(name: str) -> None:
+    run = settings.get(f"compare.runs.{name}", Run)
+    draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
+    comparison = compare_files(run.scores, run.groups, run.lexicon, run.also, **draws)
+    tables.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
+    comparison.write_plots(f"plots/compare/{name}")
+    figures.draw(f"plots/compare/{name}")
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,400 @@
+"""The comparison of bases: the published numbers, joins and exclusions, sizes of the tests, the command."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from valuetrace import cli, prompts, tables
+from valuetrace.analysis import compare, cube, panels, random_lexicon, simulation, top_k
+from valuetrace.errors import InputError
+from valuetrace.settings import ROOT
+
+PUBLISHED = ROOT.parent / "shared" / "published"
+KEYS = ["best_ever_one", "greatest_ever_one", "worst_ever_one", "bad_ever_one"]
+WORDS = ["power", "success", "skill", "love", "family", "friend"]
+LEXICON = pd.DataFrame({"word": WORDS, "construct": ["agency"] * 3 + ["communion"] * 3})
+GROUPS = {"one": "A", "two": "A", "three": "B", "four": "B"}
+
+
+def score_file(folder, name, words=WORDS, keys=KEYS, seed=0):
+    """A score file in the authors' CSV form, with distinct random scores."""
+    scores = np.random.default_rng([seed, *name.encode()]).permutation(len(words) * len(keys)).reshape(len(words), -1)
+    path = folder / f"{name}.csv"
+    pd.DataFrame({"response": words} | dict(zip(keys, scores.T, strict=True))).to_csv(path, index=False)
+    return path
+
+
+def read(folder, **changes):
+    paths = [score_file(folder, name, **changes.get(name, {})) for name in GROUPS]
+    return cube.read_tables(paths, GROUPS)
+
+
+# --- the published numbers -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published():
+    if not PUBLISHED.is_dir():
+        pytest.skip("the authors' score files are not beside the repository")
+    files = sorted((PUBLISHED / "big_two_nouns").glob("*.csv"))
+    groups = {path.stem: "Gemma" if "gemma" in path.stem.lower() else "Llama" for path in files}
+    return compare.compare_files(files, groups, PUBLISHED / "dict_big2_nouns.csv", lexicon_draws=99).metrics
+
+
+@pytest.mark.parametrize(
+    ("framing", "construct", "gemma", "llama", "d"),
+    [
+        ("positive", "agency", 132.46, 128.29, -0.42),
+        ("positive", "communion", 131.08, 135.27, 0.39),
+        ("negative", "agency", 97.46, 103.04, 0.47),
+        ("negative", "communion", 154.91, 149.01, -0.82),
+    ],
+)
+def test_published_panels(published, framing, construct, gemma, llama, d):
+    (row,) = [p for p in published["panels"] if (p["framing"], p["construct"]) == (framing, construct)]
+    assert round(row["means"]["Gemma"], 2) == gemma and round(row["means"]["Llama"], 2) == llama
+    assert round(row["cohens_d"], 2) == d
+    assert row["p_permutation"] <= 0.0014 and row["p_parametric"] <= 0.0010
+    assert row["p_bonferroni"] == pytest.approx(4 * row["p_permutation"])
+    assert row["p_model_unit"] > 0.15  # the paper's p < .0001 does not survive models as units
+    low, high = row["ci_model_unit"]
+    assert low < row["difference"] < high
+
+
+def test_published_interaction(published):
+    row = published["three_way"]
+    assert round(row["coefficient"], 2) == 19.83
+    assert [round(value, 1) for value in row["ci"]] == [14.9, 24.7]
+    assert row["p_mixed"] < 1e-4
+    assert row["p_model_unit"] == pytest.approx(16 / 210)  # .076
+    assert published["n"]["words_ranked"] == 263
+    assert set(published["n"]["excluded"]["texts_not_in_lexicon"].values()) == {2}
+    assert all(claim["agrees"] in (True, None) for claim in published["published"])
+
+
+# --- joins and exclusions --------------------------------------------------------------------------------
+
+
+def test_medians_and_panels_by_hand(tmp_path):
+    tabs = read(tmp_path)
+    joined = cube.build_cube(tabs, LEXICON)
+    medians = joined.medians()
+    by_hand = pd.read_csv(tmp_path / "three.csv").set_index("response").rank(ascending=False)
+    m, p = joined.models.index("three"), joined.prompts.index("worst_ever_one")
+    assert medians[1, m, p] == by_hand.loc[WORDS[3:], "worst_ever_one"].median()
+    (row,) = [
+        r for r in panels.effects(joined, medians, 99, 1) if (r["construct"], r["framing"]) == ("agency", "negative")
+    ]
+    columns = [joined.prompts.index(key) for key in ("worst_ever_one", "bad_ever_one")]
+    own = [
+        [medians[0, joined.models.index(name)][columns].mean() for name in pair]
+        for pair in (("one", "two"), ("three", "four"))
+    ]
+    assert row["means"] == pytest.approx({"A": np.mean(own[0]), "B": np.mean(own[1])})
+    assert row["difference"] == pytest.approx(np.mean(own[1]) - np.mean(own[0]))
+    assert row["p_model_unit"] is None and "below 0.33" in row["model_unit_reason"]
+
+
+def test_what_a_file_lacks_is_excluded_and_counted(tmp_path):
+    tabs = read(
+        tmp_path, two={"keys": KEYS[:3]}, three={"words": [*WORDS[1:], "other"]}, four={"keys": [*KEYS, "odd_one"]}
+    )
+    joined = cube.build_cube(tabs, LEXICON)
+    excluded = joined.excluded
+    assert list(joined.words) == WORDS[1:] and len(joined.prompts) == 3
+    assert excluded["lexicon_words_not_scored"] == {"count": 1, "first": ["power"], "by_model": {"three": 1}}
+    assert excluded["prompts_not_in_every_file"]["by_model"] == {"two": ["bad_ever_one"]}
+    assert excluded["prompts_of_no_known_framing"]["first"] == ["odd_one"]
+    assert excluded["texts_not_in_lexicon"]["three"] == 1
+    assert joined.ranks().max() == 5  # every model ranks the same five words
+
+
+def test_nan_is_excluded_for_all_models_and_counted(tmp_path):
+    paths = [score_file(tmp_path, name) for name in GROUPS]
+    frame = pd.read_csv(paths[0])
+    frame.loc[frame["response"] == "love", "best_ever_one"] = np.nan
+    frame.to_csv(paths[0], index=False)
+    joined = cube.build_cube(cube.read_tables(paths, GROUPS), LEXICON)
+    assert joined.excluded["lexicon_words_with_nan"] == {"count": 1, "first": ["love"]}
+    assert "love" not in joined.words and np.isfinite(joined.scores).all()
+
+
+def test_a_repeated_row_is_counted_and_a_contradiction_refused(tmp_path):
+    path = score_file(tmp_path, "one")
+    frame = pd.read_csv(path)
+    pd.concat([frame, frame.head(1)]).to_csv(path, index=False)
+    assert cube.read_table(path, GROUPS).duplicates == {"same_scores": 1, "lower_scored": 0}
+    frame.loc[len(frame)] = ["power", -1, -1, -1, -1]
+    frame.to_csv(path, index=False)
+    with pytest.raises(InputError, match="power stands twice with different scores"):
+        cube.read_table(path, GROUPS)
+
+
+def test_tokens_that_decode_alike_keep_the_higher_score_of_each_prompt(tmp_path):
+    frame = pd.DataFrame({"token_id": [1, 2, 3], "token_name": list("xyz"), "token_decoded": ["love", "love", " love"]})
+    frame[KEYS] = np.array([[1, 9, 0, 0], [5, 2, 0, 0], [99, 99, 99, 99]])
+    frame.to_csv(tmp_path / "one.csv", index=False)
+    table = cube.read_table(tmp_path / "one.csv", GROUPS)
+    whole = tables.read_scores(tmp_path / "one.csv")
+    for key in KEYS:
+        pd.testing.assert_series_equal(
+            table.scores[key].sort_index(), tables.best_by_text(whole, key).sort_index(), check_names=False
+        )
+    assert table.scores.loc["love"].tolist() == [5, 9, 0, 0] and table.duplicates["lower_scored"] == 1
+
+
+def test_a_model_is_known_by_the_metadata_of_its_parquet(tmp_path):
+    frame = pd.DataFrame({"token_id": pd.array([1], "Int64"), "token_name": ["x"], "token_decoded": ["love"]})
+    frame["best_ever_one"] = np.float32([1.0])
+    path = tables.write_scores(frame, tmp_path / "chat.parquet", {"model": "two", "kind": "logprob"})
+    table = cube.read_table(path, GROUPS)
+    assert (table.model, table.base, table.kind) == ("two", "A", "logprob")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f, p: (p, {"nobody": "A"}), "its base is unknown"),
+        (lambda f, p: (p[:2], GROUPS), "of 1 base"),
+        (lambda f, p: ([*p, p[0]], GROUPS), "already given"),
+        (lambda f, p: (p, GROUPS | {"one.csv": "B"}), "two bases"),
+        (lambda f, p: ([f / "none.csv"], GROUPS), "no such score file"),
+    ],
+)
+def test_unclear_input_is_an_error_that_says_so(tmp_path, change, message):
+    paths, groups = change(tmp_path, [score_file(tmp_path, name) for name in GROUPS])
+    with pytest.raises(InputError, match=message):
+        cube.read_tables(paths, groups)
+
+
+def test_a_construct_without_a_scored_word_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="No word of communion"):
+        cube.build_cube(read(tmp_path, two={"words": WORDS[:3]}), LEXICON)
+
+
+def test_groups_with_two_bases_for_a_model(tmp_path):
+    path = tmp_path / "groups.csv"
+    path.write_text("model,base\nx,A\nx,B\n")
+    with pytest.raises(InputError, match="line 3: x is given to A and to B"):
+        cube.read_groups(path)
+
+
+# --- bootstrap, random lexicons, top-k -------------------------------------------------------------------
+
+
+def test_the_bootstrap_spreads_as_a_plain_loop_does():
+    joined = simulation.simulate(simulation.Truth(words=40, prompts=6), np.random.default_rng(3))
+    ranks = joined.ranks()
+    fast = panels.bootstrap_differences(joined, ranks, 4_000, seed=1)[:, 1, 0]
+    cells = ranks.reshape(len(joined.words), len(joined.models), -1)
+    rng, plain = np.random.default_rng(2), []
+    for _ in range(1_500):
+        own = rng.choice(np.flatnonzero(joined.member[1]), joined.member[1].sum())
+        asked = rng.choice(np.flatnonzero(joined.framing == "positive"), 3)
+        first, second = (
+            np.median(
+                cells[own][:, rng.choice(np.flatnonzero(joined.is_second == side), n)][:, :, asked], axis=0
+            ).mean()
+            for side, n in ((False, 4), (True, 6))
+        )
+        plain.append(second - first)
+    assert fast.mean() == pytest.approx(np.mean(plain), abs=4 * np.std(plain) / np.sqrt(1_500))
+    assert fast.std() == pytest.approx(np.std(plain), rel=0.1)
+
+
+def test_exchanged_labels_keep_sizes_and_strata():
+    member = np.array([[1, 1, 0, 0, 0, 1], [0, 0, 1, 1, 1, 1]], dtype=bool)
+    strata = np.array([0, 0, 0, 1, 1, 1])
+    labels = random_lexicon.exchange_labels(member, strata, 300, np.random.default_rng(0))
+    for stratum in (0, 1):
+        own = strata == stratum
+        assert (labels[:, :, own].sum(axis=2) == member[:, own].sum(axis=1)).all()
+        assert ((labels[:, :, own].sum(axis=1) == 2).sum(axis=1) == (member[:, own].sum(axis=0) == 2).sum()).all()
+    np.testing.assert_allclose(labels[:, 0, :3].mean(axis=0), 2 / 3, atol=0.1)
+
+
+def test_random_words_match_in_frequency_and_length():
+    words = pd.Index(["love", "family", "friendship", "power", "success", "accomplishment"])
+    pool = pd.Index(_common_words(1_500))
+    pool = pool[~pool.isin(words)]
+    own, others = random_lexicon.match_strata(words, pool)
+    picks = random_lexicon.draw_words(own, others, 50, np.random.default_rng(0))
+    assert all(len(set(row)) == len(words) for row in picks)
+    assert (others[picks] == own).all()
+    assert np.abs(pool[picks[:, 0]].str.len() - 4).max() < 4  # love stands for words of its own length
+
+
+def test_random_lexicons_from_other_words_are_ranked_within_themselves():
+    rng = np.random.default_rng(0)
+    member = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1]], dtype=bool)
+    scores = rng.integers(0, 9, size=(3, 40)).astype(np.float32)  # with ties
+    picks = np.array([rng.permutation(40)[:5] for _ in range(20)])
+    fast = random_lexicon._medians_of_picks(picks, scores, member)
+    for draw, pick in enumerate(picks):
+        ranks = pd.DataFrame(scores[:, pick].T).rank(ascending=False)
+        for k, row in enumerate(member):
+            np.testing.assert_allclose(fast[draw, k], ranks[row].median())
+
+
+def test_the_pool_is_the_other_words_where_there_are_enough(tmp_path):
+    other = [word for word in _common_words(80) if word not in WORDS]
+    tabs = read(tmp_path, **{name: {"words": [*WORDS, *other, "Xq", "zzqx"]} for name in GROUPS})
+    result = compare.compare(tabs, LEXICON, "made up", draws=99, lexicon_draws=50).metrics
+    assert result["random_lexicon"]["pool"] == "other words"
+    assert result["random_lexicon"]["pool_words"] == len([word for word in other if len(word) > 2])
+    few = compare.compare(read(tmp_path), LEXICON, "made up", draws=99, lexicon_draws=50).metrics
+    assert few["random_lexicon"]["pool"] == "lexicon" and few["random_lexicon"]["pool_words"] == len(WORDS)
+
+
+def test_top_k_counts_every_spelling_of_a_word():
+    joined = dataclasses.replace(
+        simulation.simulate(simulation.Truth(models=(1, 1), prompts=2, words=4), np.random.default_rng(0)),
+        constructs=["agency", "communion"],
+    )
+    texts = pd.Index([" Love", "LOVE", "Power", "x", "y", "friend"])
+    scores = np.zeros((2, 2, 6), dtype=np.float32)
+    scores[0, :] = [9, 7, 1, 8, 0, 6]
+    scores[1, :] = [0, 1, 9, 8, 7, 2]
+    table = top_k.top_k(joined, texts, scores, LEXICON, k=3)
+    rows = {(row["base"], row["construct"]): row for row in top_k.summary(table) if row["prompts"] == "positive"}
+    assert rows["A", "communion"]["mean_count"] == 2 and rows["A", "communion"]["mean_rank"] == 2  # ranks 1 and 3
+    assert rows["A", "agency"]["mean_count"] == 0 and rows["A", "agency"]["mean_rank"] is None
+    assert rows["B", "agency"]["mean_rank"] == 1
+
+
+def test_top_k_needs_whole_vocabularies(tmp_path):
+    result = compare.compare(read(tmp_path), LEXICON, "made up", draws=9, lexicon_draws=9).metrics
+    assert result["top_k"]["rows"] == [] and "lists of words" in result["top_k"]["reason"]
+
+
+def _common_words(count):
+    from wordfreq import top_n_list
+
+    return [word for word in top_n_list("en", 3 * count) if word.isascii() and word.isalpha()][:count]
+
+
+# --- interactions and sensitivity ------------------------------------------------------------------------
+
+
+def test_the_interaction_of_more_than_two_constructs_is_tested_jointly():
+    joined = simulation.simulate(simulation.Truth(words=90), np.random.default_rng(1))
+    thirds = np.arange(90) % 3
+    joined = dataclasses.replace(joined, constructs=["a", "b", "c"], member=np.array([thirds == k for k in range(3)]))
+    medians = joined.medians()
+    row = panels.three_way(joined, medians, None, medians[None], 99, 1)
+    assert row["coefficient"] is None and [c["construct"] for c in row["coefficients"]] == ["b", "c"]
+    effect = panels.framing_means(joined, medians)
+    effect = effect[..., 0] - effect[..., 1]
+    gap = effect[:, joined.is_second].mean(axis=1) - effect[:, ~joined.is_second].mean(axis=1)
+    np.testing.assert_allclose([c["coefficient"] for c in row["coefficients"]], gap[1:] - gap[0])
+    assert row["p_random_lexicon"] == 1  # the one "random" lexicon is the lexicon itself
+
+
+def test_sensitivity_covers_polarity_nouns_ties_and_models():
+    joined = simulation.simulate(simulation.Truth(words=40), np.random.default_rng(1))
+    table = pd.DataFrame(joined.scores[0].T, index=joined.words, columns=joined.prompts)
+    tabs = [
+        cube.Table(m, b, m, "", None, table + i, pd.Index([]), {"same_scores": 0}, False)
+        for i, (m, b) in enumerate(zip(joined.models, joined.base_of, strict=True))
+    ]
+    lexicon = pd.DataFrame({"word": joined.words, "construct": np.where(joined.member[0], "a", "b")})
+    lexicon["polarity"] = np.where(np.arange(40) < 30, "virtue", "vice")
+    lexicon["part_of_speech"] = np.where(np.arange(40) % 4 < 2, "noun|verb", "verb")
+    result = compare.compare(tabs, lexicon, "x", {"small": lexicon.head(10)}, draws=99, lexicon_draws=9).metrics
+    words = {row["variant"]: row["words"] for row in result["sensitivity"] if row["kind"] == "lexicon"}
+    assert words == {"as given": 40, "virtue only": 30, "vice only": 10, "nouns only": 20, "small": 10}
+    models = [row for row in result["sensitivity"] if row["kind"] == "model"]
+    assert len(models) == 10 and all(row["models"] == 9 for row in models)
+    assert {row["kind"] for row in result["sensitivity"]} == {"lexicon", "ties", "model"}
+
+
+# --- the size and power of the tests ---------------------------------------------------------------------
+
+
+def test_models_as_units_keep_the_nominal_rate_and_prompts_as_units_do_not():
+    truth, runs = simulation.Truth(), 300
+    nominal = 10 / 210  # the largest attainable level up to .05
+    bound = 3 * np.sqrt(nominal * (1 - nominal) / runs)
+    assert abs(simulation.rejection_rate(truth, simulation.model_unit_p, runs, seed=1) - nominal) < bound
+    assert simulation.rejection_rate(truth, simulation.prompt_unit_p, runs, seed=1) > 3 * 0.05
+
+
+def test_power_rises_with_the_number_of_models():
+    rates = [
+        simulation.rejection_rate(
+            simulation.Truth(models=(n, n), prompts=6, words=40, effect=0.7), simulation.model_unit_p, 100, seed=2
+        )
+        for n in (4, 6, 8)
+    ]
+    assert rates[0] + 0.1 < rates[1] and rates[1] < rates[2] and rates[2] > 0.4
+
+
+def test_random_lexicons_forgive_a_difference_that_any_list_shows():
+    """Bases that differ word by word: the paper's test rejects, random lexicons do so at the nominal rate."""
+    truth, runs = simulation.Truth(models=(3, 4), prompts=18, words=40, model=0.0, base_word=1.0), 60
+    assert simulation.rejection_rate(truth, simulation.prompt_unit_p, runs, seed=1) > 0.3
+    assert simulation.rejection_rate(truth, simulation.random_lexicon_p, runs, seed=1) < 0.05 + 3 * np.sqrt(
+        0.05 * 0.95 / runs
+    )
+
+
+@pytest.mark.slow
+def test_sizes_of_the_interaction_and_the_interval():
+    truth, runs = simulation.Truth(prompts=12, words=60), 300
+    bound = 3 * np.sqrt(0.05 * 0.95 / runs)
+    assert simulation.rejection_rate(truth, simulation.three_way_model_unit_p, runs, seed=3) < 0.05 + bound
+    assert simulation.rejection_rate(truth, simulation.three_way_mixed_p, 100, seed=3) > 0.15
+    assert simulation.rejection_rate(truth, simulation.bootstrap_excludes_zero, runs, seed=3) < 0.15
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path):
+    paths = [score_file(tmp_path, name, keys=list(prompts.value_laden()["key"])) for name in ("one", "three")]
+    LEXICON.to_csv(tmp_path / "lexicon.csv", index=False)
+    (tmp_path / "groups.csv").write_text("model,base\none,A\nthree.csv,B\n")
+    options = ["--lexicon", str(tmp_path / "lexicon.csv"), "--groups", str(tmp_path / "groups.csv")]
+    return ["compare", *map(str, paths), *options, "--draws", "99", "--lexicon-draws", "20"]
+
+
+def test_the_command_writes_numbers_tables_and_pictures(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main([*command, "--out", str(out), "--json"]) == 0
+    metrics = json.loads((out / "compare.json").read_text())
+    assert json.loads(capsys.readouterr().out) == metrics
+    assert metrics["difference"] == "B − A" and len(metrics["panels"]) == 4
+    assert set(metrics["files"].values()) == {
+        tables.sha256(tmp_path / "one.csv"),
+        tables.sha256(tmp_path / "three.csv"),
+    }
+    for row in metrics["panels"]:
+        assert (
+            row["p_model_unit"] is None
+            and row["ci_model_unit"] is None
+            and "1 model(s) of A" in row["model_unit_reason"]
+        )
+    assert metrics["three_way"]["p_mixed"] is None and "cannot be told" in metrics["three_way"]["mixed_reason"]
+    for name in ("figure_1", "figure_a1", "figure_a2"):
+        assert (out / "plots" / f"{name}.png").stat().st_size > 10_000
+    page = (out / "compare.html").read_text()
+    assert f"{metrics['panels'][0]['difference']:.1f}".replace("-", "−") in page
+
+
+def test_the_seed_fixes_every_number(tmp_path):
+    tabs = read(tmp_path)
+    a, b, c = (compare.compare(tabs, LEXICON, "x", seed=seed, draws=99, lexicon_draws=20).metrics for seed in (7, 7, 8))
+    assert a == b
+    assert [row["p_random_lexicon"] for row in a["panels"]] != [row["p_random_lexicon"] for row in c["panels"]]
+
+
+def test_a_mistake_is_one_line_and_status_2(command, tmp_path, capsys):
+    assert cli.main([*command[:1], "absent.csv", *command[3:], "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: absent.csv: no such score file") and error.count("\n") == 1
+    assert not Path(tmp_path / "out").exists()

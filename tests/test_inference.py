@@ -1,0 +1,163 @@
+"""Statistics against closed forms, scipy, enumeration and simulation."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from valuetrace.analysis import inference
+from valuetrace.analysis.ranks import rank_words, subset_medians
+
+RNG = np.random.default_rng
+
+
+def test_welch_is_second_minus_first_and_equals_scipy():
+    first, second = RNG(0).normal(size=(12, 3)), RNG(1).normal(1, 3, size=(20, 3))
+    ours, theirs = inference.welch_t(first, second), stats.ttest_ind(second, first, equal_var=False)
+    np.testing.assert_allclose(ours.t, theirs.statistic)
+    np.testing.assert_allclose(ours.p, theirs.pvalue)
+    assert inference.welch_t([0.0, 1.0, 2.0], [10.0, 11.0, 12.5]).t > 0
+
+
+def test_permutation_welch_approaches_the_enumerated_p():
+    first, second = np.array([1.0, 2.5, 3.1, 0.2]), np.array([2.0, 4.4, 5.2, 6.1, 3.3])
+    values = np.concatenate([first, second])
+    observed = abs(stats.ttest_ind(second, first, equal_var=False).statistic)
+    ways = []
+    for chosen in itertools.combinations(range(9), 5):
+        rest = [i for i in range(9) if i not in chosen]
+        ways.append(abs(stats.ttest_ind(values[list(chosen)], values[rest], equal_var=False).statistic))
+    exact = np.mean(np.array(ways) >= observed - 1e-9)
+    assert inference.permutation_welch(first, second, 40_000, seed=3) == pytest.approx(exact, abs=0.01)
+
+
+def test_permutation_welch_is_never_zero_is_seeded_and_takes_columns():
+    first, second = RNG(0).normal(size=(30, 2)), RNG(1).normal([0, 50], size=(30, 2))
+    p = inference.permutation_welch(first, second, 199, seed=5)
+    assert p[1] == 1 / 200 < p[0]
+    assert (p == inference.permutation_welch(first, second, 199, seed=5)).all()
+    assert p[0] == inference.permutation_welch(first[:, 0], second[:, 0], 199, seed=5)
+
+
+def test_constant_data_say_nothing():
+    same = np.full(8, 3.0)
+    assert inference.permutation_welch(same, same, 99, seed=1) == 1
+    assert np.isnan(inference.cohens_d(same, same))
+
+
+def test_cohens_d_by_hand():
+    # means 2 and 5, variances 1 and 4 with n = 3 each: pooled sd = sqrt(2.5)
+    assert inference.cohens_d([1, 2, 3], [3, 5, 7]) == pytest.approx(3 / np.sqrt(2.5))
+
+
+def test_corrections_by_hand():
+    np.testing.assert_allclose(inference.bonferroni([0.01, 0.3, 0.5]), [0.03, 0.9, 1.0])
+    # Benjamini-Hochberg: p·m/rank, made monotone from the largest down
+    np.testing.assert_allclose(inference.fdr_bh([0.04, 0.01, 0.03, 0.5]), [0.16 / 3, 0.04, 0.16 / 3, 0.5])
+
+
+@pytest.mark.parametrize(("first", "second"), [(4, 6), (5, 5), (1, 1), (3, 3)])
+def test_group_permutation_equals_a_plain_enumeration(first, second):
+    values = RNG(first).normal(size=first + second)
+    is_second = np.arange(first + second) >= first
+
+    def gap(chosen):
+        mask = np.isin(np.arange(len(values)), chosen)
+        return abs(values[mask].mean() - values[~mask].mean())
+
+    ways = [gap(chosen) for chosen in itertools.combinations(range(len(values)), second)]
+    expected = np.mean(np.array(ways) >= gap(np.flatnonzero(is_second)) - 1e-12)
+    assert inference.group_permutation(values, is_second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("first", "second", "smallest"), [(1, 1, 1.0), (3, 3, 0.1), (4, 6, 1 / 210), (5, 5, 2 / 252)])
+def test_smallest_p_is_reached_by_separated_groups(first, second, smallest):
+    values = np.r_[np.zeros(first), np.full(second, 9.0)] + np.linspace(0, 0.1, first + second)
+    p = inference.group_permutation(values, np.arange(first + second) >= first)
+    assert inference.smallest_p(first, second) == pytest.approx(smallest) == p
+
+
+def test_many_units_are_drawn_not_enumerated():
+    labels, exact = inference.assignments(40, 20, draws=500, seed=1)
+    assert not exact and labels.shape == (500, 40) and (labels.sum(axis=1) == 20).all()
+    values = RNG(2).normal(size=40)
+    values[20:] += 10
+    assert inference.group_permutation(values, np.arange(40) >= 20, draws=500) == 1 / 501
+
+
+def test_bootstrap_weights_keep_groups_apart():
+    groups = np.array(["a", "b", "a", "b", "b"])
+    weights = inference.resample_weights(groups, 4_000, RNG(0))
+    for group in "ab":
+        np.testing.assert_allclose(weights[:, groups == group].sum(axis=1), 1)
+    np.testing.assert_allclose(weights.mean(axis=0), [1 / 2, 1 / 3, 1 / 2, 1 / 3, 1 / 3], atol=0.02)
+
+
+def _balanced(seed, spread):
+    rng = RNG(seed)
+    index = pd.MultiIndex.from_product([range(6), ["neg", "pos"], ["x", "y"], range(5)])
+    frame = index.to_frame(index=False, name=["model", "framing", "construct", "prompt"])
+    frame["base"] = np.where(frame["model"] < 3, "A", "B")
+    frame["y"] = spread * rng.normal(size=6)[frame["model"]] + rng.normal(size=len(frame))
+    return frame
+
+
+def test_mixed_model_of_balanced_data_has_a_closed_form():
+    """The within-model interaction is a contrast of cell means; its variance is the residual mean square's."""
+    frame = _balanced(4, spread=2.0)
+    fit = inference.mixed_model(frame, "y ~ base * framing * construct", "model", "base:framing:construct")
+    cells = frame.groupby(["base", "framing", "construct"])["y"].mean()
+    signs = {"A": -1, "B": 1, "neg": -1, "pos": 1, "x": -1, "y": 1}
+    contrast = sum(np.prod([signs[part] for part in key]) * value for key, value in cells.items())
+    residual = frame["y"] - frame.groupby(["base", "framing", "construct"])["y"].transform("mean")
+    by_model = residual.groupby(frame["model"]).transform("mean")
+    scale = ((residual - by_model) ** 2).sum() / (len(frame) - 8 - 4)  # 8 cells, 6 models in 2 bases
+    row = fit.terms.iloc[-1]
+    assert row["estimate"] == pytest.approx(contrast)
+    assert row["se"] == pytest.approx(np.sqrt(8 * scale / 15), rel=1e-3)
+    assert fit.joint["wald"] == pytest.approx((row["estimate"] / row["se"]) ** 2)
+    assert fit.joint["p"] == pytest.approx(row["p"])
+
+
+def test_mixed_model_with_no_variance_between_models_is_least_squares():
+    import statsmodels.formula.api as smf
+
+    frame = _balanced(7, spread=0.0)
+    frame["y"] -= frame.groupby("model")["y"].transform("mean")  # less than chance variance between models
+    fit = inference.mixed_model(frame, "y ~ base * framing * construct", "model")
+    plain = smf.ols("y ~ base * framing * construct", frame).fit()
+    np.testing.assert_allclose(fit.terms["estimate"], plain.params, atol=1e-8)
+    np.testing.assert_allclose(fit.terms["se"], plain.bse, rtol=5e-3)
+
+
+def test_subset_medians_equal_medians_of_repeated_words():
+    rng = RNG(0)
+
+    def plain(ranks, counts):
+        return np.array([np.median(np.repeat(ranks, row, axis=0), axis=0) for row in counts])
+
+    for _ in range(40):
+        words = int(rng.integers(1, 40))
+        ranks = rng.integers(0, 12, size=(words, 3)).astype(float)  # many ties
+        counts = rng.integers(0, 3, size=(80, words))
+        counts[counts.sum(axis=1) == 0, 0] = 1
+        assert (subset_medians(ranks, counts) == plain(ranks, counts)).all()
+    ranks = rank_words(rng.normal(size=(900, 4)))
+    low = np.argsort(ranks[:, 0])  # subsets whose medians lie far from where random ones would
+    counts = np.zeros((80, 900), dtype=int)
+    for row in range(80):
+        counts[row, low[row * 10 : row * 10 + 70]] = 1
+    assert (subset_medians(ranks, counts) == plain(ranks, counts)).all()
+
+
+def test_a_subset_without_words_is_refused():
+    with pytest.raises(ValueError, match="no words"):
+        subset_medians(np.ones((3, 1)), np.zeros((1, 3), dtype=int))
+
+
+def test_ranks_share_ties_as_the_paper_does():
+    scores = np.array([[3.0], [1.0], [3.0], [0.5]])
+    np.testing.assert_allclose(rank_words(scores)[:, 0], [1.5, 3, 1.5, 4])
+    np.testing.assert_allclose(rank_words(scores, "min")[:, 0], [1, 3, 1, 4])
