@@ -7,6 +7,7 @@ under their own names, url files under their name, and Hub repositories as ``own
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -33,6 +34,12 @@ FETCHED = Path("data/assets")
 REVISIONS = Path("conf/revisions.lock.json")
 MIRROR = "VALUETRACE_MIRROR"
 ATTEMPTS = 4  # then give up; the waits between them are 1, 2 and 4 seconds
+_BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+)  # a download, by the network
 _CHUNK = 1 << 20
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]  # never pickled weights, never code
 
@@ -143,7 +150,7 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
     Returns ``{"repository", "revision"}``. Resumes within huggingface_hub's own cache. InputError says
     what a gated, missing or unreachable repository needs.
     """
-    from huggingface_hub import HfApi, errors, snapshot_download
+    from huggingface_hub import HfApi, errors, snapshot_download  # which tries again by itself
 
     where = f"repository {repository}"
     try:
@@ -153,11 +160,7 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
             shutil.copytree(mirrored, folder, dirs_exist_ok=True)
             return {"repository": repository, "revision": revision}
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-        retry(
-            where,
-            lambda: snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES),
-            (errors.HfHubHTTPError, errors.XetDownloadError, ConnectionError),
-        )
+        snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
     except errors.GatedRepoError:
         raise InputError(
             f"{where} is gated. Accept its licence on the Hub with your account, then run `hf auth login` "
@@ -167,13 +170,13 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
         raise InputError(
             f"{where} has no revision {revision}. Correct the row, or delete its line in {REVISIONS}."
         ) from None
-    except errors.RepositoryNotFoundError:
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise InputError(
             f"{where} does not exist or is private. Check its name, or log in with `hf auth login`."
         ) from None
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+    except (errors.HTTPError, errors.XetDownloadError, OSError) as error:
         raise InputError(
-            f"{where} cannot be reached ({type(error).__name__}). Check the network, or put a copy under "
+            f"{where} cannot be fetched ({type(error).__name__}: {error}). Check the network, or put a copy under "
             f"${MIRROR}/{repository.replace('/', '--')}/REVISION/."
         ) from None
     for sibling in info.siblings:
@@ -277,13 +280,12 @@ def _fetch_url(name: str, file_name: str, file: File, to: Path, keep: Path) -> N
         retry(
             f"asset {name}",
             lambda: _download(file.url, part, file_name),
-            (urllib.error.URLError, ConnectionError, TimeoutError),
+            _BROKEN,
         )
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        reason = getattr(error, "reason", None) or error
+    except _BROKEN as error:
         raise InputError(
-            f"asset {name}: {file.url} cannot be reached ({reason}). Check the network, or put {file_name} "
-            f"into the folder named by {MIRROR}."
+            f"asset {name}: {file.url} cannot be fetched ({error}). Check the network and the row's url, or put "
+            f"{file_name} into the folder named by {MIRROR}."
         ) from None
     part.replace(to)
 
