@@ -375,9 +375,7 @@ def test_the_command_writes_numbers_tables_and_pictures(command, tmp_path, capsy
     }
     for row in metrics["panels"]:
         assert (
-            row["p_model_unit"] is None
-            and row["ci_model_unit"] is None
-            and "1 model(s) of A" in row["model_unit_reason"]
+            row["p_model_unit"] is None and row["ci_model_unit"] is None and "with 1 of A" in row["model_unit_reason"]
         )
     assert metrics["three_way"]["p_mixed"] is None and "cannot be told" in metrics["three_way"]["mixed_reason"]
     for name in ("figure_1", "figure_a1", "figure_a2"):

@@ -165,9 +165,9 @@ def build_cube(tables: list[Table], lexicon: pd.DataFrame) -> Cube:
     """
     keys, framing, excluded = _shared_prompts(tables)
     wanted = pd.Index(lexicon["word"].unique())
-    scored = {table.model: wanted.isin(table.scores.index) for table in tables}
+    scored = {table.model: _found(wanted, table.scores.index) for table in tables}
     in_all = np.logical_and.reduce(list(scored.values()))
-    finite = np.logical_and.reduce([~wanted.isin(table.has_nan) for table in tables])
+    finite = np.logical_and.reduce([~_found(wanted, table.has_nan) for table in tables])
     words = wanted[in_all & finite]
     constructs = sorted(lexicon["construct"].unique())
     member = np.array([words.isin(lexicon.loc[lexicon["construct"] == name, "word"]) for name in constructs])
@@ -181,7 +181,9 @@ def build_cube(tables: list[Table], lexicon: pd.DataFrame) -> Cube:
         "by_model": {model: int((~has).sum()) for model, has in scored.items() if not has.all()}
     }
     excluded["lexicon_words_with_nan"] = _named(wanted[in_all & ~finite])
-    excluded["texts_not_in_lexicon"] = {table.model: int((~table.scores.index.isin(wanted)).sum()) for table in tables}
+    excluded["texts_not_in_lexicon"] = {
+        table.model: int((~_found(table.scores.index, wanted)).sum()) for table in tables
+    }
     excluded["duplicate_rows"] = {t.model: t.duplicates for t in tables if any(t.duplicates.values())}
     return Cube(
         scores=_stack(tables, keys, words),
@@ -203,9 +205,9 @@ def other_words(tables: list[Table], lexicon: pd.DataFrame, keys: list[str]) -> 
     knows it): the pieces that tokenizers make are left out.
     """
     common = _common_texts(tables)
-    common = common[~common.isin(lexicon["word"])]
+    common = common[~_found(common, pd.Index(lexicon["word"].unique()))]
     for table in tables:
-        common = common[~common.isin(table.has_nan)]
+        common = common[~_found(common, table.has_nan)]
     shape = [len(t) >= 3 and t.isascii() and t.isalpha() and t.islower() for t in common]
     words = common[shape] if len(common) else common
     words = words[[zipf_frequency(word, "en") > 0 for word in words]] if len(words) else words
@@ -219,14 +221,14 @@ def whole_vocabulary(tables: list[Table], keys: list[str]) -> tuple[pd.Index, np
         return None
     texts = _common_texts(tables)
     for table in tables:
-        texts = texts[~texts.isin(table.has_nan)]
+        texts = texts[~_found(texts, table.has_nan)]
     return texts, _stack(tables, keys, texts)
 
 
 def _common_texts(tables: list[Table]) -> pd.Index:
     common = tables[0].scores.index
     for table in tables[1:]:
-        common = common[common.isin(table.scores.index)]
+        common = common[_found(common, table.scores.index)]
     return common
 
 
@@ -252,6 +254,11 @@ def _shared_prompts(tables: list[Table]) -> tuple[list[str], np.ndarray, dict]:
         "prompts_of_no_known_framing": _named(union[~union.isin(framings.index)]),
     }
     return shared, framing, excluded
+
+
+def _found(texts: pd.Index, index: pd.Index) -> np.ndarray:
+    """(texts,) whether each stands in ``index``, whose entries are unique (by hash; ``isin`` is slow on text)."""
+    return index.get_indexer(texts) >= 0
 
 
 def _stack(tables: list[Table], keys: list[str], words: pd.Index) -> np.ndarray:

@@ -27,7 +27,7 @@ def model_unit_reason(cube: Cube) -> str | None:
     if smallest <= ALPHA:
         return None
     return (
-        f"{first} model(s) of {cube.bases[0]} and {second} of {cube.bases[1]}: "
+        f"with {first} of {cube.bases[0]} and {second} of {cube.bases[1]} "
         f"no assignment of bases to models has a two-sided p below {smallest:.2g}"
     )
 

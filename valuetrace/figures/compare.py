@@ -53,7 +53,9 @@ def figure_1(tables: dict[str, pd.DataFrame]) -> plt.Figure:
         Line2D([], [], color="black", marker="D", markersize=4, label="base: grand mean ± s.e. (prompts × models)"),
         Line2D([], [], color="0.4", linewidth=5, alpha=0.25, label="density of the medians"),
     ]
-    note = "prompts as units: permutation Welch t, Bonferroni; models as units: exact permutation of bases"
+    note = (
+        "prompts: permutation Welch t with prompts × models as units, Bonferroni; models: exact permutation over models"
+    )
     return _grid(tables, "bases", cell, handles, note, with_p=True)
 
 
@@ -130,7 +132,7 @@ def _grid(tables, counts, cell, handles, note, with_p=False, name_bases=True) ->
             axis.set_xticks(range(len(names)), [f"{name}\n{_models(models[name])}" for name in names], fontsize=7)
             axis.set_xlim(-0.6, len(names) - 0.4)
             axis.set_title(_title(tables["panels"], construct, framing, with_p), fontsize=8)
-        row[0].set_ylabel(f"Median rank of {words:,} words\n1 = best, {words:,} = worst")
+        row[0].set_ylabel(f"{framing.capitalize()} prompts\nmedian rank of {words:,} words, 1 = best", fontsize=8)
         row[0].invert_yaxis()
     if name_bases:
         handles = [
@@ -145,16 +147,15 @@ def _grid(tables, counts, cell, handles, note, with_p=False, name_bases=True) ->
 
 
 def _title(panels: pd.DataFrame, construct: str, framing: str, with_p: bool) -> str:
-    title = f"{construct}, {framing} prompts"
     if not with_p:
-        return title
+        return construct
     row = panels[(panels["construct"] == construct) & (panels["framing"] == framing)].iloc[0]
     lines = [
         f"{label} {_p(row[key])}"
-        for label, key in (("prompts as units:", "p_bonferroni"), ("models as units:", "p_model_unit"))
+        for label, key in (("prompts:", "p_bonferroni"), ("models:", "p_model_unit"))
         if pd.notna(row[key])
     ]
-    return "\n".join([title, *lines])
+    return "\n".join([construct, *lines])
 
 
 def _p(value: float) -> str:
