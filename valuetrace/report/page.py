@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from valuetrace.errors import InputError
@@ -17,8 +17,8 @@ from valuetrace.errors import InputError
 class Numbers:
     """Metrics files by name, and a formatter that leaves the source of every number in the page."""
 
-    def __init__(self, metrics: dict[str, dict]):
-        self.metrics = metrics
+    def __init__(self, metrics: dict[str, dict], folder: str = "metrics/"):
+        self.metrics, self.folder = metrics, folder
 
     def value(self, source: str) -> Any:
         """The value at ``file:path`` (``log_probabilities:comparisons.0.summary.cells``)."""
@@ -28,7 +28,7 @@ class Numbers:
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
             except (KeyError, IndexError, ValueError):
-                raise InputError(f"metrics/{name}.json has no {path} (at {part}). Run its stage again.") from None
+                raise InputError(f"{self.folder}{name}.json has no {path} (at {part}). Run its stage again.") from None
         return value
 
     def __call__(self, source: str, form: str = "") -> Markup:
@@ -44,7 +44,7 @@ class Numbers:
         else:
             text = format(value, form)
         name, _, path = source.partition(":")
-        title = html.escape(f"metrics/{name}.json: {path}")
+        title = html.escape(f"{self.folder}{name}.json: {path}")
         return Markup(f'<span class="n" data-source="{html.escape(source)}" title="{title}">{html.escape(text)}</span>')
 
 
@@ -59,12 +59,17 @@ def picture(path: str | Path, description: str) -> Markup:
     return Markup(f'<img alt="{html.escape(description)}" src="data:image/png;base64,{data}">')
 
 
-def render(metrics: dict[str, dict], tables: dict[str, pd.DataFrame], **context: Any) -> str:
-    """The page from ``page.html.j2``. ``n("file:path")`` in the template prints a number with its source."""
+def template(name: str) -> Template:
+    """A template of this folder; a name that it uses and nobody gave is an error, all text is escaped."""
     environment = Environment(
         loader=PackageLoader("valuetrace.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template(name)
+
+
+def render(metrics: dict[str, dict], tables: dict[str, pd.DataFrame], **context: Any) -> str:
+    """The page from ``page.html.j2``. ``n("file:path")`` in the template prints a number with its source."""
+    return template("page.html.j2").render(
         n=Numbers(metrics), metrics=metrics, tables=tables, picture=picture, **context
     )
