@@ -1,0 +1,93 @@
+"""Which pairs are trained on when, and how a batch of pairs becomes tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+PROMPT, CHOSEN, REJECTED, PAD = range(4)  # what a token belongs to
+
+
+def plan(characters: np.ndarray, batch: int, epochs: int, window: int, seed: int) -> np.ndarray:
+    """The pairs of every optimizer step, (steps, batch), from the pairs' lengths in characters alone.
+
+    Every base therefore sees the same pairs in the same steps. Each epoch shuffles; ``window`` batches'
+    worth of pairs at a time are then sorted by length and cut into batches, whose order is shuffled, so
+    that a batch holds pairs of like length. Pairs that fill no last batch are left out.
+    """
+    draws = np.random.default_rng(seed)
+    order = np.concatenate([draws.permutation(len(characters)) for _ in range(epochs)])
+    order = order[: len(order) // batch * batch]
+    batches = []
+    for start in range(0, len(order), window * batch):
+        part = order[start : start + window * batch]
+        if window > 1:
+            part = part[np.argsort(characters[part], kind="stable")]
+        part = part.reshape(-1, batch)
+        batches.append(part if window == 1 else part[draws.permutation(len(part))])
+    return np.concatenate(batches) if batches else np.empty((0, batch), dtype=np.int64)
+
+
+def characters(pairs: pd.DataFrame) -> np.ndarray:
+    """The length of each pair in characters: a measure that no tokenizer changes, (pairs,)."""
+    return sum(pairs[name].str.len() for name in ("prompt", "chosen", "rejected")).to_numpy(dtype=np.int64)
+
+
+def collate(pairs: Sequence[dict[str, list[int]]], pad: int) -> dict[str, Tensor]:
+    """One row a pair: the prompt once, then the chosen, then the rejected reply, then padding.
+
+    Positions count from the prompt's first token; those of the rejected reply go on from the prompt's
+    last. ``read`` holds where the two rewards are read: the last token of each conversation.
+
+    >>> collate([{"prompt_ids": [5, 6], "chosen_ids": [7, 1], "rejected_ids": [8, 9, 1]},
+    ...          {"prompt_ids": [5], "chosen_ids": [7, 1], "rejected_ids": [8, 1]}], pad=0)
+    {'input_ids': tensor([[5, 6, 7, 1, 8, 9, 1],
+            [5, 7, 1, 8, 1, 0, 0]]), 'position_ids': tensor([[0, 1, 2, 3, 2, 3, 4],
+            [0, 1, 2, 1, 2, 0, 0]]), 'segments': tensor([[0, 0, 1, 1, 2, 2, 2],
+            [0, 1, 1, 2, 2, 3, 3]]), 'read': tensor([[3, 6],
+            [2, 4]])}
+    """
+    rows = [(pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"]) for pair in pairs]
+    width = max(sum(map(len, row)) for row in rows)
+    ids = torch.full((len(rows), width), pad)
+    positions, segments = torch.zeros_like(ids), torch.full_like(ids, PAD)
+    read = torch.empty(len(rows), 2, dtype=torch.long)
+    for at, (prompt, chosen, rejected) in enumerate(rows):
+        p, c, r = len(prompt), len(chosen), len(rejected)
+        ids[at, : p + c + r] = torch.tensor([*prompt, *chosen, *rejected])
+        positions[at, : p + c + r] = torch.cat([torch.arange(p + c), torch.arange(p, p + r)])
+        segments[at, : p + c + r] = torch.tensor([PROMPT] * p + [CHOSEN] * c + [REJECTED] * r)
+        # an empty reply (cut away by the length limit) leaves the prompt's last token
+        read[at] = torch.tensor([p + c - 1, p + c + r - 1 if r else p - 1])
+    return {"input_ids": ids, "position_ids": positions, "segments": segments, "read": read}
+
+
+def tokens(encoded: dict[str, list[list[int]]]) -> np.ndarray:
+    """Tokens of each pair's row, (pairs,): the prompt once and both replies."""
+    return np.array([sum(map(len, row)) for row in zip(*encoded.values(), strict=True)], dtype=np.int64)
+
+
+def schedule(kind: str, step: int, steps: int, warmup: float) -> float:
+    """The learning rate's factor after ``step`` of ``steps`` optimizer steps, in [0, 1].
+
+    Linear from 0 over the first ⌈warmup · steps⌉, then by half a cosine, linearly, or not at all to 0.
+    """
+    first = int(np.ceil(warmup * steps))
+    if step < first:
+        return step / first
+    if kind == "constant":
+        return 1.0
+    done = (step - first) / max(1, steps - first)
+    return float(max(0.0, (1 + np.cos(np.pi * done)) / 2 if kind == "cosine" else 1 - done))
+
+
+def checkpoint_steps(steps: int, every: int, powers_of_two: bool) -> list[int]:
+    """The optimizer steps after which a checkpoint is kept: 0, every n-th, the last, and 1, 2, 4 … on request."""
+    kept = {0, steps, *range(every, steps, every)}
+    if powers_of_two:
+        kept |= {2**power for power in range(steps.bit_length()) if 2**power <= steps}
+    return sorted(kept)

@@ -1,0 +1,248 @@
+"""One training run from start to end: plan, estimate, resume, train, evaluate, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from valuetrace import models, tables
+from valuetrace.errors import InputError
+from valuetrace.preferences import evenly_spaced
+from valuetrace.training import batches, checkpoint, encoding, losses, model
+from valuetrace.training.settings import Training
+
+LOG = "log.csv"  # in the checkpoint folder: one row an optimizer step
+_EVALUATED_AT_ONCE = 32  # pairs
+
+
+def train(
+    base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame, params: Training, attention: str, out: Path
+) -> dict[str, Any]:
+    """Train one base, or finish what was begun in ``out``; the metrics are returned.
+
+    Killed at any moment and called again it ends in the same weights; other parameters, pairs or another
+    base start it anew. Raises InputError where the estimated time exceeds ``max_hours``, before training.
+    """
+    from accelerate import PartialState
+
+    process = PartialState()
+    if params.batch % (params.minibatch * process.num_processes):
+        raise InputError(f"batch {params.batch} does not divide into {process.num_processes} × {params.minibatch}.")
+    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+    if process.is_main_process:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise InputError(f"{out}: another training writes there. Wait for it, or stop it.") from None
+    try:
+        return _train(base_folder, train_pairs, held_out, params, attention, out, process)
+    finally:
+        lock.release()
+
+
+def config_hash(params: Training, base: dict, train_pairs: pd.DataFrame, held_out: pd.DataFrame) -> str:
+    """SHA-256 of everything that decides the weights and the held-out results (not ``max_hours``)."""
+    told = dataclasses.asdict(params)
+    del told["max_hours"]
+    texts = [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in (train_pairs, held_out)]
+    return hashlib.sha256(json.dumps([told, base, texts], sort_keys=True).encode()).hexdigest()
+
+
+def _train(base_folder, train_pairs, held_out, params: Training, attention, out: Path, process) -> dict[str, Any]:
+    plan = batches.plan(batches.characters(train_pairs), params.batch, params.epochs, params.length_window, params.seed)
+    if not len(plan):
+        raise InputError(f"{len(train_pairs)} pairs do not fill one batch of {params.batch}. Raise data_size.")
+    total = len(plan)
+    kept = batches.checkpoint_steps(total, params.checkpoint_every, params.powers_of_two)
+    held_out = held_out.iloc[evenly_spaced(len(held_out), min(params.held_out_pairs, len(held_out)))]
+    base = checkpoint.base_identity(base_folder)
+    digest = config_hash(params, base, train_pairs, held_out)
+    done = checkpoint.last_resumable(out, digest, total, kept)
+    process.wait_for_everyone()
+    if process.is_main_process:
+        _clear(out, done)
+    process.wait_for_everyone()
+
+    tokenizer = models.load_tokenizer(base_folder)
+    encoded, cut = encoding.encode(train_pairs, tokenizer, params.format, params.max_length)
+    encoded_held_out, cut_held_out = encoding.encode(held_out, tokenizer, params.format, params.max_length)
+    if done != total:
+        provenance = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
+        provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}
+        built = model.build(base_folder, params, tokenizer, attention)
+        _go_on(built, encoded, encoded_held_out, plan, kept, params, tokenizer, out, done, provenance)
+        if process.is_main_process:
+            checkpoint.finish(out)
+    return {
+        "base": base["name"],
+        "pairs": len(train_pairs),
+        "steps": total,
+        "pairs_outside_a_full_batch": len(train_pairs) * params.epochs - total * params.batch,
+        "tokens_a_pair": float(batches.tokens(encoded).mean()),
+        "train": dict(cut),
+        "held_out": {"pairs": len(held_out), **cut_held_out},
+        "checkpoints": [_checkpoint_row(out / f"step-{step}", params.batch) for step in kept],
+    }
+
+
+def _go_on(built, encoded, held_out, plan, kept, params, tokenizer, out, done, provenance) -> None:
+    """Train from step ``done`` (None: from the start) to the end of the plan."""
+    from datasets import Dataset
+
+    from valuetrace.training.trainer import PairTrainer
+
+    start, total = done or 0, len(plan)
+    trained = [value for value in built.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=params.learning_rate, weight_decay=params.weight_decay)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: batches.schedule(params.schedule, start + step, total, params.warmup)
+    )
+    log = [] if done is None else tables.read_csv(out / LOG, ("step",)).query("step <= @done").to_dict("records")
+
+    def save(step: int) -> None:
+        began = time.perf_counter()
+        result = evaluate(trainer, held_out, tokenizer.pad_token_id)
+        if trainer.is_world_process_zero():
+            if log:
+                tables.write_csv(pd.DataFrame(log), out / LOG)
+            checkpoint.write(out, step, built, optimizer, {**provenance, "held_out": result})
+            _say(f"step {step}/{total}: held-out loss {result['loss']:.4f}, accuracy {result['accuracy']:.3f}", began)
+        trainer.accelerator.wait_for_everyone()
+
+    def after_step(step: int, record: dict[str, float]) -> None:
+        log.append({"step": step, "pairs": step * params.batch, **record})
+        if step in kept:
+            save(step)
+
+    rows = Dataset.from_dict(encoded).select(plan[start:].ravel())
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = PairTrainer(
+            built,
+            rows,
+            params,
+            tokenizer,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            done=start,
+            after_step=after_step,
+            scratch=scratch,
+        )
+        if done is not None:
+            checkpoint.restore(out, done, built, optimizer)
+        evaluations = sum(step > start or done is None for step in kept)
+        _estimate(trainer, encoded, held_out, plan[start:], evaluations, params, tokenizer.pad_token_id)
+        if done is None:
+            save(0)
+        trainer.train()
+
+
+def evaluate(trainer, pairs: dict[str, list[list[int]]], pad: int) -> dict[str, float]:
+    """Bradley–Terry loss (nats) and accuracy on held-out pairs; equal rewards count one half."""
+    built, accelerator = trainer.accelerator.unwrap_model(trainer.model), trainer.accelerator
+    order = np.argsort(batches.tokens(pairs), kind="stable")
+    rewards = torch.zeros(len(order), 2, device=accelerator.device)
+    training = built.training
+    built.eval()
+    with torch.no_grad(), trainer.compute_loss_context_manager():
+        for number, start in enumerate(range(0, len(order), _EVALUATED_AT_ONCE)):
+            if number % accelerator.num_processes == accelerator.process_index:
+                at = order[start : start + _EVALUATED_AT_ONCE]
+                batch = batches.collate([{name: pairs[name][i] for name in pairs} for i in at], pad)
+                rewards[torch.as_tensor(at)] = built(**trainer._prepare_inputs(batch))["rewards"]
+    built.train(training)
+    rewards = accelerator.reduce(rewards, "sum")
+    margin = rewards[:, 0] - rewards[:, 1]
+    accuracy = ((margin > 0).double() + 0.5 * (margin == 0)).mean()
+    return {"loss": float(losses.bradley_terry(rewards.double())), "accuracy": float(accuracy)}
+
+
+def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, params: Training, pad: int) -> None:
+    """Time one forward and backward pass of a typical minibatch, say how long the run will take, or refuse."""
+    lengths = batches.tokens(encoded)
+    micro = plan.reshape(-1, params.minibatch)
+    widths = lengths[micro].max(axis=1)
+    typical = micro[np.argsort(widths, kind="stable")[len(micro) // 2]]
+    built = trainer.model
+    clock = {"forward": 0.0, "both": 0.0}
+    for at in (typical[:1], typical):  # the first pass warms up
+        batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in at], pad)
+        batch = trainer._prepare_inputs(batch)
+        clock["both"], clock["forward"] = _timed_pass(trainer, built, batch, params)
+    a_token = clock["both"] / batch["input_ids"].numel()
+    ours = widths.sum() * params.minibatch / trainer.accelerator.num_processes
+    evaluated = batches.tokens(held_out).sum() * evaluations / trainer.accelerator.num_processes
+    seconds = float(a_token * ours + clock["forward"] / batch["input_ids"].numel() * evaluated)
+    hours = float(trainer.accelerator.reduce(torch.tensor(seconds, device=trainer.accelerator.device), "mean")) / 3600
+    if trainer.is_world_process_zero():
+        said = f"{hours:.1f} hours" if hours >= 2 else f"{hours * 60:.1f} minutes"
+        _say(f"{len(plan)} steps of {params.batch} pairs and {evaluations} evaluations, about {said}")
+    if hours > params.max_hours:
+        raise InputError(
+            f"training would take about {hours:.1f} hours, more than training.max_hours ({params.max_hours:g}). "
+            "Raise it, or lower data_size."
+        )
+
+
+def _timed_pass(trainer, built: nn.Module, batch: dict, params: Training) -> tuple[float, float]:
+    """Seconds of forward and backward together, and of forward alone; no parameter or gradient is left changed."""
+    from valuetrace.training.trainer import loss_of
+
+    built.train()
+    with torch.random.fork_rng():
+        began = _now()
+        with trainer.compute_loss_context_manager():
+            loss = loss_of(built(**batch), params)
+        forward = _now() - began
+        loss.backward()
+        both = _now() - began
+    built.zero_grad()
+    return both, forward
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _clear(out: Path, done: int | None) -> None:
+    """Remove what does not belong to the run that goes on from ``done``."""
+    if done is None:
+        shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.iterdir():
+        stale = path.name.startswith("step-") and path.name[5:].isdigit() and int(path.name[5:]) > (done or 0)
+        if path.name.startswith(".") or stale:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _checkpoint_row(folder: Path, batch: int) -> dict[str, Any]:
+    made = checkpoint.read_provenance(folder)
+    held_out = {f"held_out_{name}": value for name, value in made["held_out"].items()}
+    return {"step": made["step"], "pairs": made["step"] * batch, **held_out}
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("valuetrace", "torch", "transformers", "peft", "trl")}
+
+
+def _say(text: str, began: float | None = None) -> None:
+    took = "" if began is None else f" ({time.perf_counter() - began:.1f} s)"
+    print(f"training: {text}{took}", file=sys.stderr, flush=True)
