@@ -5,8 +5,8 @@ Out: metrics/log_probabilities.json       every comparison × format × spelling
                                           contrast, words, probability on them; coverage of the lexicons
      plots/log_probabilities/medians.csv  comparison, format, case, construct, framing, prompt, model,
                                           median_rank (1 = most probable), words (n of the construct)
-     plots/log_probabilities/grid.csv     comparison, format, case, contrast and low, high (ranks), p_words,
-                                          p_anova, words, probability
+     plots/log_probabilities/grid.csv     comparison, format, case, cell (all three as one label), contrast
+                                          and low, high (ranks), p_words, p_anova, F, words, probability
 Run: python stages/log_probabilities.py
 """
 
@@ -54,7 +54,10 @@ def main() -> None:
                 low, high = contrast["ci_words"]
                 probability = min(result["probability_on_words"].values())
                 three_way = anova.set_index("term").loc["model × construct × framing"]
-                grid.append(where | {"contrast": contrast["contrast"], "low": low, "high": high})
+                grid.append(
+                    where
+                    | {"cell": f"{label}: {name}, {case}", "contrast": contrast["contrast"], "low": low, "high": high}
+                )
                 grid[-1] |= {"p_words": contrast["p_words"], "p_anova": three_way["p"], "F": three_way["F"]}
                 grid[-1] |= {"words": int(counts.sum()), "probability": probability}
         summary = section.summary([cell for cell in cells if "refused" not in cell])
