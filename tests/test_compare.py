@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from valuetrace import cli, prompts, tables
-from valuetrace.analysis import compare, cube, panels, random_lexicon, simulation, top_k
+from valuetrace.analysis import compare, cube, panels, published, random_lexicon, simulation, top_k
 from valuetrace.errors import InputError
+from valuetrace.report import compare as report
 from valuetrace.settings import ROOT
 
 PUBLISHED = ROOT.parent / "shared" / "published"
@@ -37,7 +38,7 @@ def read(folder, **changes):
 
 
 @pytest.fixture(scope="module")
-def published():
+def recomputed():
     if not PUBLISHED.is_dir():
         pytest.skip("the authors' score files are not beside the repository")
     files = sorted((PUBLISHED / "big_two_nouns").glob("*.csv"))
@@ -54,8 +55,8 @@ def published():
         ("negative", "communion", 154.91, 149.01, -0.82),
     ],
 )
-def test_published_panels(published, framing, construct, gemma, llama, d):
-    (row,) = [p for p in published["panels"] if (p["framing"], p["construct"]) == (framing, construct)]
+def test_published_panels(recomputed, framing, construct, gemma, llama, d):
+    (row,) = [p for p in recomputed["panels"] if (p["framing"], p["construct"]) == (framing, construct)]
     assert round(row["means"]["Gemma"], 2) == gemma and round(row["means"]["Llama"], 2) == llama
     assert round(row["cohens_d"], 2) == d
     assert row["p_permutation"] <= 0.0014 and row["p_parametric"] <= 0.0010
@@ -65,15 +66,18 @@ def test_published_panels(published, framing, construct, gemma, llama, d):
     assert low < row["difference"] < high
 
 
-def test_published_interaction(published):
-    row = published["three_way"]
+def test_published_interaction(recomputed):
+    row = recomputed["three_way"]
     assert round(row["coefficient"], 2) == 19.83
     assert [round(value, 1) for value in row["ci"]] == [14.9, 24.7]
     assert row["p_mixed"] < 1e-4
     assert row["p_model_unit"] == pytest.approx(16 / 210)  # .076
-    assert published["n"]["words_ranked"] == 263
-    assert set(published["n"]["excluded"]["texts_not_in_lexicon"].values()) == {2}
-    assert all(claim["agrees"] in (True, None) for claim in published["published"])
+    assert recomputed["n"]["words_ranked"] == 263
+    assert set(recomputed["n"]["excluded"]["texts_not_in_lexicon"].values()) == {2}
+    assert all(claim["agrees"] in (True, None) for claim in recomputed["published"])
+    assert [claim["explanation"] for claim in recomputed["published"]] == [
+        text for text in published.claims()["explanation"] if "2,040" not in text
+    ]
 
 
 # --- joins and exclusions --------------------------------------------------------------------------------
@@ -269,6 +273,25 @@ def test_top_k_counts_every_spelling_of_a_word():
 def test_top_k_needs_whole_vocabularies(tmp_path):
     result = compare.compare(read(tmp_path), LEXICON, "made up", draws=9, lexicon_draws=9).metrics
     assert result["top_k"]["rows"] == [] and "lists of words" in result["top_k"]["reason"]
+
+
+def test_whole_vocabularies_are_joined_on_decoded_text_and_reported(tmp_path):
+    words = [*WORDS, " Love", "zzqx", *(word for word in _common_words(1_100) if word not in WORDS)]
+    paths = []
+    for name, order in (("one", 1), ("three", -1)):
+        frame = pd.DataFrame({"token_id": range(len(words)), "token_name": words, "token_decoded": words}).iloc[::order]
+        frame[KEYS] = np.random.default_rng(order + 1).normal(size=(len(words), len(KEYS))).astype(np.float32)
+        frame.loc[frame["token_decoded"] == " Love", KEYS] = np.float32(99)
+        frame["token_id"] = frame["token_id"].astype("Int64")
+        paths.append(tables.write_scores(frame, tmp_path / f"{name}.parquet", {"model": name}))
+    result = compare.compare(cube.read_tables(paths, GROUPS), LEXICON, "made up", draws=99, lexicon_draws=20)
+    top = result.metrics["top_k"]
+    assert top["texts"] == len(words) and result.metrics["random_lexicon"]["pool"] == "other words"
+    best = [row for row in top["rows"] if row["construct"] == "communion"]
+    assert all(row["mean_count"] >= 1 and row["mean_rank"] >= 1 for row in best)
+    html = report.section(result.metrics, "A & B")
+    assert "<h2>A &amp; B</h2>" in html and f"The top 10 of the {len(words):,} shared texts" in html
+    assert "these of A and B" in html  # no explanation of the paper's numbers for other models than its own
 
 
 def _common_words(count):

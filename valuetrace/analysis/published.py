@@ -25,8 +25,13 @@ def compare_with(cube: Cube, panels: list[dict], three_way: dict) -> list[dict]:
     base or the bases are others than the paper's.
     """
     stated = claims()
-    paper_bases = sorted({name.lower() for name in stated["better"]} - {""})
-    same_bases = paper_bases == [name.lower() for name in cube.bases]
+    paper_bases = sorted(set(stated["better"]) - {""})
+    same_bases = [name.lower() for name in paper_bases] == [name.lower() for name in cube.bases]
+    if not same_bases:
+        stated["explanation"] = (
+            f"The paper's models are of {' and '.join(paper_bases)}, these of {' and '.join(cube.bases)}: "
+            "its numbers stand here for comparison only."
+        )
     rows = []
     for panel in panels:
         mask = (stated["construct"] == panel["construct"].lower()) & (stated["framing"] == panel["framing"])
