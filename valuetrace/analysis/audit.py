@@ -1,0 +1,315 @@
+"""The value profile of one model: where each construct's words rank, and which numbers are refused.
+
+The measure is the paper's (Section 2): within each prompt the lexicon's scored words are ranked, 1 = best,
+and a construct has the median rank of its words. A profile averages those medians over the prompts of a
+framing. Beside the rank stands the percentile among the ranked words (100 = all at the top, 0 = at the
+bottom, 50 = as words drawn at random), so that models that rank different numbers of words can be set
+side by side. Intervals come from a bootstrap over words; prompts of one model are not independent
+observations and are averaged, never drawn. A number that cannot be supported is not there: its row says
+``refused`` and ``needs`` instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.analysis.inference import percentile_interval, smallest_p
+from valuetrace.analysis.log_probabilities import CASES
+from valuetrace.analysis.ranks import rank_words, subset_medians
+from valuetrace.lexicon.entries import label, labelled
+from valuetrace.scoring.chat import Format, token_form
+from valuetrace.tables import prompt_keys
+
+FEWEST_WORDS = 6
+"""Of a construct: with five or fewer, not even the span of all its words holds the median of such words with
+95 % confidence (2 · ½⁵ = .06, 2 · ½⁶ = .03)."""
+
+LEAST_PROBABILITY = 0.01
+"""Of a language model, on all ranked words together: below it fewer than one reply in a hundred begins with any
+of them, and their ranks order what the model does not say. A convention, set before any model was audited."""
+
+SHOWN = 20
+"""Tokens (or words) at the top and at the bottom."""
+
+_CHUNK = 2_000  # bootstrap draws at a time: bounds memory
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a profile is of. kind: ``reward`` or ``logprob``; lexicon and format by name; case of the words."""
+
+    model: str
+    kind: Literal["reward", "logprob"]
+    lexicon: str
+    format: str
+    form: Format
+    case: Literal["lower", "capitalised"] = "lower"
+
+
+def profile(
+    subject: Subject,
+    table: pd.DataFrame,
+    lexicon: pd.DataFrame,
+    prompts: pd.DataFrame,
+    *,
+    draws: int = 9_999,
+    seed: int = 1,
+) -> dict:
+    """The profile of a score table: what ``metrics/profiles/<model>--<format>.json`` holds.
+
+    table: a score table (``tables.read_scores``): candidate words without ``token_id``, or tokens of a
+    vocabulary, of which the words' single-token forms count. lexicon: ``word, construct, polarity``.
+    prompts: ``key, text, framing``. Scores that are not finite are left out and named in ``left_out``.
+
+    ``rows``: construct × framing with ``words`` (ranked) ``of`` (in the lexicon), ``median_rank`` (1 = best,
+    mean over prompts), ``percentile`` (0 to 100, higher is better) and their 95 % intervals over words; or
+    ``refused`` and ``needs``. ``differences``: percentile under positive minus under negative framing.
+    """
+    scores, left_out = _finite(word_scores(table, lexicon, list(prompts["key"]), subject.form, subject.case))
+    framing = prompts.set_index("key")["framing"].reindex(scores.columns)
+    ranks = rank_words(scores.to_numpy()) if scores.size else np.empty(scores.shape)
+    probability = _probability(scores, framing) if subject.kind == "logprob" else None
+    improbable = {} if probability is None else _improbable(probability, subject, table, lexicon)
+    single = not table["token_id"].isna().all()
+    rows, differences, groups = [], [], []
+    for index, ((construct, polarity), listed) in enumerate(lexicon.groupby(["construct", "polarity"])):
+        member = scores.index.isin(listed["word"])
+        group = {"construct": construct, "polarity": polarity, "label": label(construct, polarity)}
+        groups.append(group | {"in_lexicon": len(listed), "ranked": int(member.sum())})
+        groups[-1]["words"] = sorted(scores.index[member])
+        group |= {"words": int(member.sum()), "of": len(listed)}
+        few = _too_few(group["words"], len(listed), single)
+        of_group = {} if few else _medians(ranks[member], framing, draws, [seed, index])
+        found = {
+            name: few or _no_prompt(name, framing) or improbable.get(name) or _numbers(of_group[name], len(scores))
+            for name in dict.fromkeys(prompts["framing"])
+        }
+        rows += [group | {"framing": name} | numbers for name, numbers in found.items()]
+        if {"positive", "negative"} <= set(found):
+            refused = [found[name] for name in ("positive", "negative") if "refused" in found[name]]
+            differences.append(group | (refused[0] if refused else _difference(of_group, len(scores))))
+    return {
+        "model": subject.model,
+        "kind": subject.kind,
+        "lexicon": subject.lexicon,
+        "lexicon_sha256": _digest(zip(labelled(lexicon), lexicon["word"], strict=True)),
+        "format": {"name": subject.format} | _family(subject.form),
+        "case": subject.case,
+        "prompts": {str(name): int(count) for name, count in framing.value_counts(sort=False).items()},
+        "prompts_sha256": _digest(prompts[["key", "text", "framing"]].itertuples(index=False)),
+        "ranked_words": len(scores),
+        "percentile": "100 × (ranked words − median rank) / (ranked words − 1): 100 is best, 50 is chance",
+        "interval": {
+            "level": 0.95,
+            "unit": "word",
+            "draws": draws,
+            "seed": seed,
+            "note": "words are drawn anew within each construct, with their ranks; prompts are averaged, not drawn: "
+            "prompts of one model are not independent observations",
+        },
+        "probability_on_ranked_words": probability,
+        "thresholds": {"fewest_words": FEWEST_WORDS, "least_probability": LEAST_PROBABILITY},
+        "groups": groups,
+        "rows": rows,
+        "differences": differences,
+        "left_out": left_out,
+    }
+
+
+def word_scores(
+    table: pd.DataFrame, lexicon: pd.DataFrame, keys: list[str], form: Format, case: str = "lower"
+) -> pd.DataFrame:
+    """Scores of the lexicon's words (index ``word``) by prompt key.
+
+    In a table of tokens a word is the single token that the format asks for (``token_form``), the
+    higher-scored of those that decode alike; words of several tokens are absent.
+    """
+    words = dict.fromkeys(lexicon["word"])
+    spell = CASES[case]
+    if table["token_id"].isna().all():
+        spelt = {spell(word): word for word in words}
+    else:
+        spelt = {token_form(form, spell(word)): word for word in words}
+    best = table[table["token_decoded"].isin(spelt)].groupby("token_decoded", sort=False)[keys].max()
+    best.index = pd.Index([spelt[text] for text in best.index], name="word", dtype=object)
+    return best.loc[[word for word in words if word in best.index]]
+
+
+def extremes(table: pd.DataFrame, prompts: pd.DataFrame, shown: int = SHOWN) -> list[dict]:
+    """The best and worst rows of a score table by mean rank over the prompts of each framing.
+
+    Returns ``framing, end`` (top, bottom), ``place`` (1 = the very best or worst), ``text``, ``token_id``
+    (None for words), ``mean_rank`` and ``ranked`` (how many were). Rows without a text and rows with a
+    score that is not finite are left out; a prompt without any finite score, too.
+    """
+    keys = [key for key in prompts["key"] if np.isfinite(table[key]).mean() > 0.5]
+    known = table[(table["token_decoded"] != "") & np.isfinite(table[keys]).all(axis=1)]
+    found = []
+    for framing, of_framing in prompts[prompts["key"].isin(keys)].groupby("framing", sort=False):
+        mean = rank_words(known[list(of_framing["key"])].to_numpy()).mean(axis=1)
+        order = np.argsort(mean, kind="stable")
+        for end, chosen in (("top", order[:shown]), ("bottom", order[::-1][:shown])):
+            for place, at in enumerate(chosen, start=1):
+                row = known.iloc[at]
+                found.append({"framing": framing, "end": end, "place": place, "text": row["token_decoded"]})
+                found[-1]["token_id"] = None if pd.isna(row["token_id"]) else int(row["token_id"])
+                found[-1] |= {"mean_rank": float(mean[at]), "ranked": len(known)}
+    return found
+
+
+def mismatch(ours: dict, other: dict) -> str | None:
+    """Why profile ``other`` cannot stand beside ``ours``; None where it can."""
+    checks = {
+        "kind of score": lambda p: p["kind"],
+        "lexicon": lambda p: p["lexicon_sha256"],
+        "format": lambda p: {key: value for key, value in p["format"].items() if key != "name"},
+        "case": lambda p: p["case"],
+        "prompts": lambda p: p["prompts_sha256"],
+    }
+    different = [name for name, of in checks.items() if of(ours) != of(other)]
+    return f"another {' and '.join(different)}" if different else None
+
+
+def shared_words(ours: dict, other: dict) -> int:
+    """How many of the words that ``ours`` ranks ``other`` ranks as well."""
+    words = [{word for group in p["groups"] for word in group["words"]} for p in (ours, other)]
+    return len(words[0] & words[1])
+
+
+def side_by_side(ours: dict, references: list[dict]) -> pd.DataFrame:
+    """The picture's table: ``model, role`` (audited, reference), ``construct, framing, words, percentile, low, high``.
+
+    A refused number is missing, and ``refused`` says why (empty elsewhere).
+    """
+    rows = []
+    for role, of_model in [("audited", ours), *(("reference", reference) for reference in references)]:
+        for row in of_model["rows"]:
+            low, high = row.get("percentile_interval", (None, None))
+            rows.append({"model": of_model["model"], "role": role, "construct": row["label"]})
+            rows[-1] |= {"framing": row["framing"], "words": row["words"], "percentile": row.get("percentile")}
+            rows[-1] |= {"low": low, "high": high, "refused": row.get("refused", "")}
+    return pd.DataFrame(rows).astype({"percentile": float, "low": float, "high": float})
+
+
+def unsupported(references: list[dict]) -> list[dict]:
+    """Claims that an audit of one model cannot make: ``claim, refused, needs``."""
+    each = next(n for n in range(2, 100) if smallest_p(n, n) < 0.05)
+    return [
+        {
+            "claim": "that the model has its values from its base model",
+            "refused": "one model was audited; a difference between bases is one between models, not between prompts",
+            "needs": f"score tables of models of two bases, at least {each} of each (with {each - 1} and {each - 1} no "
+            f"permutation of models can reach p < .05; with {each} and {each} the smallest is "
+            f"{smallest_p(each, each):.3f}), then valuetrace compare",
+        },
+        {
+            "claim": "that the model differs from a reference model",
+            "refused": "no test is made: the profiles rank different sets of words, and their intervals are over the "
+            "words of one model"
+            if references
+            else "no reference model was scored in this way",
+            "needs": "the score tables of both on the same words, then valuetrace compare",
+        },
+    ]
+
+
+def _finite(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Leave out prompts in which most scores are not finite, then words that have any such score."""
+    finite = np.isfinite(scores)
+    kept = finite.mean(axis=0) > 0.5 if len(scores) else pd.Series(True, index=scores.columns)
+    whole = finite.loc[:, kept].all(axis=1)
+    left_out = {"prompts": list(scores.columns[~kept]), "words": list(scores.index[~whole])}
+    return scores.loc[whole, kept], left_out
+
+
+def _medians(ranks: np.ndarray, framing: pd.Series, draws: int, seed: list[int]) -> dict[str, np.ndarray]:
+    """Mean over prompts of the median rank, by framing: (1 + draws,), the data first, then resampled words."""
+    rng, words = np.random.default_rng(seed), len(ranks)
+    medians = [np.median(ranks, axis=0)[None]]
+    for start in range(0, draws, _CHUNK):
+        counts = rng.multinomial(words, np.full(words, 1 / words), size=min(_CHUNK, draws - start))
+        medians.append(subset_medians(ranks, counts))
+    medians = np.concatenate(medians)
+    return {name: medians[:, framing == name].mean(axis=1) for name in framing.unique()}
+
+
+def _numbers(medians: np.ndarray, words: int) -> dict:
+    percentiles = _percentile(medians, words)
+    return {
+        "median_rank": float(medians[0]),
+        "median_rank_interval": list(percentile_interval(medians[1:])),
+        "percentile": float(percentiles[0]),
+        "percentile_interval": list(percentile_interval(percentiles[1:])),
+    }
+
+
+def _difference(medians: dict[str, np.ndarray], words: int) -> dict:
+    percentiles = _percentile(medians["positive"], words) - _percentile(medians["negative"], words)
+    return {"difference": float(percentiles[0]), "interval": list(percentile_interval(percentiles[1:]))}
+
+
+def _percentile(rank: np.ndarray, words: int) -> np.ndarray:
+    return 100 * (words - rank) / (words - 1)
+
+
+def _probability(scores: pd.DataFrame, framing: pd.Series) -> dict[str, float]:
+    """The probability that falls on all ranked words together, mean over each framing's prompts."""
+    total = np.exp(scores.astype(np.float64)).sum(axis=0)
+    return {str(name): float(value) for name, value in total.groupby(framing, sort=False).mean().items()}
+
+
+def _too_few(words: int, listed: int, single: bool) -> dict | None:
+    if words >= FEWEST_WORDS:
+        return None
+    are = "are single tokens of this vocabulary in the spelling that the format asks for" if single else "were scored"
+    needs = (
+        "another --case or --format, or a larger lexicon; a reward model scores words of any length"
+        if single
+        else "a larger lexicon"
+    )
+    return {
+        "refused": f"only {words} of its {listed} words {are}; no interval holds the median of so few",
+        "needs": f"at least {FEWEST_WORDS} words of the construct: {needs}",
+    }
+
+
+def _no_prompt(name: str, framing: pd.Series) -> dict | None:
+    if (framing == name).any():
+        return None
+    return {"refused": f"no {name} prompt has finite scores", "needs": "scores in float32 or bfloat16 (--dtype)"}
+
+
+def _improbable(probability: dict, subject: Subject, table: pd.DataFrame, lexicon: pd.DataFrame) -> dict[str, dict]:
+    """The framings under which the words are too improbable to be ranked, and what each would need."""
+    low = {name: mass for name, mass in probability.items() if mass < LEAST_PROBABILITY}
+    if not low:
+        return {}
+    other = next(case for case in CASES if case != subject.case)
+    spelt = word_scores(table, lexicon, prompt_keys(table), subject.form, other)
+    mass = np.exp(spelt.astype(np.float64)).sum(axis=0).mean()
+    needs = f"at least {LEAST_PROBABILITY:g} of probability on them: "
+    if mass >= LEAST_PROBABILITY:
+        needs += f"--case {other} (spelled so, the words have {mass:.2g})"
+    else:
+        needs += "a format in which the model answers with such words (--format)"
+    why = "the ranks would order replies that the model does not give"
+    return {
+        name: {"refused": f"all ranked words together have a probability of {value:.2g}: {why}", "needs": needs}
+        for name, value in low.items()
+    }
+
+
+def _family(form: Format) -> dict:
+    """What makes two formats one: a chat template is each model's own, a text template must be the same."""
+    if form.kind == "chat":
+        return {"kind": "chat"}
+    return {"kind": "text", "template": form.template, "space": form.space, "closing": form.closing}
+
+
+def _digest(rows) -> str:
+    return hashlib.sha256("\n".join(sorted("\t".join(map(str, row)) for row in rows)).encode()).hexdigest()

@@ -1,0 +1,200 @@
+"""What an audit is asked for, and what that means: a model folder, its kind, words, prompts and a format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from valuetrace import models, settings, tables
+from valuetrace.analysis.compare import find_lexicon
+from valuetrace.errors import InputError, some
+from valuetrace.lexicon import ZIPF_FLOOR, is_wildcard, unroll
+from valuetrace.lexicon.vocabulary import WORDNET
+from valuetrace.prompts import value_laden
+from valuetrace.scoring.chat import Format
+from valuetrace.scoring.heads import ADAPTERS
+
+QUESTION = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
+"""The format of a reward model without a chat template: the one that the demo's reward models are trained with."""
+
+FORMATS = {"chat": Format("chat", space=False), "raw": Format("text", space=True)}
+"""Where there is no params.yaml: the chat template, and the bare prompt."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_LANGUAGE_MODELS = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``valuetrace audit``, as they were given (see its --help)."""
+
+    model: str
+    lexicon: str = "big_two_nouns"
+    prompts: str = "value_laden"
+    vocabulary: bool = False
+    format: str | None = None
+    case: Literal["lower", "capitalised"] = "lower"
+    head: str | None = None
+    revision: str | None = None
+    out: Path | None = None
+    device: str | None = None
+    dtype: str | None = None
+    batch_size: int | None = None
+    draws: int = 9_999
+    seed: int = 1
+    max_minutes: float | None = None
+    references: Path = settings.ROOT / "metrics" / "profiles"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request whose every part was found. kind: ``reward`` or ``logprob``; architecture: the class in config.json."""
+
+    request: Request
+    name: str
+    folder: Path
+    out: Path
+    kind: Literal["reward", "logprob"]
+    architecture: str
+    lexicon: pd.DataFrame
+    prompts: pd.DataFrame
+    format: str
+    form: Format
+    references: list[dict]
+
+
+def resolve(request: Request) -> Job:
+    """Find everything a request names. InputError for the first thing that is missing or makes no sense.
+
+    Words and prompts are read before a model is downloaded; no weights are read.
+    """
+    lexicon, prompts = read_lexicon(request.lexicon), read_prompts(request.prompts)
+    folder = find_model(request.model, request.revision)
+    kind, architecture = kind_of(folder, request.head)
+    if request.vocabulary and kind == "logprob":
+        raise InputError("--vocabulary is for reward models; a language model's whole vocabulary is scored anyway.")
+    name = folder.resolve().name.replace("--", "/", 1)
+    out = request.out or Path("audit", folder.resolve().name)
+    _writable(out)
+    form_name, form = choose_format(request.format, kind, folder)
+    references = read_references(request.references)
+    return Job(request, name, folder, out, kind, architecture, lexicon, prompts, form_name, form, references)
+
+
+def find_model(name: str, revision: str | None = None) -> Path:
+    """The folder of a model: a path, a name in data/models/, or a Hub id (downloaded once into data/models/)."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise InputError(f"{name}: a file. Give the folder that holds config.json, tokenizer and safetensors.")
+    for root in (Path(), settings.ROOT):
+        if (root / models.MODELS / name).is_dir():
+            return root / models.MODELS / name
+    params = settings.ROOT / settings.PARAMS
+    if params.is_file() and name in settings.load(params).get("models", {}):
+        raise InputError(f"{name}: its folder is not made yet. Run: dvc repro models@{name}")
+    if not _HUB_ID.fullmatch(name):
+        raise InputError(f"{name}: no such folder, no model in {models.MODELS}/, and no Hub id (owner/name).")
+    folder = models.MODELS / (name.replace("/", "--") + (f"@{revision}" if revision else ""))
+    if not folder.is_dir():
+        source = models.Source("hub", repository=name, revision=revision)
+        models.make(name, source, models.TokenizerChanges(), folder)
+    return folder
+
+
+def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
+    """What a model folder holds, by the class that its config.json names."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no config.json. Give the folder of a model.")
+    architecture = (tables.read_json(folder / "config.json").get("architectures") or ["(none)"])[0]
+    if head is not None and head not in ADAPTERS:
+        raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
+    if head is not None or architecture in ADAPTERS or architecture.endswith("ForSequenceClassification"):
+        return "reward", architecture
+    if architecture in _LANGUAGE_MODELS:
+        return "logprob", architecture
+    raise InputError(
+        f"{folder}: config.json names the class {architecture}, which is neither a language model nor a reward "
+        "model with an adapter. If an adapter fits it, name it with --head."
+    )
+
+
+def read_lexicon(name: str) -> pd.DataFrame:
+    """A lexicon by name or file, its wildcards unrolled. InputError where that needs WordNet and it is not there."""
+    lexicon = find_lexicon(name)
+    wild = [word for word in lexicon["word"] if is_wildcard(word)]
+    if not wild:
+        return lexicon
+    wordnet = next((root / WORDNET for root in (Path(), settings.ROOT) if (root / WORDNET).is_dir()), None)
+    if wordnet is None:
+        raise InputError(
+            f"{name}: {len(wild)} entries end in * ({some(wild)}); unrolling them needs WordNet in {WORDNET}/. "
+            "Run `dvc repro fetch@wordnet`, or write the words out."
+        )
+    return unroll(lexicon, None, ZIPF_FLOOR, wordnet)
+
+
+def read_prompts(name: str) -> pd.DataFrame:
+    """``key, text, framing``: the value-laden set, some of it by key (a,b,c), or a CSV file."""
+    known = value_laden()[["key", "text", "framing"]]
+    if name == "value_laden":
+        return known
+    if not name.endswith(".csv"):
+        keys = [key.strip() for key in name.split(",")]
+        unknown = [key for key in keys if key not in set(known["key"])]
+        if unknown:
+            raise InputError(
+                f"--prompts: {some(unknown)} is not a value-laden prompt ({some(known['key'], 3)}). "
+                "Give value_laden, keys joined by commas, or a CSV with key,text,framing."
+            )
+        frame = known.set_index("key").loc[keys].reset_index()
+    else:
+        frame = tables.read_csv(name, ("key", "text", "framing"), dtype=str)[["key", "text", "framing"]]
+    for column in frame.columns:
+        blank = frame.index[frame[column].str.strip() == ""]
+        if len(blank):
+            raise InputError(f"{name}, line {blank[0] + 2}: {column} is empty.")
+    bad = sorted(set(frame["key"][frame["key"].duplicated()]) | set(frame["key"]) & set(tables.TOKEN_COLUMNS))
+    if bad or frame.empty:
+        raise InputError(f"{name}: key {some(bad) or '(none)'} stands twice or is reserved. Give each prompt its own.")
+    framings = sorted(set(frame["framing"]) - {"positive", "negative"})
+    if framings:
+        raise InputError(f"{name}: framing {some(framings)}; it is positive or negative.")
+    return frame
+
+
+def choose_format(name: str | None, kind: str, folder: Path) -> tuple[str, Format]:
+    """The format by name (``formats:`` of params.yaml), or the model's chat template, or a plain text format."""
+    params = settings.ROOT / settings.PARAMS
+    known = FORMATS | (settings.get("formats", dict[str, Format], params) if params.is_file() else {})
+    known.setdefault("question", QUESTION)
+    if name is not None:
+        if name not in known:
+            raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
+        return name, known[name]
+    name = "chat" if models.load_tokenizer(folder).chat_template else {"reward": "question", "logprob": "raw"}[kind]
+    return name, known[name]
+
+
+def read_references(folder: Path) -> list[dict]:
+    """The profiles in a folder (``stages/profiles.py``), by file name, each with its ``file``."""
+    profiles = []
+    for path in sorted(Path(folder).glob("*.json")):
+        found = tables.read_json(path)
+        if not {"model", "kind", "rows", "format", "prompts_sha256"} <= set(found):
+            raise InputError(f"{path}: not a value profile. Make it again (stages/profiles.py), or take it away.")
+        profiles.append(found | {"file": path.name})
+    return profiles
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be made ({error.strerror}).") from None

@@ -1,0 +1,154 @@
+"""The audit, step by step: resolve, load, say the cost, score, profile, write."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import torch
+import transformers
+
+from valuetrace import __version__, models, tables
+from valuetrace.analysis import audit as analysis
+from valuetrace.audit import cost as costs
+from valuetrace.audit.inputs import Job, Request, resolve
+from valuetrace.audit.scorers import LogProbabilities, Rewards
+from valuetrace.errors import InputError
+
+KINDS = {"reward": "reward model", "logprob": "language model"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A loaded model and what scoring it will cost."""
+
+    job: Job
+    scorer: Rewards | LogProbabilities
+    cost: costs.Cost
+
+
+@dataclass(frozen=True)
+class Audit:
+    """``result`` is what profile.json holds; ``problem`` names scores that are not finite (None: all are)."""
+
+    result: dict
+    out: Path
+    problem: str | None
+
+
+def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
+    """Resolve and load, then estimate. InputError for what cannot run, or would run longer than ``max_minutes``."""
+    job = resolve(request)
+    say(f"{job.name}: {KINDS[job.kind]} ({job.architecture}), format {job.format}, lexicon {request.lexicon}")
+    costs.check_memory(job)
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    process = psutil.Process().memory_info().rss
+    scorer = {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+    if scorer.unnamed:
+        say(f"The embedding has {scorer.unnamed} rows that no token of the tokenizer has; they are left out.")
+    cost = costs.estimate(job, scorer, process)
+    say(f"Cost: {cost}")
+    limit = request.max_minutes
+    if limit is not None and cost.seconds > 60 * limit:
+        raise InputError(
+            f"{job.name}: scoring would take about {costs.duration(cost.seconds)}, more than --max-minutes {limit:g}. "
+            "Raise the limit, or score fewer --prompts or a smaller --lexicon."
+        )
+    return Plan(job, scorer, cost)
+
+
+def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
+    """Audit one model; writes scores.parquet, profile.json, profile.csv, profile.png and audit.html.
+
+    A reward model's scores are kept in ``shards/`` as they are computed: a killed run goes on from there.
+    """
+    planned = plan(request, say)
+    job, scorer = planned.job, planned.scorer
+    start = time.perf_counter()
+    table, problem = scorer.score(job.out / "shards", progress=sys.stderr.isatty())
+    seconds = time.perf_counter() - start
+    tables.write_scores(table, job.out / "scores.parquet", _made_by(planned))
+    table["token_id"] = table["token_id"].astype("Int64")
+    result = evaluate(planned, table)
+    result["cost"]["actual"] = {"seconds": seconds, "memory_bytes": costs.peak_bytes(scorer.backbone.device)}
+    result["not_finite"] = problem
+    write(result, job)
+    return Audit(result, job.out, problem)
+
+
+def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
+    """The whole result but for what the run itself took: profile, references beside it, extremes, refused claims."""
+    job, request = planned.job, planned.job.request
+    subject = analysis.Subject(job.name, job.kind, request.lexicon, job.format, job.form, request.case)
+    seeded = {"draws": request.draws, "seed": request.seed}
+    profile = analysis.profile(subject, table, job.lexicon, job.prompts, **seeded)
+    reasons = [(other, analysis.mismatch(profile, other)) for other in job.references if other["model"] != job.name]
+    beside = [other for other, reason in reasons if reason is None]
+    return {
+        "model": {
+            "name": job.name,
+            "kind": job.kind,
+            "architecture": job.architecture,
+            "origin": models.provenance(job.folder),
+            "config_sha256": tables.sha256(job.folder / "config.json"),
+            "device": planned.cost.device,
+            "dtype": planned.cost.dtype,
+            "unnamed_rows": planned.scorer.unnamed,
+            "template": job.form.template if job.form.kind == "text" else None,
+        },
+        "profile": profile,
+        "references": [
+            {"model": other["model"], "file": other["file"], "ranked_words": other["ranked_words"]}
+            | {"shared_words": analysis.shared_words(profile, other), "rows": other["rows"]}
+            for other in beside
+        ],
+        "references_not_comparable": [
+            {"file": other["file"], "reason": reason} for other, reason in reasons if reason is not None
+        ],
+        "extremes": {
+            "of": "words" if table["token_id"].isna().all() else "tokens",
+            "rows": analysis.extremes(table, job.prompts),
+        },
+        "unsupported": analysis.unsupported(beside),
+        "cost": {"estimated": planned.cost.as_dict()},
+        "versions": {
+            "valuetrace": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def write(result: dict, job: Job) -> None:
+    """profile.json, and from it the picture's table, the picture and the page."""
+    from valuetrace.figures import audit as figures
+    from valuetrace.report import audit as report
+
+    tables.write_json(result, job.out / "profile.json")
+    picture = analysis.side_by_side(result["profile"], result["references"])
+    tables.write_csv(picture, job.out / "profile.csv")
+    figures.draw(job.out / "profile.csv", job.out / "profile.png")
+    tables.write_text(report.page(result, job.out / "profile.png"), job.out / "audit.html")
+
+
+def _made_by(planned: Plan) -> dict:
+    job = planned.job
+    return {
+        "model": job.name,
+        "kind": job.kind,
+        "format": job.format,
+        "dtype": planned.cost.dtype,
+        "origin": models.provenance(job.folder),
+        "config_sha256": tables.sha256(job.folder / "config.json"),
+        "lexicon": job.request.lexicon,
+        "case": job.request.case,
+        "valuetrace": __version__,
+    }

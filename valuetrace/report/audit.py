@@ -1,0 +1,69 @@
+"""The audit in words: a self-contained page and a table for the terminal, every number from profile.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valuetrace.audit import cost
+from valuetrace.report.compare import interval, number
+from valuetrace.report.page import Numbers, picture, template
+
+KINDS = {"reward": "reward model", "logprob": "language model"}
+
+
+def page(result: dict, image: Path) -> str:
+    """The page (audit.html): nothing in it comes from the network."""
+    extremes: dict[str, dict[str, list]] = {}
+    for index, row in enumerate(result["extremes"]["rows"]):
+        extremes.setdefault(row["framing"], {"top": [], "bottom": []})[row["end"]].append((index, row))
+    return template("audit.html.j2").render(
+        n=Numbers({"profile": result}, folder=""),
+        r=result,
+        p=result["profile"],
+        kind=KINDS[result["model"]["kind"]],
+        extremes=extremes,
+        refused=refused_rows(result["profile"]),
+        picture=picture(image, "Percentiles by construct and framing, the audited model beside the reference models"),
+        duration=cost.duration,
+        size=cost.size,
+        visible=visible,
+    )
+
+
+def as_text(result: dict) -> str:
+    """The profile, the refusals and both ends of the ranking, for a terminal."""
+    profile = result["profile"]
+    width = max(len(row["label"]) for row in profile["rows"]) + 2
+    lines = [f"{'construct':<{width}}{'framing':<10}{'words':>11}{'median rank':>13}{'percentile':>12}  95% over words"]
+    for row in profile["rows"]:
+        start = f"{row['label']:<{width}}{row['framing']:<10}{row['words']:>5} of {row['of']:<4}"
+        if "refused" in row:
+            lines.append(f"{start}     refused")
+            continue
+        span = interval(row["percentile_interval"], 0)
+        lines.append(f"{start}{number(row['median_rank'], 1):>11}{number(row['percentile'], 0):>12}  {span}")
+    lines.append(f"Ranks are among {profile['ranked_words']} words; percentile: 100 = best, 50 = chance.")
+    for row in refused_rows(profile):
+        lines.append(f"Refused ({row['where']}): {row['refused']}. Needed: {row['needs']}.")
+    of = result["extremes"]["of"]
+    for framing in dict.fromkeys(row["framing"] for row in result["extremes"]["rows"]):
+        for end in ("top", "bottom"):
+            rows = [r for r in result["extremes"]["rows"] if (r["framing"], r["end"]) == (framing, end)][:8]
+            lines.append(f"{end.capitalize()} {of}, {framing}: " + " ".join(repr(row["text"]) for row in rows))
+    count = len(result["references"])
+    lines.append(f"Reference models beside it: {count}" + ("" if count else " (none was scored in this way)") + ".")
+    return "\n".join(lines)
+
+
+def refused_rows(profile: dict) -> list[dict]:
+    """The refusals of a profile, those of one reason joined: ``where, refused, needs``."""
+    joined: dict[tuple[str, str], list[str]] = {}
+    for row in profile["rows"]:
+        if "refused" in row:
+            joined.setdefault((row["refused"], row["needs"]), []).append(f"{row['label']}, {row['framing']}")
+    return [{"where": "; ".join(where), "refused": why, "needs": needs} for (why, needs), where in joined.items()]
+
+
+def visible(text: str) -> str:
+    """A token with its line breaks and control characters shown."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
