@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("repository", deadline=None, max_examples=60)  # no test depends on the clock
+hypothesis.settings.load_profile("repository")
 
 
 @pytest.fixture(scope="session")

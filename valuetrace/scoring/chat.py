@@ -53,21 +53,20 @@ class Conversation:
 def render(tokenizer: PreTrainedTokenizerBase, form: Format, prompt: str) -> Conversation:
     """The token ids around the reply to ``prompt``.
 
-    The beginning-of-sequence token stands at most once at the start, whichever of the template and
-    the tokenizer puts it there. Raises InputError where the tokenizer has no chat template, or where
-    the template fails or loses the prompt or the reply.
+    The beginning-of-sequence token stands once at the start, whichever of the template and the
+    tokenizer puts it there (not at all where neither does). Raises InputError where the tokenizer has
+    no chat template, or where the template fails, or loses or repeats the prompt or the reply.
     """
     before, after = _texts(tokenizer, form, prompt)
-    if form.kind == "chat":
-        # the template writes every special token itself; the tokenizer adds none
-        prefix = _encode(tokenizer, before)
-        return Conversation(prefix, _encode(tokenizer, after) if after else [])
+    # with the tokenizer's own special tokens: some chat templates leave the BOS to it (Skywork's)
     prefix = list(tokenizer(before).input_ids)
     eos, bos = tokenizer.eos_token_id, tokenizer.bos_token_id
     if prefix and prefix[-1] == eos and not before.endswith(tokenizer.eos_token or "\0"):
         prefix = prefix[:-1]  # a tokenizer that ends every text with EOS would end the prompt
     if bos is not None and prefix[:2] == [bos, bos]:
         prefix = prefix[1:]
+    if form.kind == "chat":
+        return Conversation(prefix, _encode(tokenizer, after))
     if form.closing == "eos":
         if eos is None:
             raise InputError("the format closes the reply with EOS but the tokenizer has no EOS token")
@@ -103,8 +102,8 @@ def _texts(tokenizer, form: Format, prompt: str) -> tuple[str, str]:
     # The prompt is rendered as itself: templates trim it, and its tokens depend on its neighbours.
     text = _conversation_text(tokenizer, form, prompt, _REPLY)
     before, found, after = text.partition(_REPLY)
-    if not found or prompt.strip() not in before:
-        raise InputError("the chat template drops the prompt or the reply; it cannot be scored in a chat format")
+    if not found or _REPLY in after or prompt.strip() not in before:
+        raise InputError("the chat template drops or repeats the prompt or reply; it cannot be scored in a chat format")
     return before, after
 
 
