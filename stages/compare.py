@@ -7,25 +7,30 @@ Run: python stages/compare.py NAME
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from valuetrace import settings, stage, tables
 from valuetrace.analysis.compare import compare_files
 from valuetrace.figures import compare as figures
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
+    """One comparison: score files of ``folder``, the base of each model, the lexicon and others beside it."""
+
     title: str
     lexicon: str
     also: list[str]
-    groups: dict[str, str]
-    scores: list[str]
+    folder: str
+    files: list[str]
+    groups: dict[str, str]  # model → base
 
 
 def main(name: str) -> None:
     run = settings.get(f"compare.runs.{name}", Run)
     draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
-    comparison = compare_files(run.scores, run.groups, run.lexicon, run.also, **draws)
+    scores = [Path(run.folder, file) for file in run.files]
+    comparison = compare_files(scores, run.groups, run.lexicon, run.also, **draws)
     tables.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
     comparison.write_plots(f"plots/compare/{name}")
     figures.draw(f"plots/compare/{name}")
