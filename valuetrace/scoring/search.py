@@ -222,12 +222,12 @@ def _states_at(positions: np.ndarray, start: int, prefix: shared_prefix.Prefix |
 def _token_budget(model: RewardModel, plan: Conversations) -> int:
     """New tokens a batch, when the caller sets no batch size.
 
-    On a CPU as many as keep its matrix products busy; on an accelerator as many as fill half of the free
-    memory by a rough count of a layer's activations, at most 65,536 (beyond which nothing gets faster).
+    On a CPU as many as keep its matrix products busy and its caches warm; on an accelerator as many as
+    fill half of the free memory by a rough count of a layer's activations, at most 65,536.
     """
     device = model.backbone.device
     if device.type != "cuda":
-        return 2048
+        return 1024
     config = model.backbone.config
     free, _ = torch.cuda.mem_get_info(device)
     width = 10 * config.hidden_size + 4 * config.intermediate_size
