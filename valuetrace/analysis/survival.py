@@ -1,0 +1,85 @@
+"""How much of a base's own log-probability ranking survives in its reward model, step by step (Section 4).
+
+The words are those that are single tokens in every base's vocabulary, so that a reward model's ranking
+can be held against its own base's and against another's: what it shares with its own base alone is
+inherited, what it shares with any base is common to language models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.analysis.dynamics import FRAMINGS, Trajectories, kendall
+from valuetrace.analysis.inference import percentile_interval
+from valuetrace.analysis.log_probabilities import CASES
+from valuetrace.analysis.ranks import rank_words
+from valuetrace.errors import InputError
+from valuetrace.scoring.chat import Format, token_form
+
+FEWEST_WORDS = 10  # for a rank correlation to say anything
+
+
+def shared_logprobs(
+    logprobs: dict[str, pd.DataFrame], words: list[str], keys: list[str], form: Format, case: str
+) -> dict[str, pd.DataFrame]:
+    """Log-probabilities (nats) of the words that are single tokens in every vocabulary: base → words × prompts.
+
+    logprobs: base → score table; where two tokens decode alike, the more probable one counts. InputError
+    where fewer than FEWEST_WORDS words are shared.
+    """
+    spelt = {token_form(form, CASES[case](word)): word for word in words}
+    found = {}
+    for base, table in logprobs.items():
+        own = table[table["token_decoded"].isin(spelt)].groupby("token_decoded")[keys].max()
+        found[base] = own.set_index(own.index.map(spelt))
+    shared = [word for word in words if all(word in frame.index for frame in found.values())]
+    if len(shared) < FEWEST_WORDS:
+        raise InputError(
+            f"only {len(shared)} words of the lexicon are single tokens in every vocabulary; {FEWEST_WORDS} are "
+            "needed. Choose another dynamics.format or dynamics.case."
+        )
+    return {base: frame.loc[shared] for base, frame in found.items()}
+
+
+def survival_table(paths: Trajectories, logprobs: dict[str, pd.DataFrame], draws: int, seed: int) -> pd.DataFrame:
+    """Rank correlation of rewards with log-probabilities, for every reward model, base and step.
+
+    logprobs: as ``shared_logprobs`` gives them. Columns ``base`` (of the reward model), ``logprobs_of``,
+    ``own`` (whether the two are one), ``framing, step, kendall`` and ``spearman`` (means over the prompts),
+    ``low, high`` (Spearman, 95%; the unit is the word, one draw for everything), ``words, prompts``.
+    """
+    words = next(iter(logprobs.values())).index
+    at = [paths.words.index(word) for word in words]
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(len(at), np.full(len(at), 1 / len(at)), size=draws)
+    rows = []
+    for b, base in enumerate(paths.bases):
+        for s, step in enumerate(paths.steps):
+            rewards = rank_words(-paths.ranks[b, s][at])  # ranked anew among the shared words
+            for other in sorted(logprobs):
+                known = rank_words(logprobs[other][paths.prompts].to_numpy())
+                tau = np.array([kendall(rewards[:, p], known[:, p]) for p in range(len(paths.prompts))])
+                rho = paths.by_framing(weighted_correlation(rewards, known, np.ones((1, len(at)))))[0]
+                drawn = paths.by_framing(weighted_correlation(rewards, known, counts))
+                for f, framing in enumerate(FRAMINGS):
+                    row = {"base": base, "logprobs_of": other, "own": base == other, "framing": framing, "step": step}
+                    row |= {"kendall": paths.by_framing(tau)[f], "spearman": rho[f]}
+                    row["low"], row["high"] = percentile_interval(drawn[:, f])
+                    rows.append(row | {"words": len(at), "prompts": int((paths.framing == framing).sum())})
+    return pd.DataFrame(rows).sort_values(["base", "logprobs_of", "framing", "step"], ignore_index=True)
+
+
+def weighted_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of each column pair with words repeated: (draws, columns).
+
+    x, y: (words, columns), here ranks (so that it is Spearman's ρ, ranks staying those of all words);
+    counts: (draws, words). 0 where one side is constant.
+    """
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)  # nothing but rounding changes
+    mean_x, mean_y = weights @ x, weights @ y
+    covariance = weights @ (x * y) - mean_x * mean_y
+    variance = (weights @ x**2 - mean_x**2) * (weights @ y**2 - mean_y**2)
+    spread = np.sqrt(np.maximum(variance, 0))
+    return np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 1e-12)
