@@ -15,6 +15,7 @@ import pandas as pd
 
 from valuetrace.analysis.inference import cohens_d, fdr_bh, percentile_interval, welch_t
 from valuetrace.analysis.ranks import rank_words, subset_medians
+from valuetrace.errors import InputError, some
 from valuetrace.scoring.chat import Format, token_form
 
 CASES = {"lower": str.lower, "capitalised": str.capitalize}
@@ -51,7 +52,8 @@ def cell(
 ) -> Cell:
     """The words that are single tokens in every vocabulary, in the spelling that the format asks for.
 
-    tables: model → score table. Where two tokens decode alike, the more probable one counts.
+    tables: model → score table. Where two tokens decode alike, the more probable one counts. Raises
+    InputError for a word of both constructs: it would stand on both sides of the contrast.
     """
     spelt = {token_form(form, CASES[case](word)): word for word in lexicon["word"]}
     scores = {
@@ -60,6 +62,11 @@ def cell(
     }
     shared = sorted(set.intersection(*(set(frame.index) for frame in scores.values())))
     words = pd.DataFrame({"word": [spelt[text] for text in shared]}).merge(lexicon[["word", "construct"]], on="word")
+    if (twice := words["word"].duplicated()).any():
+        raise InputError(
+            f"{some(words['word'][twice])}: a word of both constructs cannot be compared. Exclude it from one in the "
+            "lexicon's edits."
+        )
     models = tuple(sorted(tables))
     return Cell(models, words, prompts, np.stack([scores[name].loc[shared].to_numpy() for name in models]))
 
@@ -104,7 +111,7 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
     first model, in ranks.
     """
     positive = (cell.prompts["framing"] == "positive").to_numpy()
-    member = cell.members[:, :]
+    member = cell.members
     observed = _by_panel(subset_medians(cell.ranks, member), len(cell.models))  # (constructs, models, prompts)
     statistics = _statistics(observed[None], positive)
     rng = np.random.default_rng(seed)

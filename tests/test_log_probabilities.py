@@ -1,0 +1,311 @@
+"""Section 3.1: cells, medians, ANOVA, Welch's t and the permutation over words, against plain computations."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import stats
+
+from valuetrace.analysis import log_probabilities as section
+from valuetrace.analysis.inference import cohens_d, fdr_bh
+from valuetrace.analysis.ranks import FEW, rank_words, subset_medians
+from valuetrace.errors import InputError
+from valuetrace.scoring.chat import Format
+
+# --- medians of many subsets ---------------------------------------------------------------------
+
+
+@given(st.data())
+def test_subset_medians_are_medians_of_repeated_values(data):
+    """On both sides of FEW, with many ties and lopsided subsets."""
+    words, columns = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 3))
+    ranks = data.draw(arrays.arrays(np.float64, (words, columns), elements=st.integers(-4, 4) | st.floats(-1e3, 1e3)))
+    subsets = data.draw(st.sampled_from([1, FEW - 1, FEW, FEW + 9]))
+    counts = data.draw(arrays.arrays(np.int64, (subsets, words), elements=st.integers(0, 3)))
+    counts[counts.sum(axis=1) == 0, -1] = 1
+    expected = [np.median(np.repeat(ranks, row, axis=0), axis=0) for row in counts]
+    np.testing.assert_array_equal(subset_medians(ranks, counts), expected)
+
+
+def test_rank_one_is_the_highest_score_and_ties_share():
+    scores = np.array([[-1.0, 5.0], [-3.0, 5.0], [-2.0, 7.0], [-9.0, 5.0]])
+    assert rank_words(scores).tolist() == [[1, 3], [3, 3], [2, 1], [4, 3]]
+
+
+# --- a cell --------------------------------------------------------------------------------------
+
+PROMPTS = pd.DataFrame({"key": ["p1", "p2", "n1"], "framing": ["positive", "positive", "negative"]})
+LEXICON = pd.DataFrame({"word": ["power", "skill", "care", "love"], "construct": ["agency"] * 2 + ["communion"] * 2})
+
+
+def vocabulary(rows: dict[str, tuple], repeated: tuple[str, tuple] | None = None) -> pd.DataFrame:
+    rows = [*rows.items(), *([repeated] if repeated else [])]
+    texts, scores = zip(*rows, strict=True)
+    return pd.DataFrame(np.array(scores, dtype=np.float32), columns=["p1", "p2", "n1"]).assign(token_decoded=texts)
+
+
+@pytest.mark.parametrize(
+    ("space", "case", "spelling"),
+    [
+        (False, "lower", "{}"),
+        (True, "lower", " {}"),
+        (False, "capitalised", "{}"),
+        (True, "capitalised", " {}"),
+    ],
+)
+def test_cell_takes_the_shared_words_in_the_spelling_of_the_format(space, case, spelling):
+    def spell(word):
+        return spelling.format(word.capitalize() if case == "capitalised" else word)
+
+    decoys = {word: (0, 0, 0) for word in ("power", " power", "Power", " Power") if word != spell("power")}
+    first = vocabulary(
+        {spell("power"): (-1, -2, -3), spell("care"): (-4, -4, -4), spell("love"): (-5, -6, -7), **decoys},
+        repeated=(spell("care"), (-9, -3, -9)),  # two tokens that decode alike: the more probable, prompt by prompt
+    )
+    second = vocabulary({spell("love"): (-1, -1, -1), spell("care"): (-2, -2, -2), spell("skill"): (-3, -3, -3)})
+    second = pd.concat([second, vocabulary({spell("power"): (-8, -7, -6)})])
+    cell = section.cell({"zeta": second, "alpha": first}, LEXICON, PROMPTS, Format("text", space=space), case)
+    assert cell.models == ("alpha", "zeta")
+    by_word = {word: cell.scores[:, i].tolist() for i, word in enumerate(cell.words["word"])}
+    assert by_word == {
+        "power": [[-1, -2, -3], [-8, -7, -6]],
+        "care": [[-4, -3, -4], [-2, -2, -2]],
+        "love": [[-5, -6, -7], [-1, -1, -1]],
+    }  # "skill" is no single token of the first vocabulary
+    assert dict(zip(cell.words["word"], cell.words["construct"], strict=True)) == {
+        "power": "agency",
+        "care": "communion",
+        "love": "communion",
+    }
+
+
+def test_a_word_of_both_constructs_is_named():
+    lexicon = pd.concat([LEXICON, pd.DataFrame({"word": ["care"], "construct": ["agency"]})])
+    table = vocabulary(dict.fromkeys(LEXICON["word"], (-1, -2, -3)))
+    with pytest.raises(InputError, match="care: a word of both constructs"):
+        section.cell({"a": table, "b": table}, lexicon, PROMPTS, Format("text", space=False), "lower")
+
+
+def random_cell(seed: int, words: tuple[int, int] = (7, 8), prompts: int = 6) -> section.Cell:
+    """Scores with an effect of the word, which both models and all prompts share, and noise."""
+    rng = np.random.default_rng(seed)
+    n = sum(words)
+    labels = np.array(["agency"] * words[0] + ["communion"] * words[1])
+    scores = rng.normal(size=(1, n, 1)) + rng.normal(size=(2, n, 1)) + rng.normal(size=(2, n, 2 * prompts))
+    framing = ["positive", "negative"] * prompts  # in no order that a computation may rely on
+    keys = pd.DataFrame({"key": [f"k{i}" for i in range(2 * prompts)], "framing": framing})
+    return section.Cell(("a", "b"), pd.DataFrame({"word": range(n), "construct": labels}), keys, scores)
+
+
+def plain_medians(cell: section.Cell) -> dict:
+    """(construct, framing, model) → the medians of its prompts, one rank list at a time."""
+    found = {}
+    for m, (k, key) in itertools.product(range(2), enumerate(cell.prompts.itertuples())):
+        ranks = stats.rankdata(-cell.scores[m, :, k])
+        for construct in ("agency", "communion"):
+            median = np.median(ranks[(cell.words["construct"] == construct).to_numpy()])
+            found.setdefault((construct, key.framing, cell.models[m]), []).append(median)
+    return found
+
+
+def test_medians_are_of_each_construct_s_ranks_prompt_by_prompt():
+    cell = random_cell(0)
+    found = section.medians(cell)
+    assert len(found) == 2 * 2 * 12
+    expected = plain_medians(cell)
+    groups = {key: list(g["median_rank"]) for key, g in found.groupby(["construct", "framing", "model"])}
+    assert groups == expected
+    assert (found["prompt"].map(cell.prompts.set_index("key")["framing"]) == found["framing"]).all()
+
+
+def test_probability_on_words_adds_words_and_averages_prompts():
+    cell = section.Cell(("a", "b"), LEXICON.head(2), PROMPTS, np.log([[[0.1] * 3, [0.2, 0.3, 0.4]], [[0.01] * 3] * 2]))
+    assert section.probability_on_words(cell) == pytest.approx({"a": (0.3 + 0.4 + 0.5) / 3, "b": 0.02})
+
+
+# --- ANOVA and Welch's t -------------------------------------------------------------------------
+
+
+def test_anova_of_the_balanced_design_by_orthogonal_contrasts():
+    """2 × 2 × 2 cells of 27: an effect is a ± contrast L of the cell means, its sum of squares n L² / 8."""
+    rng = np.random.default_rng(4)
+    levels = {"model": ["a", "b"], "construct": ["agency", "communion"], "framing": ["negative", "positive"]}
+    n = 27
+    values = rng.normal(50, 6, size=(2, 2, 2, n)) + rng.normal(0, 3, size=(2, 2, 2, 1))
+    rows = [
+        dict(zip(levels, names, strict=True)) | {"median_rank": value}
+        for place, names in zip(itertools.product((0, 1), repeat=3), itertools.product(*levels.values()), strict=True)
+        for value in values[place]
+    ]
+    found = section.three_way_anova(pd.DataFrame(rows).sample(frac=1, random_state=1)).set_index("term")
+
+    within = ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum()
+    df = 8 * (n - 1)
+    signs = dict(zip(levels, np.meshgrid([-1, 1], [-1, 1], [-1, 1], indexing="ij"), strict=True))
+    effects = [names for size in (1, 2, 3) for names in itertools.combinations(levels, size)]
+    for names in effects:
+        contrast = np.prod([signs[name] for name in names], axis=0)
+        squares = n * (contrast * values.mean(axis=-1)).sum() ** 2 / 8
+        f = squares / (within / df)
+        row = found.loc[" × ".join(names)]
+        assert (row["sum_of_squares"], row["F"]) == pytest.approx((squares, f))
+        assert row["p"] == pytest.approx(stats.f.sf(f, 1, df))
+        assert row["df"] == 1
+    assert len(found) == len(effects) + 1
+    assert found.loc["Residual", "df"] == df == 208  # F(1, 208), as in the paper
+    assert found.loc["Residual", "sum_of_squares"] == pytest.approx(within)
+
+
+def test_panels_hold_means_welch_and_d_by_their_formulas():
+    cell = random_cell(1)
+    rows, _ = section.panels(cell, draws=99, seed=1)
+    plain = plain_medians(cell)
+    order = [(row["construct"], row["framing"]) for row in rows]
+    assert order == [(c, f) for c in ("agency", "communion") for f in ("positive", "negative")]
+    for row in rows:
+        a, b = (np.array(plain[row["construct"], row["framing"], model]) for model in "ab")
+        va, vb, n = a.var(ddof=1), b.var(ddof=1), len(a)
+        t = (b.mean() - a.mean()) / np.sqrt(va / n + vb / n)
+        df = (va / n + vb / n) ** 2 / ((va / n) ** 2 / (n - 1) + (vb / n) ** 2 / (n - 1))
+        assert row["means"] == pytest.approx({"a": a.mean(), "b": b.mean()})
+        assert row["difference"] == pytest.approx(b.mean() - a.mean())
+        assert (row["t"], row["df"]) == pytest.approx((t, df))
+        assert row["p_prompts"] == pytest.approx(2 * stats.t.sf(abs(t), df))
+        assert row["cohens_d"] == pytest.approx((b.mean() - a.mean()) / np.sqrt((va + vb) / 2))
+        low, high = row["ci_words"]
+        assert low <= high
+    assert [row["p_prompts_fdr"] for row in rows] == pytest.approx(list(fdr_bh([row["p_prompts"] for row in rows])))
+
+
+def test_the_d_that_is_bootstrapped_is_the_d_that_is_shown():
+    cell = random_cell(2)
+    positive = (cell.prompts["framing"] == "positive").to_numpy()
+    values = subset_medians(cell.ranks, cell.members).reshape(2, 2, -1)
+    found = section._statistics(values[None], positive)["d"][0]
+    expected = [
+        [cohens_d(values[i, 0, chosen], values[i, 1, chosen]) for chosen in (positive, ~positive)] for i in (0, 1)
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_contrast_is_agency_minus_communion_positive_minus_negative_second_minus_first():
+    cell = random_cell(3)
+    mean = {key: np.mean(values) for key, values in plain_medians(cell).items()}
+    expected = sum(
+        sign_c * sign_f * (mean[construct, framing, "b"] - mean[construct, framing, "a"])
+        for construct, sign_c in (("agency", 1), ("communion", -1))
+        for framing, sign_f in (("positive", 1), ("negative", -1))
+    )
+    _, contrast = section.panels(cell, draws=99, seed=1)
+    assert contrast["contrast"] == pytest.approx(expected)
+
+
+def planted(seed: int) -> section.Cell:
+    """The second model puts agency first where the framing is positive: the paper's direction (Llama − Gemma)."""
+    cell = random_cell(seed, words=(12, 12))
+    agency = (cell.words["construct"] == "agency").to_numpy()
+    positive = (cell.prompts["framing"] == "positive").to_numpy()
+    scores = cell.scores.copy()
+    scores[1] += 8 * np.outer(agency, positive)
+    return section.Cell(cell.models, cell.words, cell.prompts, scores)
+
+
+def test_a_planted_effect_is_found_with_the_paper_s_sign():
+    rows, contrast = section.panels(planted(5), draws=199, seed=1)
+    assert contrast["contrast"] < 0
+    assert contrast["ci_words"][1] < 0
+    assert contrast["p_words"] <= 0.01
+    p = {(row["construct"], row["framing"]): row["p_words"] for row in rows}
+    assert p["agency", "positive"] < 0.05
+    assert p["agency", "negative"] > 0.05
+
+
+def test_the_permutation_over_words_is_calibrated_where_labels_mean_nothing():
+    """p ≤ α in a share α of data sets, within four standard errors (words with effects of their own)."""
+    sets, draws = 150, 99
+    p = np.array([section.panels(random_cell(100 + i), draws, seed=i)[1]["p_words"] for i in range(sets)])
+    assert p.min() >= 1 / (draws + 1)
+    for level in (0.05, 0.1, 0.25, 0.5, 0.75):
+        assert abs((p <= level).mean() - level) < 4 * np.sqrt(level * (1 - level) / sets)
+
+
+def test_prompts_as_the_unit_are_not_calibrated_there():
+    """Why the permutation stands beside the ANOVA: the same data, prompts taken for independent."""
+    below = []
+    for i in range(20):
+        table = section.three_way_anova(section.medians(random_cell(100 + i))).set_index("term")
+        below.append(table.loc["model × construct", "p"] < 0.05)
+    assert np.mean(below) > 0.3
+
+
+def test_draws_are_seeded():
+    cell = random_cell(6)
+    once = section.panels(cell, draws=130, seed=2)
+    assert section.panels(cell, draws=130, seed=2) == once
+    assert section.panels(cell, draws=130, seed=3) != once
+
+
+def test_relabelling_deals_the_labels_and_resampling_keeps_the_sizes():
+    cell, rng = random_cell(7), np.random.default_rng(0)
+    relabelled = section._relabel(cell.members, 50, rng)
+    assert relabelled.shape == (2, 50, 15)
+    assert (relabelled.sum(axis=0) == 1).all()  # every word has one label
+    assert (relabelled.sum(axis=2) == [[7], [8]]).all()
+    assert (relabelled != relabelled[:, :1]).any()
+    resampled = section._resample(cell.members, 50, rng)
+    assert (resampled.sum(axis=2) == [[7], [8]]).all()
+    assert (resampled[0][:, 7:] == 0).all()
+    assert (resampled[1][:, :7] == 0).all()
+    assert resampled.max() > 1
+
+
+# --- summary and coverage ------------------------------------------------------------------------
+
+
+def result(contrast: float, p_words: float, p_anova: float) -> dict:
+    terms = [("model", 0.001), ("model × construct × framing", p_anova), ("Residual", None)]
+    anova = [{"term": term} | ({} if p is None else {"p": p}) for term, p in terms]
+    return {"three_way": {"contrast": contrast, "p_words": p_words}, "anova": anova}
+
+
+def test_summary_counts_signs_and_tests():
+    cells = [result(-3, 0.2, 0.01), result(4, 0.04, 0.03), result(-0.5, 0.05, 0.2), result(0, 1, 0.05)]
+    assert section.summary(cells) == {
+        "cells": 4,
+        "negative_contrast": 2,
+        "level": 0.05,
+        "anova_below_level": 2,
+        "words_below_level": 1,
+    }
+
+
+def test_coverage_counts_spellings():
+    lexicon = pd.DataFrame(
+        {"word": ["power", "skill", "care", "power"], "construct": ["agency", "agency", "communion", "communion"]}
+    )
+    texts = {"power", " power", " Power", "Skill", " care", "careful", " CARE"}
+    found = section.coverage(lexicon, texts, {"model": "m"})
+    assert found == [
+        {
+            "model": "m",
+            "construct": "agency",
+            "words": 2,
+            "bare": 1,
+            "space": 1,
+            "bare_capitalised": 1,
+            "space_capitalised": 1,
+        },
+        {
+            "model": "m",
+            "construct": "communion",
+            "words": 2,
+            "bare": 1,
+            "space": 2,
+            "bare_capitalised": 0,
+            "space_capitalised": 1,
+        },
+    ]
