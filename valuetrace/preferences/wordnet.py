@@ -19,7 +19,7 @@ from valuetrace.errors import InputError
 from valuetrace.preferences.sample import COLUMNS, is_held_out
 
 FILES = {"data.noun": "noun", "data.verb": "verb", "data.adj": "adjective", "data.adv": "adverb"}
-NEIGHBOURS = 50  # the rejected definition is at most so many places away, in order of length
+NEIGHBOURS = 50  # in order of length, the rejected definition is at most so many places away (5% where few)
 _TRIES = 20
 _EXAMPLE = re.compile(r'[;:,]?\s*"')  # what follows the definition: quoted uses
 
@@ -109,8 +109,8 @@ class Silence:
 
 def _partner(ladder: list[str], at: int, own: set[str], draws: np.random.Generator) -> str | None:
     """A definition near place ``at`` on the ladder of lengths that is none of the lemma's own."""
-    reach = min(NEIGHBOURS, len(ladder) - 1)
-    if reach < 1:
+    reach = min(NEIGHBOURS, max(1, len(ladder) // 20))
+    if len(ladder) < 2:
         return None
     for _ in range(_TRIES):
         step = int(draws.integers(1, reach + 1)) * (1 if draws.integers(2) else -1)

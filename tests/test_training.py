@@ -1,0 +1,424 @@
+"""Training: exact batches, losses and gradients against trl's, what changes, resuming, bad input."""
+
+import dataclasses
+import doctest
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from valuetrace import models, settings, tables
+from valuetrace.errors import InputError
+from valuetrace.scoring.chat import Format
+from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
+
+PLAIN = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
+ARCHITECTURES = {"llama": "sdpa", "qwen2": "sdpa", "gemma3": "sdpa", "gemma2": "eager"}
+PARAMS = Training(
+    format=PLAIN,
+    objective="bradley_terry",
+    lora=Lora(rank=4, alpha=8, dropout=0.1, modules=["q_proj", "k_proj", "v_proj", "o_proj"]),
+    learning_rate=0.01,
+    warmup=0.0,
+    batch=4,
+    minibatch=2,
+    epochs=1,
+    max_length=64,
+    checkpoint_every=2,
+    held_out_pairs=4,
+    max_hours=1.0,
+    head_std=0.1,
+)
+
+
+def _pairs(count: int, seed: int = 0) -> pd.DataFrame:
+    """Pairs that can be learned: the chosen reply names light things, the rejected one heavy things."""
+    draws = np.random.default_rng(seed)
+    light, heavy = ("air", "paper", "light", "small"), ("iron", "stone", "heavy", "large")
+    rows = [
+        {
+            "prompt": f"What is number {draws.integers(100)}" + " and more" * int(draws.integers(4)) + "?",
+            "chosen": " ".join(draws.choice(light, draws.integers(1, 6))),
+            "rejected": " ".join(draws.choice(heavy, draws.integers(1, 6))),
+        }
+        for _ in range(count)
+    ]
+    return pd.DataFrame(rows).assign(source="test", key=[f"k{i}" for i in range(count)], history="")
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    for name in ARCHITECTURES:
+        models.make(name, models.Source("random", architecture=name), models.TokenizerChanges(), folder / name)
+    return {name: folder / name for name in ARCHITECTURES}
+
+
+def _train(base: Path, out: Path, params: Training = PARAMS, count: int = 16) -> dict:
+    return run.train(base, _pairs(count), _pairs(6, seed=1), params, ARCHITECTURES[base.name], out)
+
+
+def _weights(out: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(out.glob("step-*/adapter_model.safetensors"))}
+
+
+# ---- the order of pairs
+
+
+def test_plan_uses_every_pair_once_an_epoch_in_batches_of_like_length():
+    lengths = np.random.default_rng(0).integers(1, 500, 1600)
+    plan = batches.plan(lengths, batch=16, epochs=2, window=50, seed=1)
+    assert plan.shape == (200, 16)
+    assert sorted(plan.ravel()) == sorted([*range(1600)] * 2)
+    assert sorted(plan[:50].ravel()) != sorted(plan[50:100].ravel())  # a window is part of an epoch
+    assert np.mean([np.ptp(lengths[step]) for step in plan]) < 30
+    unsorted = batches.plan(lengths, batch=16, epochs=2, window=1, seed=1)
+    assert np.mean([np.ptp(lengths[step]) for step in unsorted]) > 300
+    np.testing.assert_array_equal(plan, batches.plan(lengths, batch=16, epochs=2, window=50, seed=1))
+    assert batches.plan(lengths[:30], 16, 1, 50, 1).shape == (1, 16)
+    assert batches.plan(lengths[:3], 16, 1, 50, 1).shape == (0, 16)
+
+
+def test_schedule_and_checkpoints():
+    factors = [batches.schedule("cosine", step, 100, 0.03) for step in range(101)]
+    assert factors[:4] == [0, 1 / 3, 2 / 3, 1] and factors[-1] == 0 and factors[51] == pytest.approx(0.518, abs=0.01)
+    assert batches.schedule("linear", 50, 100, 0) == 0.5 and batches.schedule("constant", 99, 100, 0) == 1
+    assert batches.checkpoint_steps(30, 10, False) == [0, 10, 20, 30]
+    assert batches.checkpoint_steps(30, 20, True) == [0, 1, 2, 4, 8, 16, 20, 30]
+    assert batches.checkpoint_steps(9578, 1000, False)[-2:] == [9000, 9578]  # the paper's last
+
+
+def test_worked_example_of_a_batch():
+    assert doctest.testmod(batches).failed == 0
+
+
+# ---- token ids
+
+
+def test_exact_ids(tokenizers):
+    """BOS once, the reply with its leading space, the closing EOS, and no padding token in the text."""
+    pairs = pd.DataFrame([{"prompt": "is it?", "chosen": "love", "rejected": "no way", "history": ""}])
+    for name in ("llama", "gemma3"):
+        tokenizer = tokenizers[name]
+        encoded, counts = encoding.encode(pairs, tokenizer, PLAIN, 64)
+        prompt, chosen, rejected = (encoded[key][0] for key in encoding.IDS)
+        assert prompt[0] == tokenizer.bos_token_id and prompt.count(tokenizer.bos_token_id) == 1
+        assert tokenizer.decode(prompt[1:]) == "Question: is it?\nAnswer:"
+        assert chosen == [*tokenizer(" love", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        assert tokenizer.decode(rejected[:-1]).strip() == "no way" and rejected[-1] == tokenizer.eos_token_id
+        assert counts == {"cut": 0, "cut_in_prompt": 0, "same_after_cut": 0}
+        assert tokenizer.pad_token_id not in prompt + chosen + rejected
+
+
+def test_long_pairs_are_cut_and_counted_never_dropped(tokenizers):
+    tokenizer = tokenizers["llama"]
+    rows = [("p", "a b c d e f g h", "a b c d e f g i"), ("p " * 40, "a", "b"), ("p", "a", "b")]
+    pairs = pd.DataFrame(rows, columns=["prompt", "chosen", "rejected"]).assign(history="")
+    prompt = len(encoding.encode(pairs.tail(1), tokenizer, PLAIN, 64)[0]["prompt_ids"][0])
+    encoded, counts = encoding.encode(pairs, tokenizer, PLAIN, prompt + 4)
+    assert counts == {"cut": 2, "cut_in_prompt": 1, "same_after_cut": 2}
+    assert [len(ids) for ids in encoded["chosen_ids"]] == [4, 0, 2]
+    assert len(encoded["prompt_ids"][1]) == prompt + 4
+    batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in range(3)], 0)
+    assert batch["read"][1].tolist() == [prompt + 3, prompt + 3]  # nothing of a reply: both read at the prompt's end
+
+
+def test_earlier_messages_stand_before_the_prompt(tokenizers):
+    tokenizer, form = tokenizers["llama"], Format("chat", space=False)
+    history = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+    row = {"prompt": "three", "chosen": "four", "rejected": "five", "history": json.dumps(history)}
+    encoded, _ = encoding.encode(pd.DataFrame([row]), tokenizer, form, 200)
+    talk = [*history, {"role": "user", "content": "three"}, {"role": "assistant", "content": "four"}]
+    text = tokenizer.apply_chat_template(talk, tokenize=False)
+    ids = encoded["prompt_ids"][0] + encoded["chosen_ids"][0]
+    assert tokenizer.decode(ids) == text
+    with pytest.raises(InputError, match="text format"):
+        encoding.encode(pd.DataFrame([row]), tokenizer, PLAIN, 200)
+
+
+def test_bad_pairs_and_tokenizers(bases):
+    tokenizer = models.load_tokenizer(bases["llama"])
+    for chosen, problem in (("same", "identical replies"), ("  ", "empty reply")):
+        pairs = pd.DataFrame([{"prompt": "p", "chosen": chosen, "rejected": "same", "history": ""}])
+        with pytest.raises(InputError, match=problem):
+            encoding.encode(pairs, tokenizer, PLAIN, 64)
+    pairs = _pairs(1)
+    tokenizer.pad_token = tokenizer.eos_token
+    with pytest.raises(InputError, match=r"padding token .* is a token of the text"):
+        encoding.encode(pairs, tokenizer, PLAIN, 64)
+    tokenizer.pad_token = None
+    with pytest.raises(InputError, match="no padding token"):
+        encoding.encode(pairs, tokenizer, PLAIN, 64)
+    tokenizer.chat_template = None
+    tokenizer.pad_token = "<|pad|>"
+    with pytest.raises(InputError, match="no chat template"):
+        encoding.encode(pairs, tokenizer, Format("chat", space=False), 64)
+
+
+# ---- the model and its losses
+
+
+def test_losses_are_their_formulas():
+    rewards = torch.tensor([[1.0, 0.5], [-2.0, 1.0]], dtype=torch.float64)
+    logprob = torch.tensor([-3.0, -40.0], dtype=torch.float64)
+    sigmoid = [1 / (1 + np.exp(-x)) for x in (0.5, -3.0)]
+    bt = -np.log(sigmoid).mean()
+    text = np.mean([np.log(1 + np.exp(0.1 * 3)), np.log(1 + np.exp(0.1 * 40))])
+    assert losses.bradley_terry(rewards).item() == pytest.approx(bt)
+    assert losses.grm(rewards, logprob, 0.01, 0.1).item() == pytest.approx(0.99 * bt + 0.01 * text)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_rewards_loss_and_gradients_equal_trls(bases, name):
+    """The shared prompt against two padded conversations a pair, through transformers' own classifier."""
+    from trl.trainer.reward_trainer import DataCollatorForPreference
+
+    tokenizer = models.load_tokenizer(bases[name])
+    params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
+    ours = model.build(bases[name], params, tokenizer, ARCHITECTURES[name])
+    for key, value in ours.named_parameters():  # B is 0 at the start and would hide A's gradient
+        if "lora_B" in key:
+            torch.nn.init.normal_(value, std=0.1, generator=torch.Generator().manual_seed(0))
+    encoded, _ = encoding.encode(_pairs(5), tokenizer, PLAIN, 64)
+    rows = [{key: encoded[key][i] for key in encoded} for i in range(5)]
+    out = ours(**batches.collate(rows, tokenizer.pad_token_id))
+    losses.bradley_terry(out["rewards"]).backward()
+    gradients = {key: value.grad.clone() for key, value in ours.named_parameters() if value.requires_grad}
+
+    ours.zero_grad()
+    inner = ours.base_model.model
+    inner.forward = type(inner).forward.__get__(inner)  # transformers' own again
+    examples = [
+        {"chosen_ids": row["prompt_ids"] + row["chosen_ids"], "rejected_ids": row["prompt_ids"] + row["rejected_ids"]}
+        for row in rows
+    ]
+    theirs = ours(**DataCollatorForPreference(tokenizer.pad_token_id)(examples), use_cache=False).logits.squeeze(-1)
+    chosen, rejected = theirs.chunk(2)
+    torch.testing.assert_close(out["rewards"], torch.stack([chosen, rejected], 1), atol=1e-5, rtol=1e-5)
+    (-torch.nn.functional.logsigmoid(chosen - rejected).mean()).backward()
+    assert gradients and all(gradient.abs().sum() > 0 for gradient in gradients.values())
+    for key, value in ours.named_parameters():
+        if value.requires_grad:
+            torch.testing.assert_close(gradients[key], value.grad, atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "llama"])  # with and without a cap on the logits
+def test_grm_reads_the_reply_as_the_language_model_does(bases, name):
+    params = dataclasses.replace(PARAMS, objective="grm", head="mlp")
+    tokenizer = models.load_tokenizer(bases[name])
+    ours = model.build(bases[name], params, tokenizer, ARCHITECTURES[name]).eval()
+    encoded, _ = encoding.encode(_pairs(3), tokenizer, PLAIN, 64)
+    rows = [{key: encoded[key][i] for key in encoded} for i in range(3)]
+    language = models.load(bases[name], attention=ARCHITECTURES[name])
+    with torch.no_grad():
+        found = ours(**batches.collate(rows, tokenizer.pad_token_id))["chosen_logprob"]
+        for row, logprob in zip(rows, found, strict=True):
+            ids = torch.tensor([row["prompt_ids"] + row["chosen_ids"]])
+            told = language(input_ids=ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
+            assert logprob.item() == pytest.approx(told[len(row["prompt_ids"]) - 1 :].sum().item(), abs=1e-3)
+
+
+def test_base_that_cannot_be_trained(bases):
+    tokenizer = models.load_tokenizer(bases["llama"])
+    with pytest.raises(InputError, match="adapters do not fit"):
+        wrong = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, modules=["no_such_layer"]))
+        model.build(bases["llama"], wrong, tokenizer, "sdpa")
+    with pytest.raises(InputError, match="longer than the base's context"):
+        model.build(bases["llama"], dataclasses.replace(PARAMS, max_length=4096), tokenizer, "sdpa")
+    with pytest.raises(InputError, match="custom mask"):
+        model.build(bases["llama"], PARAMS, tokenizer, "flash_attention_2")
+
+
+# ---- whole runs
+
+
+# Losses of the four steps of PARAMS on the tiny Llama, float32 on the CPU.
+TRAJECTORY = [0.766145, 0.623472, 0.676427, 0.871046]
+
+
+def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
+    base, out = bases["llama"], tmp_path / "whole" / "llama"
+    told = _train(base, out)
+    log = tables.read_csv(out / run.LOG, ("step", "loss"))
+    assert log["step"].tolist() == [1, 2, 3, 4] and log["pairs"].tolist() == [4, 8, 12, 16]
+    np.testing.assert_allclose(log["loss"], TRAJECTORY, atol=2e-4)
+    assert checkpoint.steps(out) == [0, 2, 4] and not list(out.glob("*/optimizer.safetensors"))
+    assert told["steps"] == 4 and [row["step"] for row in told["checkpoints"]] == [0, 2, 4]
+    whole = _weights(out)
+
+    # stopped after the third step: the second run goes on from step 2 and ends in the same bits
+    from valuetrace.training.trainer import PairTrainer
+
+    class Killed(BaseException):
+        pass
+
+    end_of_step = PairTrainer.end_of_step
+
+    def stop(self, rate):
+        if self.done + self.state.global_step == 3:
+            raise Killed
+        end_of_step(self, rate)
+
+    halved = tmp_path / "halved" / "llama"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(PairTrainer, "end_of_step", stop)
+        _train(base, halved)
+    assert checkpoint.steps(halved) == [0, 2] and (halved / "step-2" / checkpoint.OPTIMIZER).is_file()
+    assert _train(base, halved) == told
+    assert _weights(halved) == whole
+    pd.testing.assert_frame_equal(tables.read_csv(halved / run.LOG, ("step",)), log)
+
+    # a finished run is not repeated; a changed parameter starts anew
+    monkeypatch.setattr(run, "_go_on", lambda *_: pytest.fail("trained again"))
+    assert _train(base, halved, dataclasses.replace(PARAMS, max_hours=2.0)) == told
+    monkeypatch.undo()
+    _train(base, halved, dataclasses.replace(PARAMS, learning_rate=0.02, checkpoint_every=4))
+    assert checkpoint.steps(halved) == [0, 4] and _weights(halved)["step-0"] == whole["step-0"]
+    assert _weights(halved)["step-4"] != whole["step-4"]
+
+
+def test_only_adapters_and_head_change_and_they_learn(bases, tmp_path):
+    base, out = bases["gemma3"], tmp_path / "gemma3"
+    params = dataclasses.replace(PARAMS, epochs=4, checkpoint_every=100, minibatch=4, head_std=0.01)
+    told = _train(base, out, params, count=48)
+    assert told["checkpoints"][-1]["held_out_accuracy"] > 0.8
+    start, end = (safetensors_of(out / f"step-{step}") for step in (0, told["steps"]))
+    assert start.keys() == end.keys() and all("lora_" in key or key.endswith("score.weight") for key in end)
+    assert all(not torch.equal(start[key], end[key]) for key in end)
+    merged = checkpoint.load_reward_model_parts(base, out / f"step-{told['steps']}")
+    fresh = model.load_base(base, head="linear", dtype="float32", attention="sdpa", pad=0)
+    changed = {k for k, v in merged.state_dict().items() if not torch.equal(v, fresh.state_dict()[k])}
+    assert changed == {
+        "score.weight",
+        *(f"model.layers.{i}.self_attn.{p}_proj.weight" for i in range(4) for p in "qkvo"),
+    }
+    reward_model = checkpoint.load_trained(base, out / f"step-{told['steps']}")
+    assert reward_model.form == PLAIN and torch.equal(reward_model.head.score.weight, merged.score.weight)
+
+
+def safetensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / checkpoint.ADAPTER)
+
+
+def test_grm_with_its_head_is_trained_and_loaded(bases, tmp_path):
+    params = dataclasses.replace(PARAMS, objective="grm", head="mlp", checkpoint_every=4)
+    _train(bases["gemma2"], tmp_path / "gemma2", params)
+    log = tables.read_csv(tmp_path / "gemma2" / run.LOG, ("loss",))
+    reward_model = checkpoint.load_trained(bases["gemma2"], tmp_path / "gemma2/step-4", attention="eager")
+    assert log["loss"].iloc[-1] < 0.3 and reward_model.head.v_head.summary[0].out_features == 1024
+
+
+def test_damaged_and_foreign_checkpoints(bases, tmp_path, capfd, monkeypatch):
+    base, out = bases["llama"], tmp_path / "llama"
+    params = dataclasses.replace(PARAMS, checkpoint_every=1)
+    _train(base, out, params)
+    whole = _weights(out)
+    assert len(whole) == 5
+    with pytest.raises(InputError, match="which is not"):
+        checkpoint.load_reward_model_parts(bases["qwen2"], out / "step-4")
+    path = out / "step-4" / checkpoint.ADAPTER
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match="damaged"):
+        checkpoint.load_reward_model_parts(base, out / "step-4")
+    _train(base, out, params)  # no optimizer state is left of a finished run: from the start, to the same weights
+    assert "damaged" in capfd.readouterr().err and _weights(out) == whole
+
+    # the adapter of another shape, with a base that claims to be the same
+    tokenizer = models.load_tokenizer(base)
+    other = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, rank=2))
+    with pytest.raises(InputError, match="does not fit"):
+        checkpoint.load_adapter(model.build(base, other, tokenizer, "sdpa"), out / "step-4")
+
+    # a full disk in the middle: what was written stays, and the run can go on
+    short = tmp_path / "short" / "llama"
+    write_bytes = Path.write_bytes
+
+    def full(self, data):
+        if ".step-2" in str(self) and self.name == checkpoint.OPTIMIZER:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(self, data)
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="disk is full"):
+        patch.setattr(Path, "write_bytes", full)
+        _train(base, short, params)
+    assert checkpoint.steps(short) == [0, 1] and not list(short.glob(".*"))
+    _train(base, short, params)
+    assert _weights(short) == whole
+
+
+def test_refused_before_training(bases, tmp_path):
+    with pytest.raises(InputError, match="max_hours"):
+        _train(bases["llama"], tmp_path / "a", dataclasses.replace(PARAMS, max_hours=1e-9))
+    assert not checkpoint.steps(tmp_path / "a")
+    with pytest.raises(InputError, match="do not fill one batch"):
+        _train(bases["llama"], tmp_path / "b", count=3)
+    with pytest.raises(ValueError, match="multiple of minibatch"):
+        dataclasses.replace(PARAMS, batch=5)
+
+
+# ---- in processes of their own
+
+
+def _folder(tmp_path: Path, base: Path, params: Training, count: int) -> Path:
+    """A folder in which stages/train.py runs."""
+    (tmp_path / "data/preferences").mkdir(parents=True)
+    (tmp_path / "data/models").mkdir()
+    (tmp_path / "data/models/llama").symlink_to(base)
+    _pairs(count).to_parquet(tmp_path / "data/preferences/train.parquet")
+    _pairs(6, seed=1).to_parquet(tmp_path / "data/preferences/held_out.parquet")
+    row = {"label": "x", "family": "x", "training": "random", "licence": "none", "tokenizer": {}, "dtype": "float32"}
+    row["source"] = {"kind": "random", "architecture": "llama"}
+    params = {"training": dataclasses.asdict(params), "models": {"llama": row}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+STAGE = str(settings.ROOT / "stages/train.py")
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_ends_in_the_same_weights(bases, tmp_path):
+    params = dataclasses.replace(PARAMS, checkpoint_every=5)
+    killed = _folder(tmp_path / "killed", bases["llama"], params, 160)
+    process = subprocess.Popen([sys.executable, STAGE, "llama"], cwd=killed)
+    while not (killed / "data/checkpoints/llama/step-10").is_dir():
+        assert process.poll() is None, "the stage ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    out = killed / "data/checkpoints/llama"
+    assert 10 <= checkpoint.steps(out)[-1] < 40
+    subprocess.run([sys.executable, STAGE, "llama"], cwd=killed, check=True)
+    whole = _folder(tmp_path / "whole", bases["llama"], params, 160)
+    subprocess.run([sys.executable, STAGE, "llama"], cwd=whole, check=True)
+    for name in ("metrics/training/llama.json", "plots/training/llama/curve.csv", "plots/training/llama/held_out.csv"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert _weights(out) == _weights(whole / "data/checkpoints/llama")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(bases, tmp_path):
+    params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
+    one = _folder(tmp_path / "one", bases["llama"], params, 32)
+    two = _folder(tmp_path / "two", bases["llama"], params, 32)
+    subprocess.run([sys.executable, STAGE, "llama"], cwd=one, check=True)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines"]
+    launch += ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    subprocess.run([*launch, STAGE, "llama"], cwd=two, check=True)
+    curves = [pd.read_csv(folder / "plots/training/llama/curve.csv") for folder in (one, two)]
+    pd.testing.assert_frame_equal(*curves, rtol=1e-3, atol=1e-4)
+    weights = [safetensors_of(folder / "data/checkpoints/llama/step-8") for folder in (one, two)]
+    for key in weights[0]:
+        torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-2, atol=1e-3)
