@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -90,7 +91,7 @@ def load_reward_model(
         raise InputError(f"{folder}: no config.json. Give the folder of a reward model.")
     reward_head = load_head(folder, head)  # first: a wrong class is known before gigabytes are read
     if device is None and "device_map" not in options:
-        device = models.best_device()
+        device = PartialState(cpu=not torch.accelerator.is_available()).device  # one of its own to each process
     try:
         backbone = models.load(folder, dtype=dtype, attention=attention, device=device, cls=_Backbone, **options)
     except ValueError as error:

@@ -93,12 +93,17 @@ def score_prompts(
     for prompt in prompts.values():  # a prompt that cannot run is known before the first one does
         prepare(model, prompt, [longest], tokenisation)
     weights = model.fingerprint() if folder is not None else ""
+    state = PartialState(cpu=model.backbone.device.type == "cpu")
+    sizes = [min(shard_size, len(names) - start) for start in range(0, len(names), shard_size)]
+    total = len(prompts) * sum(sizes[state.process_index :: state.num_processes])
+    bar = tqdm(total=total, unit="candidate", disable=not progress or not state.is_main_process)
     columns = {}
-    for key, prompt in prompts.items():
-        plan = prepare(model, prompt, names, tokenisation)
-        work = None if folder is None else _work_folder(Path(folder), weights, plan, shard_size)
-        with torch.inference_mode(), shared_prefix.shared_attention(model.backbone):
-            columns[key] = _score(model, plan, batch_size, work, shard_size, key if progress else None)
+    with bar, torch.inference_mode(), shared_prefix.shared_attention(model.backbone):
+        for key, prompt in prompts.items():
+            bar.set_description(key)
+            plan = prepare(model, prompt, names, tokenisation)
+            work = None if folder is None else _work_folder(Path(folder), weights, plan, shard_size)
+            columns[key] = _score(model, plan, batch_size, work, shard_size, bar)
     frame = pd.DataFrame(columns, index=pd.Index(names, tupleize_cols=False, name="candidate"), dtype=np.float32)
     _check_finite(model, frame, names)
     return frame
@@ -114,37 +119,29 @@ def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: in
 
 
 def _score(
-    model: RewardModel,
-    plan: Conversations,
-    batch_size: int | None,
-    work: Path | None,
-    shard_size: int,
-    label: str | None,
+    model: RewardModel, plan: Conversations, batch_size: int | None, work: Path | None, shard_size: int, bar: tqdm
 ) -> np.ndarray:
     """The rewards of a plan, computed by all processes, known to all."""
-    state = PartialState(cpu=model.backbone.device.type == "cpu")
+    state = PartialState()
     lengths = np.array([len(rest) for rest in plan.rests])
     order = np.lexsort((lengths, plan.shared))  # stable: neighbours have one shape
     shards = [order[i : i + shard_size] for i in range(0, len(order), shard_size)]
-    mine = range(state.process_index, len(shards), state.num_processes)
     budget = _token_budget(model, plan)
     if state.num_processes > 1:  # batches are cut alike everywhere
         budget = min(gather_object([budget]))
     batches = _Batches(model, plan, lengths, batch_size, budget)
-    paths = {number: None if work is None else work / f"{number:06d}.npy" for number in mine}
-    done = {n: scores for n, path in paths.items() if (scores := _read_shard(path, len(shards[n]))) is not None}
-    bar = tqdm(
-        total=sum(len(shards[number]) for number in mine),
-        initial=sum(map(len, done.values())),  # read, not computed: it counts for no rate
-        desc=label,
-        unit="candidate",
-        disable=label is None or not state.is_main_process,
-    )
-    with bar:
-        for number in [number for number in mine if number not in done]:
-            done[number] = scores = batches.score(shards[number], bar)
-            if (path := paths[number]) is not None:
+    done: dict[int, np.ndarray] = {}
+    for number in range(state.process_index, len(shards), state.num_processes):
+        path = None if work is None else work / f"{number:06d}.npy"
+        scores = _read_shard(path, len(shards[number]))
+        if scores is None:
+            scores = batches.score(shards[number], bar)
+            if path is not None:
                 tables.write_atomically(path, lambda to, scores=scores: np.save(to, scores))
+        elif not bar.disable:
+            bar.initial += len(scores)  # read, not computed: it counts for no rate
+            bar.update(len(scores))
+        done[number] = scores
     parts = gather_object([done]) if state.num_processes > 1 else [done]
     rewards = np.empty(len(order), dtype=np.float32)
     for part in parts:
