@@ -168,6 +168,7 @@ def profile(request, repository):
         "formats": dict[str, Format],
         "models": dict[str, models.Model],
         "bases": list[str],
+        "reward_models": list[str],
         "analysis": Analysis,
     }
     return {key: settings.build(as_type, params[key], key) for key, as_type in groups.items()}
@@ -176,8 +177,10 @@ def profile(request, repository):
 def test_names_of_a_profile_are_rows_of_it(profile, repository):
     rows, analysis = profile["models"], profile["analysis"]
     assert profile["bases"]
+    assert len(set(profile["bases"])) == len(profile["bases"])
     compared = [name for pair in analysis.comparisons.values() for name in pair]
-    assert set(profile["bases"]) == set(rows)
+    assert set(profile["bases"]) | set(profile["reward_models"]) == set(rows)
+    assert all("." not in name for name in rows)  # a dot parts the keys of params.yaml and of metrics files
     assert set(compared) | set(analysis.tokens.first) | set(analysis.tokens.second) <= set(profile["bases"])
     assert analysis.tokens.first
     assert analysis.tokens.second

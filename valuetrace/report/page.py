@@ -27,7 +27,7 @@ class Numbers:
         for part in path.split(".") if path else []:
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
-            except (KeyError, IndexError, ValueError):
+            except (KeyError, IndexError, ValueError, TypeError):
                 raise InputError(f"{self.folder}{name}.json has no {path} (at {part}). Run its stage again.") from None
         return value
 
