@@ -103,6 +103,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
             "unnamed_rows": planned.scorer.unnamed,
             "template": job.form.template if job.form.kind == "text" else None,
         },
+        "prompts": job.prompts.to_dict("records"),
         "profile": profile,
         "references": [
             {"model": other["model"], "file": other["file"], "ranked_words": other["ranked_words"]}

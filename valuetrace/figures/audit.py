@@ -28,7 +28,7 @@ def profile(frame: pd.DataFrame) -> Figure:
     """One column a framing, one band a construct, one line a model; the audited model first and in black."""
     models = list(dict.fromkeys(frame["model"]))  # the audited one is first
     colours = {models[0]: "black"} | style.base_colours(models[1:])
-    markers = {models[0]: "o"} | style.base_markers(models[1:])
+    markers = {models[0]: "o"} | {m: style.MARKERS[1:][i % 7] for i, m in enumerate(sorted(models[1:]))}
     constructs = list(dict.fromkeys(frame["construct"]))
     framings = list(dict.fromkeys(frame["framing"]))
     band = 0.3 * len(models) + 0.25  # inches

@@ -1,0 +1,519 @@
+"""The audit: its numbers against hand computation, its refusals, and the command as its user meets it."""
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from valuetrace import audit as auditing
+from valuetrace import cli, models, tables, tiny
+from valuetrace.analysis import audit
+from valuetrace.audit import cost, inputs
+from valuetrace.errors import InputError
+from valuetrace.lexicon import COLUMNS
+from valuetrace.prompts import value_laden
+from valuetrace.report import audit as report
+from valuetrace.scoring.chat import Format
+
+CHAT = Format("chat", space=False)
+PROMPTS = pd.DataFrame(
+    {"key": ["up", "high", "down"], "text": ["a?", "b?", "c?"], "framing": ["positive", "positive", "negative"]}
+)
+FEW = "best_ever_one,greatest_ever_one,worst_ever_one"
+
+
+def lexicon(**constructs: list[str]) -> pd.DataFrame:
+    rows = [(word, "own", name, "", word, "noun") for name, words in constructs.items() for word in words]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def table(scores: dict[str, list[float]], words: list[str], ids: bool = False) -> pd.DataFrame:
+    frame = pd.DataFrame({"token_id": range(len(words)) if ids else pd.NA, "token_name": words, "token_decoded": words})
+    frame["token_id"] = frame["token_id"].astype("Int64")
+    return frame.assign(**{key: np.asarray(values, dtype=np.float32) for key, values in scores.items()})
+
+
+SIX, OTHER = [f"good{i}" for i in range(6)], [f"kind{i}" for i in range(7)]
+
+
+@pytest.fixture
+def thirteen() -> pd.DataFrame:
+    """``up``: seven ``kind`` words above six ``good`` ones; ``down``: the other way round; ``high``: in turns."""
+    words = SIX + OTHER
+    descending = -np.arange(13.0)
+    order = {"up": OTHER + SIX, "high": [w for pair in zip(SIX, OTHER, strict=False) for w in pair] + OTHER[6:]}
+    order["down"] = SIX + OTHER
+    return table({key: [descending[named.index(w)] for w in words] for key, named in order.items()}, words)
+
+
+def subject(kind: str = "reward", form: Format = CHAT, case: str = "lower") -> audit.Subject:
+    return audit.Subject("m", kind, "own", "chat", form, case)
+
+
+def rows(found: dict) -> dict:
+    return {(row["label"], row["framing"]): row for row in found["rows"]}
+
+
+def test_profile_by_hand(thirteen):
+    found = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=500)
+    by = rows(found)
+    # up: kind 1..7, good 8..13; high: good 1, 3 … 11, kind 2, 4 … 12, 13; down: good 1..6, kind 7..13
+    assert by["agency", "positive"]["median_rank"] == pytest.approx((10.5 + 6) / 2)
+    assert by["communion", "positive"]["median_rank"] == pytest.approx((4 + 8) / 2)
+    assert by["agency", "negative"]["median_rank"] == 3.5
+    assert by["agency", "negative"]["percentile"] == pytest.approx(100 * (13 - 3.5) / 12)
+    change = {row["label"]: row["difference"] for row in found["differences"]}
+    assert change["communion"] == pytest.approx(100 * ((13 - 6) - (13 - 10)) / 12)
+    for row in by.values():
+        low, high = row["median_rank_interval"]
+        assert low <= row["median_rank"] <= high
+        assert row["percentile_interval"] == pytest.approx([100 * (13 - high) / 12, 100 * (13 - low) / 12])
+    assert found["prompts"] == {"positive": 2, "negative": 1}
+    assert found["probability_on_ranked_words"] is None
+
+
+def test_the_interval_over_words_is_the_exact_bootstrap_of_a_median(thirteen):
+    """Six words of ranks 1 to 6: all 6⁶ resamples, against the draws."""
+    found = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20_000)
+    every = np.median(np.array(list(itertools.product(range(1, 7), repeat=6))), axis=1)
+    exact = np.quantile(every, [0.025, 0.975])
+    assert rows(found)["agency", "negative"]["median_rank_interval"] == exact.tolist()
+
+
+def test_the_seed_is_the_interval(thirteen):
+    words = lexicon(agency=SIX, communion=OTHER)
+    first, again = (audit.profile(subject(), thirteen, words, PROMPTS, draws=300, seed=4) for _ in range(2))
+    assert first == again
+    # a construct's interval does not depend on which others come after it
+    alone = audit.profile(subject(), thirteen[thirteen["token_decoded"].isin(SIX)], lexicon(agency=SIX), PROMPTS)
+    assert alone["ranked_words"] == 6
+
+
+def test_too_few_words_are_refused_and_the_number_is_absent(thirteen):
+    found = audit.profile(subject(), thirteen, lexicon(agency=SIX[:5], communion=OTHER), PROMPTS, draws=50)
+    row = rows(found)["agency", "positive"]
+    assert "only 5 of its 5 words" in row["refused"]
+    assert "at least 6 words" in row["needs"]
+    assert not {"median_rank", "percentile"} & set(row)
+    assert "percentile" in rows(found)["communion", "positive"]
+    assert {"refused", "needs"} <= set(found["differences"][0])
+    assert "difference" not in found["differences"][0]
+
+
+def test_too_little_probability_is_refused_by_framing():
+    words = SIX + OTHER
+    frame = table({"up": [-4.0] * 13, "high": [-4.0] * 13, "down": [-9.0] * 13}, words, ids=True)
+    found = audit.profile(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    assert found["probability_on_ranked_words"]["positive"] == pytest.approx(13 * np.exp(-4))
+    by = rows(found)
+    assert "percentile" in by["agency", "positive"]
+    assert "probability of 0.0016" in by["agency", "negative"]["refused"]
+    assert "percentile" not in by["agency", "negative"]
+    assert "--format" in by["agency", "negative"]["needs"]
+
+
+def test_the_capitalised_spelling_is_named_where_it_has_the_probability():
+    words = SIX + OTHER
+    spelt = words + [word.capitalize() for word in words]
+    frame = table({key: [-12.0] * 13 + [-3.0] * 13 for key in PROMPTS["key"]}, spelt, ids=True)
+    low = audit.profile(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    assert all("--case capitalised" in row["needs"] for row in low["rows"])
+    high = audit.profile(
+        subject("logprob", case="capitalised"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50
+    )
+    assert not any("refused" in row for row in high["rows"])
+
+
+def test_tokens_count_in_the_spelling_that_the_format_asks_for():
+    frame = table({"up": [1.0, 2.0, 3.0, 0.0]}, ["win", " win", " win", " love"], ids=True)
+    spaced = Format("text", space=True)
+    found = audit.word_scores(frame, lexicon(agency=["win", "lose"], communion=["love"]), ["up"], spaced)
+    assert found["up"].to_dict() == {"win": 3.0, "love": 0.0}  # of two tokens that decode alike the higher-scored
+    assert audit.word_scores(frame, lexicon(agency=["win"]), ["up"], CHAT)["up"].to_dict() == {"win": 1.0}
+
+
+def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):
+    words = lexicon(agency=SIX, communion=[*OTHER, "kind7"])
+    more = pd.concat([thirteen, table({"up": [np.nan], "high": [0.0], "down": [np.inf]}, ["kind7"])])
+    found = audit.profile(subject(), more, words, PROMPTS, draws=50)
+    assert found["left_out"] == {"prompts": [], "words": ["kind7"]}
+    clean = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    assert rows(found)["agency", "positive"]["median_rank"] == rows(clean)["agency", "positive"]["median_rank"]
+    dead = audit.profile(subject(), thirteen.assign(down=np.float32("nan")), words, PROMPTS, draws=50)
+    assert dead["left_out"]["prompts"] == ["down"]
+    assert "no negative prompt" in rows(dead)["agency", "negative"]["refused"]
+    assert "percentile" in rows(dead)["agency", "positive"]
+    json.dumps(dead, allow_nan=False)
+
+
+def test_extremes_by_mean_rank(thirteen):
+    found = audit.extremes(thirteen, PROMPTS, shown=2)
+    best = [row["text"] for row in found if (row["framing"], row["end"]) == ("positive", "top")]
+    assert best[0] == "kind0"  # ranks 1 and 2
+    worst = [row["text"] for row in found if (row["framing"], row["end"]) == ("negative", "bottom")]
+    assert worst == ["kind6", "kind5"]
+
+
+def test_references_stand_beside_only_where_they_are_comparable(thirteen):
+    words = lexicon(agency=SIX, communion=OTHER)
+    ours = audit.profile(subject(), thirteen, words, PROMPTS, draws=50)
+    assert audit.mismatch(ours, ours) is None
+    others = {
+        "kind of score": audit.profile(subject("logprob"), thirteen, words, PROMPTS, draws=50),
+        "format": audit.profile(subject(form=Format("text", space=True)), thirteen, words, PROMPTS, draws=50),
+        "prompts": audit.profile(subject(), thirteen, words, PROMPTS.head(2), draws=50),
+        "lexicon": audit.profile(subject(), thirteen, words.head(8), PROMPTS, draws=50),
+    }
+    for part, other in others.items():
+        assert part in audit.mismatch(ours, other)
+    assert audit.shared_words(ours, others["lexicon"]) == 8
+    beside = audit.side_by_side(ours, [others["kind of score"]])
+    assert beside["role"].value_counts().to_dict() == {"audited": 4, "reference": 4}
+
+
+def test_one_model_supports_no_claim_about_bases():
+    claims = audit.unsupported([])
+    assert "at least 4 of each" in claims[0]["needs"]
+    assert "no reference model" in claims[1]["refused"]
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Iterator[dict[str, Path]]:
+    """A tiny reward model and a tiny language model; one thread, for the tests' matrices are small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("models")
+    tiny.write("llama", 1, root / "rm", reward=True)
+    tiny.write("llama", 1, root / "lm")
+    yield {"rm": root / "rm", "lm": root / "lm", "root": root}
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def words(folders) -> Path:
+    path = folders["root"] / "words.csv"
+    common = {"agency": ["power", "work", "win", "goal", "plan", "money", "control"]}
+    common["communion"] = ["love", "family", "friend", "home", "help", "group", "care", "togetherness"]
+    pd.DataFrame([(c, w) for c, ws in common.items() for w in ws], columns=["construct", "word"]).to_csv(
+        path, index=False
+    )
+    return path
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    try:
+        status = cli.main(["audit", *map(str, arguments)])
+    except SystemExit as stopped:  # argparse
+        status = stopped.code
+    out, err = capsys.readouterr()
+    return status, out, re.sub(r"^.*\|.*it/s.*$", "", err, flags=re.M)
+
+
+def changed(folder: Path, to: Path, **config) -> Path:
+    shutil.copytree(folder, to)
+    tables.write_json({**tables.read_json(to / "config.json"), **config}, to / "config.json")
+    return to
+
+
+@pytest.fixture(scope="module")
+def audited(folders, words) -> auditing.Audit:
+    request = auditing.Request(
+        str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=100, out=folders["root"] / "out"
+    )
+    said: list[str] = []
+    done = auditing.audit(request, said.append)
+    assert said[0].startswith("rm: reward model (LlamaForSequenceClassification), format chat")
+    assert re.search(r"Cost: 15 candidates × 3 prompts, [\d,]+ tokens; memory about .* on cpu .*; time about", said[1])
+    return done
+
+
+def test_reward_model_scores_are_those_of_the_search(audited, folders):
+    from valuetrace.scoring.reward_model import load_reward_model
+    from valuetrace.scoring.search import score_prompts
+
+    written = tables.read_scores(audited.out / "scores.parquet")
+    assert written.attrs["kind"] == "reward"
+    model = load_reward_model(folders["rm"], CHAT, device="cpu")
+    prompt = value_laden().set_index("key")["text"].loc[["worst_ever_one"]].to_dict()
+    scores = score_prompts(model, prompt, ["togetherness", "love"], progress=False)["worst_ever_one"]
+    ours = written.set_index("token_decoded")["worst_ever_one"].loc[scores.index]
+    np.testing.assert_allclose(ours, scores, rtol=0, atol=1e-5)
+    assert audited.result["profile"]["ranked_words"] == 15
+
+
+def test_cost_is_estimated_and_measured(audited):
+    estimated, actual = audited.result["cost"]["estimated"], audited.result["cost"]["actual"]
+    assert estimated["candidates"] == 15
+    assert 0 < estimated["weights_bytes"] < estimated["memory_bytes"]
+    assert actual["seconds"] > 0
+    assert estimated["memory_bytes"] == pytest.approx(actual["memory_bytes"], rel=0.6)
+
+
+def test_the_page_holds_everything_and_loads_nothing(audited):
+    text = (audited.out / "audit.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?!data:)\w|url\(|@import|<script|<link|<iframe", text)
+    assert "data:image/png;base64," in text
+    assert "No reference model stands beside this one" in text
+    for row in audited.result["profile"]["rows"]:
+        assert f"{row['percentile']:.1f}" in text
+    shown = re.findall(r'data-source="profile:([^"]+)"[^>]*>([^<]+)<', text)
+    assert len(shown) > 30  # every number names its place, and it is there
+    for path, _ in shown:
+        value = audited.result
+        for part in path.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        assert value is not None
+    assert tables.read_json(audited.out / "profile.json")["profile"] == audited.result["profile"]
+
+
+def test_a_reference_is_set_beside(audited, folders, words, tmp_path):
+    other = audited.result["profile"] | {"model": "reference-rm"}
+    tables.write_json(other, tmp_path / "references" / "reference-rm--chat.json")
+    tables.write_json(other | {"model": "else", "kind": "logprob"}, tmp_path / "references" / "else--chat.json")
+    request = auditing.Request(
+        str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=100, out=tmp_path, references=tmp_path / "references"
+    )
+    done = auditing.audit(request, lambda line: None)
+    assert [row["model"] for row in done.result["references"]] == ["reference-rm"]
+    assert done.result["references"][0]["shared_words"] == 15
+    assert done.result["references_not_comparable"] == [{"file": "else--chat.json", "reason": "another kind of score"}]
+    assert "reference-rm" in (tmp_path / "audit.html").read_text()
+    assert set(pd.read_csv(tmp_path / "profile.csv")["model"]) == {"rm", "reference-rm"}
+
+
+def test_json_and_a_second_run_from_the_shards(folders, words, audited, capsys, monkeypatch):
+    from valuetrace.scoring import search
+
+    computed = []
+    score = search._Batches.score
+
+    def count(self, shard, bar):
+        computed.append(len(shard))
+        return score(self, shard, bar)
+
+    monkeypatch.setattr(search._Batches, "score", count)
+    monkeypatch.setattr(auditing.scorers.Rewards, "seconds", lambda self: 1.0)  # a calibration computes, too
+    arguments = (folders["rm"], "--lexicon", words, "--prompts", FEW, "--out", audited.out, "--draws", 100, "--json")
+    status, out, err = run(capsys, *arguments)
+    assert status == 0
+    assert computed == []
+    again = json.loads(out)
+    assert again["profile"] == audited.result["profile"]
+    assert "Cost:" in err
+
+
+def test_vocabulary_of_a_reward_model(folders, words, tmp_path, capsys):
+    arguments = (folders["rm"], "--lexicon", words, "--prompts", "best_ever_one,worst_ever_one", "--out", tmp_path)
+    status, out, _ = run(capsys, *arguments, "--vocabulary", "--draws", 50)
+    assert status == 0
+    assert "Top tokens, positive" in out
+    scores = tables.read_scores(tmp_path / "scores.parquet")
+    assert len(scores) == len(models.load_tokenizer(folders["rm"]))
+    result = tables.read_json(tmp_path / "profile.json")
+    assert result["profile"]["ranked_words"] < 15  # togetherness is several tokens
+
+
+def test_language_model(folders, words, tmp_path, capsys):
+    arguments = (
+        folders["lm"],
+        "--lexicon",
+        words,
+        "--prompts",
+        FEW,
+        "--out",
+        tmp_path,
+        "--draws",
+        50,
+        "--format",
+        "raw",
+    )
+    status, out, err = run(capsys, *arguments)
+    assert status == 0
+    assert "lm: language model (LlamaForCausalLM), format raw" in err
+    scores = tables.read_scores(tmp_path / "scores.parquet")
+    np.testing.assert_allclose(np.exp(scores["best_ever_one"].astype(float)).sum(), 1, atol=1e-4)
+    assert "refused" in out and "Needed:" in out  # a random model gives the words next to nothing
+    text = (tmp_path / "audit.html").read_text()
+    assert "Refused" in text and "How much probability falls on the words" in text
+
+
+def test_dry_run_stops_after_the_cost(folders, words, tmp_path, capsys):
+    arguments = (folders["lm"], "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--dry-run")
+    status, out, _ = run(capsys, *arguments)
+    assert (status, out[:5]) == (0, "Cost:")
+    assert list((tmp_path / "o").iterdir()) == []
+    status, out, _ = run(capsys, *arguments, "--json")
+    assert json.loads(out)["candidates"] == 8192
+    status, _, err = run(capsys, *arguments, "--max-minutes", "1e-9")
+    assert status == 2
+    assert "more than --max-minutes" in err
+
+
+def test_rewards_that_are_no_numbers_leave_status_3_and_the_rest(folders, words, tmp_path, capsys):
+    from safetensors.torch import load_file, save_file
+
+    broken = changed(folders["rm"], tmp_path / "nan")
+    weights = load_file(broken / "model.safetensors")
+    tokenizer = models.load_tokenizer(broken)
+    (token,) = tokenizer("power", add_special_tokens=False).input_ids
+    weights["model.embed_tokens.weight"][token] = torch.nan
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    status, out, err = run(capsys, broken, "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--draws", 50)
+    assert status == 3
+    assert "'power' to prompt 'best_ever_one'" in err
+    assert "14 words" in out
+    scores = tables.read_scores(tmp_path / "o" / "scores.parquet").set_index("token_decoded")
+    assert scores.loc["power"].isna().sum() >= 3
+    assert np.isfinite(scores.loc["love", "best_ever_one"])
+    assert "power" in (tmp_path / "o" / "audit.html").read_text()
+
+
+def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tuple[list, str]]:
+    """Name → (arguments, what the one line says)."""
+    rm, lm = folders["rm"], folders["lm"]
+    two = changed(rm, tmp / "two", id2label={"0": "A", "1": "B"}, label2id={"A": 0, "B": 1})
+    foreign = changed(lm, tmp / "foreign", architectures=["ViTForImageClassification"])
+    small = changed(rm, tmp / "short", max_position_embeddings=8)
+    large = changed(lm, tmp / "large")
+    tokenizer = models.load_tokenizer(lm)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(9000 - len(tokenizer))])
+    tokenizer.save_pretrained(large)
+    failing = changed(rm, tmp / "failing")
+    broken = models.load_tokenizer(rm)
+    broken.chat_template = "{{ raise_exception('no system role') }}"
+    broken.save_pretrained(failing)
+    (failing / "chat_template.jinja").write_text(broken.chat_template)
+    pickled = changed(lm, tmp / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    headless = changed(lm, tmp / "headless", architectures=["LlamaForSequenceClassification"], id2label={"0": "r"})
+    empty = tmp / "empty.csv"
+    empty.write_text("construct,word\nagency,\n")
+    prompts = tmp / "prompts.csv"
+    prompts.write_text("key,text,framing\na,What?,neutral\n")
+    wild = tmp / "wild.csv"
+    wild.write_text("construct,word\nagency,achiev*\n")
+    both = ["--lexicon", words, "--prompts", FEW]
+    return {
+        "no such model": (["nothing-here", *both], "nothing-here: no such folder"),
+        "a file": ([words, *both], "a file. Give the folder"),
+        "no config": ([tmp, *both], "no config.json"),
+        "several outputs": ([two, *both], "the model has 2 outputs"),
+        "a class of another kind": ([foreign, *both], "ViTForImageClassification"),
+        "no head in the weights": ([headless, *both], "score.weight"),
+        "only pickled weights": ([pickled, *both], "no safetensors"),
+        "a prompt beyond the context": ([small, *both], "prompt best_ever_one has"),
+        "more tokens than rows": ([large, *both], "the tokenizer has 9000 tokens but the embedding only 8192"),
+        "a failing chat template": ([failing, *both], "no system role"),
+        "an empty word": ([rm, "--lexicon", empty, "--prompts", FEW], "malformed entry"),
+        "no such lexicon": ([rm, "--lexicon", "big_three"], "big_three: neither a lexicon file"),
+        "unknown prompts": ([rm, "--lexicon", words, "--prompts", "best_ever"], "'best_ever'|best_ever is not"),
+        "an unknown framing": ([rm, "--lexicon", words, "--prompts", prompts], "framing neutral"),
+        "an unknown format": ([rm, *both, "--format", "haiku"], "--format haiku: no such format"),
+        "an unknown head": ([rm, *both, "--head", "fifth"], "--head fifth: no such adapter"),
+        "an unknown device": ([rm, *both, "--device", "abacus"], "--device abacus: unknown"),
+        "vocabulary of a language model": ([lm, *both, "--vocabulary"], "--vocabulary is for reward models"),
+        "out is a file": ([rm, *both, "--out", words], "cannot be made"),
+        "an unknown option": ([rm, "--verbose"], "unrecognized arguments: --verbose"),
+    }
+
+
+def test_each_bad_input_is_one_line_and_status_2(folders, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, (arguments, message) in bad_cases(folders, words, tmp_path).items():
+        status, out, err = run(capsys, *arguments)
+        assert status == 2, f"{name}: {status} {err}"
+        assert out == "", name
+        assert re.search(message, err), f"{name}: {err}"
+        problems = [line for line in err.splitlines() if "error: " in line]
+        assert len(problems) == 1 and "Traceback" not in err, f"{name}: {err}"
+
+
+def test_a_word_that_tokenizes_to_nothing(folders, words, tmp_path, capsys, monkeypatch):
+    from valuetrace.scoring import chat
+
+    whole = chat.encode_reply
+    monkeypatch.setattr(chat, "encode_reply", lambda t, f, reply: [] if reply == "love" else whole(t, f, reply))
+    status, _, err = run(capsys, folders["rm"], "--lexicon", words, "--prompts", FEW, "--out", tmp_path)
+    assert status == 2
+    assert "candidate 'love' tokenizes to nothing" in err
+
+
+def test_fewer_tokens_than_rows_is_said_and_harmless(folders, words, tmp_path, capsys):
+    """Padded embeddings are common (Qwen): their spare rows are counted and left out."""
+    tiny.model("llama", 1, vocab_size=8320).save_pretrained(tmp_path / "padded")
+    short = tiny.tokenizer("llama")
+    short.save_pretrained(tmp_path / "padded")
+    arguments = ("--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--draws", 50)
+    status, _, err = run(capsys, tmp_path / "padded", *arguments)
+    assert status == 0
+    assert f"The embedding has {8320 - len(short)} rows that no token" in err
+    assert len(tables.read_scores(tmp_path / "o" / "scores.parquet")) == len(short)
+
+
+def test_an_interrupted_run_says_so(folders, words, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(auditing.run, "plan", stop)
+    assert run(capsys, folders["rm"], "--lexicon", words, "--out", tmp_path)[0] == 130
+
+
+def test_wildcards_need_wordnet(tmp_path, monkeypatch):
+    path = tmp_path / "own.csv"
+    path.write_text("construct,word\nagency,achiev*\n")
+    monkeypatch.setattr(inputs, "WORDNET", Path("nowhere"))
+    with pytest.raises(InputError, match=r"achiev\*.*dvc repro fetch@wordnet"):
+        inputs.read_lexicon(str(path))
+
+
+def test_a_hub_id_is_downloaded_once(tmp_path, monkeypatch):
+    fetched = []
+
+    def make(name, source, changes, folder):
+        fetched.append((source.repository, source.revision))
+        folder.mkdir(parents=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "make", make)
+    for _ in range(2):
+        assert inputs.find_model("owner/model-1B") == models.MODELS / "owner--model-1B"
+    assert inputs.find_model("owner/model-1B", "v2") == models.MODELS / "owner--model-1B@v2"
+    assert fetched == [("owner/model-1B", None), ("owner/model-1B", "v2")]
+
+
+def test_a_model_too_large_is_refused_before_its_weights_are_read(folders, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "stored_parameters", lambda folder: 10**15)
+    request = auditing.Request(str(folders["lm"]), lexicon=str(words), prompts=FEW, out=tmp_path)
+    with pytest.raises(InputError, match=r"its weights take 4000000\.0 GB in float32"):
+        auditing.plan(request, lambda line: None)
+
+
+def test_units():
+    assert [cost.duration(s) for s in (0.2, 59, 200, 7500)] == ["1 s", "59 s", "3 min 20 s", "2 h 5 min"]
+    assert [cost.size(b) for b in (5e6, 2.34e9)] == ["5 MB", "2.3 GB"]
+    assert report.visible(" a\n\tb") == " a\\n\\tb"
+
+
+@pytest.mark.slow
+def test_a_demo_base(repository, tmp_path, capsys):
+    folder = repository / "data" / "models" / "smollm2-135m-instruct"
+    if not folder.is_dir():
+        pytest.skip(f"{folder.relative_to(repository)} is not made: dvc repro models@smollm2-135m-instruct")
+    status, out, _ = run(capsys, folder, "--format", "solved", "--out", tmp_path, "--draws", 200)
+    assert status == 0
+    assert "agency" in out
+    result = tables.read_json(tmp_path / "profile.json")
+    assert result["profile"]["ranked_words"] > 200
+    assert result["profile"]["probability_on_ranked_words"]["positive"] > 0.01
+    estimated, actual = (result["cost"][key]["memory_bytes"] for key in ("estimated", "actual"))
+    assert estimated == pytest.approx(actual, rel=0.5)
