@@ -15,8 +15,6 @@ Run: python stages/dynamics.py
 
 from pathlib import Path
 
-import pandas as pd
-
 from valuetrace import settings, stage, tables
 from valuetrace.analysis import ablations, dynamics, movers, survival
 from valuetrace.errors import InputError

@@ -1,10 +1,13 @@
-"""Train a reward model on one base, or go on where a killed run stopped.
+"""Train a reward model on one base, or go on where a killed run stopped; then search its checkpoints.
 
-In:  data/models/<base>/, data/preferences/{train,held_out}.parquet; params.yaml: training, models.<base>
+In:  data/models/<base>/, data/preferences/{train,held_out}.parquet, lexicons/*.csv; params.yaml: training,
+     models.<base>, dynamics.search
 Out: data/checkpoints/<base>/step-<n>/  adapter and head (safetensors), provenance.json
      metrics/training/<base>.json       pairs, cut pairs; held-out loss (nats) and accuracy a checkpoint
      plots/training/<base>/curve.csv    step, pairs, loss (nats), accuracy, margin, learning_rate (a step)
      plots/training/<base>/held_out.csv step, pairs, held_out_loss (nats), held_out_accuracy (a checkpoint)
+     data/checkpoint_scores/<base>.parquet  step, word, token_id (missing for a lexicon's word), then the reward
+                                        after each prompt, one float32 column a key (the model's own units)
 Run: python stages/train.py BASE; on several GPUs: accelerate launch --num_processes N stages/train.py BASE
 """
 
@@ -16,7 +19,7 @@ import pandas as pd
 from accelerate import PartialState
 
 from valuetrace import models, settings, stage, tables
-from valuetrace.training import Training, run
+from valuetrace.training import Training, run, score
 from valuetrace.training.checkpoint import CHECKPOINTS
 
 PAIRS = Path("data/preferences")
@@ -28,12 +31,19 @@ def main(base: str) -> None:
     params = replace(params, format=replace(params.format, arguments=row.chat_arguments))
     pairs = [pd.read_parquet(PAIRS / f"{name}.parquet") for name in ("train", "held_out")]
     out = CHECKPOINTS / base
+    search = settings.get("dynamics.search", score.Search)
+    words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
     metrics = run.train(models.MODELS / base, *pairs, params, row.attention, out)
+    steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
+    options = {"vocabulary": search.vocabulary, "dtype": params.precision, "attention": row.attention}
+    scores = score.score_checkpoints(models.MODELS / base, out, words, prompts, params.format, steps, **options)
     if PartialState().is_main_process:
         tables.write_json(metrics, f"metrics/training/{base}.json")
         plots = Path("plots/training", base)
         tables.write_csv(pd.read_csv(out / run.LOG), plots / "curve.csv")
         tables.write_csv(pd.DataFrame(metrics["checkpoints"]), plots / "held_out.csv")
+        made_by = {"base": base, "origin": models.provenance(models.MODELS / base), "pairs": metrics["pairs"]}
+        score.write(scores, score.SCORES / f"{base}.parquet", made_by)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,11 @@ def mover_table(paths: Trajectories, count: int) -> pd.DataFrame:
         for f, framing in enumerate(FRAMINGS):
             change = mean[b, paths.early, :, f] - mean[b, -1, :, f]
             for direction, towards in (("up", change), ("down", -change)):
-                order = sorted(range(len(change)), key=lambda w: (-towards[w], paths.words[w]))[:count]  # noqa: B023
+                order = sorted(range(len(change)), key=lambda w: (-towards[w], paths.words[w]))[:count]
                 for place, w in enumerate((w for w in order if towards[w] > 0), start=1):
                     word = {"word": paths.words[w], "construct": paths.label(paths.words[w]), "change": change[w]}
                     head = {"base": base, "framing": framing, "direction": direction, "place": place} | word
-                    rows += [
-                        head | {"step": step, "rank": mean[b, s, w, f]} for s, step in enumerate(paths.steps)
-                    ]
+                    rows += [head | {"step": step, "rank": mean[b, s, w, f]} for s, step in enumerate(paths.steps)]
     columns = ["base", "framing", "direction", "place", "word", "construct", "change", "step", "rank"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -52,16 +50,14 @@ def extreme_table(
             texts, ids, mean = _token_ranks(paths, tokens, prompts)
         for f, framing in enumerate(FRAMINGS):
             for chosen_at, at in (("early", paths.early), ("last", len(paths.steps) - 1)):
-                order = sorted(range(len(texts)), key=lambda w: (mean[at, w, f], texts[w], w))  # noqa: B023
+                order = sorted(range(len(texts)), key=lambda w: (mean[at, w, f], texts[w], w))
                 for side, chosen in (("top", order[:count]), ("bottom", order[::-1][:count])):
                     for place, w in enumerate(chosen, start=1):
                         head = {"base": base, "framing": framing, "set": "vocabulary" if len(tokens) else "lexicon"}
                         head |= {"candidates": len(texts), "chosen_at": chosen_at, "side": side, "place": place}
                         head |= {"word": texts[w], "token_id": ids[w]}
                         head["construct"] = "" if len(tokens) else paths.label(texts[w])
-                        rows += [
-                            head | {"step": step, "rank": mean[s, w, f]} for s, step in enumerate(paths.steps)
-                        ]
+                        rows += [head | {"step": step, "rank": mean[s, w, f]} for s, step in enumerate(paths.steps)]
     return pd.DataFrame(rows).astype({"token_id": "Int64"})
 
 
