@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from valuetrace import lexicon as lex
-from valuetrace import settings, tables
+from valuetrace import settings, stage, tables
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,4 @@ def write_lexicon(name: str, source: Source, zipf_floor: float, words: lex.Vocab
 
 
 if __name__ == "__main__":
-    main()
+    stage.run(main)
