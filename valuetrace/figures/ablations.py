@@ -1,0 +1,81 @@
+"""Figures 4b and A5: the final gap against the number of preference pairs, from plots/ablations/*.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from valuetrace.figures import style
+from valuetrace.tables import read_csv
+
+FRAMINGS = ("positive", "negative")
+GROUP = ["profile", "source", "objective", "first", "second"]
+
+
+def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
+    """Draw ``out`` from ``runs.csv``, ``fit.csv`` and ``curve.csv`` of ``folder``; labels: base → name in print."""
+    folder = Path(folder)
+    runs, fit, curve = (read_csv(folder / f"{name}.csv", ("framing",)) for name in ("runs", "fit", "curve"))
+    style.save(gap_by_size(runs, fit, curve, labels), out)
+
+
+def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """A column a framing; a colour and marker each source, objective, profile and pair; the line with its band."""
+    groups = list(dict.fromkeys(runs[GROUP].itertuples(index=False, name=None)))
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.6 + 0.2 * len(groups)), sharey=True)
+    shift = np.linspace(-0.02, 0.02, len(groups)) if len(groups) > 1 else [0.0]
+    for axis, framing in zip(axes, FRAMINGS, strict=True):
+        axis.axhline(0, color="0.6", lw=0.8)
+        notes = []
+        for i, key in enumerate(groups):
+            colour, marker = style.OKABE_ITO[(i + 2) % 8], style.MARKERS[i % 8]
+            own = _of(runs, key, framing)
+            x = own["data_size"] * 2 ** shift[i]
+            axis.vlines(x, own["low"], own["high"], color=colour, lw=0.8, alpha=0.5)
+            axis.scatter(x, own["gap"], color=colour, marker=marker, s=26, label=_label(key, labels), zorder=3)
+            line = _of(curve, key, framing)
+            line = line[line["model"] == "line"]
+            axis.plot(line["data_size"], line["gap"], color=colour, lw=1.5)
+            axis.fill_between(line["data_size"], line["low"], line["high"], color=colour, alpha=0.12, lw=0)
+            notes.append(_note(_of(fit, key, framing)))
+        axis.set_xscale("log", base=2)
+        sizes = sorted(runs["data_size"].unique())
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
+        axis.minorticks_off()
+        axis.set_xlabel("preference pairs (log scale)")
+        axis.set_title(f"{framing} framing\n" + "\n".join(notes), fontsize=8)
+    axes[0].set_ylabel("gap at the last checkpoint: agency − communion,\nsecond − first base (median ranks)")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", fontsize=8)
+    n = len(runs.drop_duplicates([*GROUP, "data_size", "seed", "data_seed"]))
+    figure.suptitle(f"Does more preference data close the gap? {n} runs; bars: 95% over words; band: 95% over runs")
+    return figure
+
+
+def _of(table: pd.DataFrame, key: tuple, framing: str) -> pd.DataFrame:
+    rows = table["framing"] == framing
+    for name, value in zip(GROUP, key, strict=True):
+        rows &= table[name] == value
+    return table[rows]
+
+
+def _label(key: tuple, labels: dict[str, str]) -> str:
+    profile, source, objective, first, second = key
+    pair = f"{labels.get(second, second)} − {labels.get(first, first)}"
+    return f"{pair}; {source}, {objective.replace('_', '–')}, profile {profile}"
+
+
+def _note(fit: pd.DataFrame) -> str:
+    """One line on the straight-line fit, or why there is none."""
+    line = fit[fit["model"] == "line"]
+    if line.empty:
+        return ""
+    if line["refused"].iloc[0]:
+        return f"no fit: {line['refused'].iloc[0].partition(';')[0]}"
+    row = line[line["parameter"] == "per_doubling"].iloc[0]
+    numbers = [float(row[name]) for name in ("estimate", "low", "high")]
+    return "{:+.1f} ranks a doubling (95% {:+.1f} to {:+.1f}), {} runs".format(*numbers, row["runs"])

@@ -1,0 +1,154 @@
+"""Figures 4a, 5 and A4 to A8 for the bases at hand, drawn from plots/dynamics/*.csv. Nothing is computed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from valuetrace.figures import style
+from valuetrace.tables import read_csv
+
+FRAMINGS = ("positive", "negative")
+LINES = ("-", "--")  # constructs: solid and dashed, so that they differ in grey too
+
+
+def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
+    """Every picture of the dynamics: ``dynamics.png``, ``movers.png`` and ``token_paths.png`` in ``out``.
+
+    folder: holds the CSVs of ``stages/dynamics.py``; labels: base → its name in print.
+    """
+    folder, out = Path(folder), Path(out)
+    table = {
+        name: read_csv(folder / f"{name}.csv", ("step", "framing"))
+        for name in ("ranks", "gaps", "kendall", "survival", "movers", "extremes")
+    }
+    style.save(course(table["ranks"], table["gaps"], table["kendall"], table["survival"], labels), out / "dynamics.png")
+    style.save(movers(table["movers"], labels), out / "movers.png")
+    style.save(token_paths(table["extremes"], labels), out / "token_paths.png")
+
+
+def course(
+    ranks: pd.DataFrame, gaps: pd.DataFrame, kendall: pd.DataFrame, survival: pd.DataFrame, labels: dict[str, str]
+) -> Figure:
+    """Medians, gaps, agreement with the end and survival over the steps; a column a framing."""
+    bases = sorted(ranks["base"].unique())
+    colours, markers = style.base_colours(bases), style.base_markers(bases)
+    constructs = sorted(ranks["construct"].unique())
+    figure, axes = plt.subplots(4, 2, figsize=(8.6, 11), sharex=True, sharey="row")
+    for column, framing in enumerate(FRAMINGS):
+        top, gap, agreement, kept = axes[:, column]
+        prompts = ranks.loc[ranks["framing"] == framing, "prompts"].iloc[0]
+        top.set_title(f"{framing} framing ({prompts} prompts)")
+        for base in bases:
+            look = {"color": colours[base], "marker": markers[base], "ms": 4}
+            for construct, dash in zip(constructs, LINES, strict=False):  # noqa: B007 (query reads it)
+                own = ranks.query("base == @base and framing == @framing and construct == @construct")
+                _band(top, own, "median_rank", ls=dash, **look)
+            _band(agreement, kendall.query("base == @base and framing == @framing"), "kendall", **look)
+            for other in sorted(survival["logprobs_of"].unique()):
+                own = survival.query("base == @base and framing == @framing and logprobs_of == @other")
+                if other == base:
+                    _band(kept, own, "spearman", **look)
+                else:
+                    kept.plot(own["step"], own["spearman"], ls=":", alpha=0.8, **look | {"marker": ""})
+        for i, ((first, second), own) in enumerate(gaps[gaps["framing"] == framing].groupby(["first", "second"])):
+            _band(gap, own, "gap", color=style.OKABE_ITO[(2 + i) % 8], marker="D", ms=4)
+            if column == 0:
+                gap.plot([], [], color=style.OKABE_ITO[(2 + i) % 8], label=f"{labels[second]} − {labels[first]}")
+        for axis in (gap, kept):
+            axis.axhline(0, color="0.6", lw=0.8)
+        kept.set_xlabel("optimizer steps")
+    counts = ranks.drop_duplicates("construct").set_index("construct")["words"]
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylabel("median rank of the words\n(1 = highest reward)")
+    axes[1, 0].set_ylabel(f"gap: {constructs[0]} − {constructs[1]},\nbetween bases (ranks)")
+    axes[1, 0].legend(fontsize=8)
+    axes[2, 0].set_ylabel("Kendall's τ with the\nlast checkpoint's ranks")
+    axes[3, 0].set_ylabel("Spearman's ρ with the base's\nlog-probability ranks")
+    handles = [Line2D([], [], color=colours[b], marker=markers[b], label=labels[b]) for b in bases]
+    handles += [
+        Line2D([], [], color="0.3", ls=dash, label=f"{name} ({counts[name]} words)")
+        for name, dash in zip(constructs, LINES, strict=False)
+    ]
+    handles.append(Line2D([], [], color="0.3", ls=":", label="ρ with another base's log-probabilities"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(
+        "Reward models in training. Bands: 95% over words (row 3: least to greatest prompt);\n"
+        f"row 4: {survival['words'].iloc[0]} words that are single tokens for every base",
+        fontsize=10,
+    )
+    return figure
+
+
+def movers(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """Figures 5 and A6: the words whose mean rank changes most, a row a base, a column a framing."""
+    bases = sorted(table["base"].unique())
+    constructs = sorted({name for value in table["construct"] for name in value.split("|")})
+    colours = dict(zip(constructs, (style.OKABE_ITO[3], style.OKABE_ITO[2]), strict=False))
+    once = table.drop_duplicates(["base", "framing", "direction", "place"])
+    most = once.groupby(["base", "framing"]).size().max()
+    height = 0.26 * most * len(bases) + 1.4
+    figure, axes = plt.subplots(len(bases), 2, figsize=(8.6, height), sharex=True, squeeze=False)
+    for row, base in enumerate(bases):
+        for column, framing in enumerate(FRAMINGS):
+            axis = axes[row, column]
+            own = once[(once["base"] == base) & (once["framing"] == framing)].sort_values("change")
+            shades = [colours.get(construct, "0.5") for construct in own["construct"]]
+            axis.barh(range(len(own)), own["change"], color=shades)
+            axis.set_yticks(range(len(own)), own["word"], fontsize=8)
+            axis.axvline(0, color="0.4", lw=0.8)
+            axis.set_title(f"{labels[base]}, {framing} framing")
+    for axis in axes[-1]:
+        axis.set_xlabel("change of mean rank, early → last checkpoint\n(right: the reward model comes to prefer it)")
+    handles = [Line2D([], [], color=colours[name], lw=6, label=name) for name in constructs]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    early, last = sorted(table["step"].unique())[1], table["step"].max()
+    figure.suptitle(f"Words that move most, step {early} to step {last}", fontsize=10)
+    return figure
+
+
+def token_paths(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """Figure A8: the mean rank over the steps of the words that lead and trail at the last checkpoint."""
+    last = table[table["chosen_at"] == "last"]
+    bases = sorted(last["base"].unique())
+    figure, axes = plt.subplots(len(bases), 2, figsize=(8.6, 3.0 * len(bases) + 0.6), squeeze=False, sharex=True)
+    for row, base in enumerate(bases):
+        for column, framing in enumerate(FRAMINGS):
+            axis = axes[row, column]
+            own = last[(last["base"] == base) & (last["framing"] == framing)]
+            for side, shades in (("top", style.OKABE_ITO[1]), ("bottom", style.OKABE_ITO[0])):
+                lines = own[own["side"] == side].groupby("place")
+                ends = []
+                for place, path in lines:
+                    axis.plot(path["step"], path["rank"], color=shades, alpha=1 - 0.14 * (place - 1), marker="o", ms=3)
+                    ends.append(str(path["word"].iloc[0]))
+                where = {"top": (0.98, "top", ends), "bottom": (0.02, "bottom", ends[::-1])}[side]
+                axis.annotate(
+                    "\n".join(where[2]),
+                    (1.02, where[0]),
+                    xycoords="axes fraction",
+                    va=where[1],
+                    fontsize=7,
+                    color=shades,
+                )
+            axis.set_ylim(own["candidates"].iloc[0] * 1.03, -own["candidates"].iloc[0] * 0.03)
+            axis.set_title(f"{labels[base]}, {framing} framing")
+        axes[row, 0].set_ylabel("mean rank (1 = highest reward)")
+    for axis in axes[-1]:
+        axis.set_xlabel("optimizer steps")
+    kind = {"lexicon": "words of the lexicon", "vocabulary": "tokens"}[table["set"].iloc[0]]
+    figure.suptitle(
+        f"Where the first and last of {table['candidates'].max():,} {kind}\ncame from (names in the order of the last checkpoint)",
+        fontsize=10,
+    )
+    return figure
+
+
+def _band(axis, own: pd.DataFrame, value: str, **look) -> None:
+    own = own.sort_values("step")
+    axis.plot(own["step"], own[value], **look)
+    axis.fill_between(own["step"], own["low"], own["high"], color=look["color"], alpha=0.12, lw=0)
