@@ -1,0 +1,146 @@
+"""Push published adapters to the Hugging Face Hub (or a server that speaks its interface: HF_ENDPOINT).
+
+huggingface_hub uploads large files through Xet, in chunks that the server already has skipped; with
+HF_HUB_DISABLE_XET=1, which a server without Xet needs, through git-LFS. It tries each upload again by
+itself; a step that still fails on the network is tried again here. What arrived stays: the same command
+goes on from there. The token comes from the environment or `hf auth login` and appears nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from valuetrace.assets import retry
+from valuetrace.errors import InputError
+
+LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token with write access (huggingface.co/settings/tokens)"
+QUOTA = (402, 413, 507)
+TRANSIENT = (408, 409, 425, 429, 500, 502, 503, 504)
+
+
+class _Dropped(InputError, ConnectionError):
+    """Worth another try; an input error when the tries are used up."""
+
+
+def repositories(prefix: str, bases: list[str]) -> dict[str, str]:
+    """The repository of each base's adapter: ``OWNER/NAME-PREFIX-<base>``; InputError for a prefix that is none."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    names = {base: f"{prefix}-{base}" for base in bases}
+    if prefix.count("/") != 1 or not all(prefix.split("/")):
+        raise InputError(f"--to {prefix}: give OWNER/NAME-PREFIX, such as me/values (me/values-{bases[0]} is written).")
+    for name in names.values():
+        try:
+            validate_repo_id(name)
+        except HFValidationError as error:
+            raise InputError(f"--to {prefix}: {error}") from None
+    return names
+
+
+def login() -> tuple[Any, str]:
+    """A client that the server knows, and its user's name; InputError without a token or with a wrong one."""
+    from huggingface_hub import HfApi, get_token
+
+    token = get_token()
+    if token is None:
+        raise InputError(f"no Hugging Face token. {LOGIN}.")
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
+    return api, _step("log in", api, lambda: api.whoami()["name"])
+
+
+def push(folder: Path, repository: str, private: bool, api: Any, say: Callable[[str], None]) -> str:
+    """Create ``repository`` where it is missing, upload ``folder``, and return the commit's address.
+
+    The folder's files are one commit; files that the repository has are not sent again. A repository that
+    exists keeps its visibility. InputError says what went wrong and how to go on.
+    """
+    say(f"{repository}: uploading {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
+    _step(
+        f"create {repository}",
+        api,
+        lambda: api.create_repo(repository, repo_type="model", private=private or None, exist_ok=True),
+    )
+    done = _step(
+        f"upload to {repository}",
+        api,
+        lambda: api.upload_folder(
+            repo_id=repository, folder_path=folder, repo_type="model", commit_message=f"Adapter of {folder.name}"
+        ),
+    )
+    return done.commit_url
+
+
+def _step(what: str, api: Any, action: Callable[[], Any]) -> Any:
+    """``action`` tried until it is done or hopeless; each failure becomes one line without the token."""
+
+    def attempt() -> Any:
+        try:
+            with _quiet():
+                return action()
+        except (KeyboardInterrupt, InputError):
+            raise
+        except Exception as error:
+            told = explain(what, error, api.endpoint)
+            raise type(told)(str(told).replace(api.token, "***")) from None
+
+    return retry("publish", attempt, (_Dropped,))
+
+
+def explain(what: str, error: Exception, endpoint: str) -> InputError:
+    """What an exception of the client means for the user; ``_Dropped`` where another try may help."""
+    from huggingface_hub import errors
+
+    chain = list(_causes(error))
+    status = next((e.response.status_code for e in chain if isinstance(e, errors.HfHubHTTPError)), None)
+    said = " ".join(" ".join(str(e) for e in chain if str(e)).split())
+    if status in QUOTA or (status in (400, 403) and any(word in said.lower() for word in ("quota", "storage limit"))):
+        return InputError(
+            f"{what}: the account's storage is used up ({status}). Free some, or publish elsewhere (--to)."
+        )
+    if status == 401:
+        return InputError(f"{what}: {endpoint} does not accept the token (401). {LOGIN}.")
+    if status == 403:
+        return InputError(
+            f"{what}: forbidden (403): the token may not write there. {LOGIN}, accept the licence where the repository "
+            "is gated, or name another owner (--to)."
+        )
+    if status == 404:
+        return InputError(f"{what}: not found (404) on {endpoint}. Check the name after --to, and HF_ENDPOINT if set.")
+    resume = "What arrived stays: the same command goes on from there"
+    if status in TRANSIENT:
+        return _Dropped(f"{what}: {endpoint} answers {status}. {resume}")
+    if status is not None:
+        return InputError(f"{what}: {endpoint} refuses ({status}): {said[:300]}")
+    network = (errors.HTTPError, ConnectionError, TimeoutError)  # the first: httpx's, without an answer
+    if any(isinstance(e, network) for e in chain):
+        return _Dropped(
+            f"{what}: the connection to {endpoint} failed ({type(chain[-1]).__name__}: {chain[-1]}). {resume}"
+        )
+    if isinstance(error, OSError):
+        return InputError(f"{what}: {error}")
+    hint = "" if "huggingface.co" in endpoint else " If that server has no Xet storage, set HF_HUB_DISABLE_XET=1."
+    return InputError(f"{what}: {type(chain[-1]).__name__}: {said[:300]}.{hint} {resume}.")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The client's own warnings name signed upload addresses, which are as good as a token: not in a log."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
