@@ -59,11 +59,12 @@ class Rewards:
         return len(self.names)
 
     def activations(self) -> int:
-        """Bytes of a batch: 2,048 new tokens on a CPU; on an accelerator the search fills half of what is free."""
+        """Bytes of a batch, as the search cuts it: 2,048 new tokens; 65,536 on a GPU, or half of what is free."""
         config, device = _text(self.backbone.config), self.backbone.device
-        if device.type == "cuda":
-            return torch.cuda.mem_get_info(device)[0] // 2
-        return 2048 * 4 * (10 * config.hidden_size + 4 * config.intermediate_size)
+        token = 4 * (10 * config.hidden_size + 4 * config.intermediate_size)
+        if device.type != "cuda":
+            return 2048 * token
+        return min(65_536 * token, torch.cuda.mem_get_info(device)[0] // 2)
 
     def table_bytes(self) -> int:
         """Bytes of the score table and its copies."""

@@ -47,9 +47,9 @@ def profile(frame: pd.DataFrame) -> Figure:
             place = (models.index(row.model) + 1) / (len(models) + 1) - 0.5
             y = constructs.index(row.construct) + 0.86 * place
             if row.refused:
-                axis.text(
-                    50, y, "refused", ha="center", va="center", fontsize=7, style="italic", color=colours[row.model]
-                )
+                look = {"fontsize": 7, "style": "italic", "color": colours[row.model]}
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                axis.text(50, y, "refused", ha="center", va="center", bbox=box, **look)
                 continue
             axis.hlines(y, row.low, row.high, color=colours[row.model], lw=1.6)
             axis.plot(row.percentile, y, markers[row.model], ms=6, color=colours[row.model])
