@@ -60,7 +60,7 @@ def profile(
     draws: int = 9_999,
     seed: int = 1,
 ) -> dict:
-    """The profile of a score table: what ``metrics/profiles/<model>--<format>.json`` holds.
+    """The profile of a score table: what ``metrics/profiles/<model>/<format>.json`` holds.
 
     table: a score table (``tables.read_scores``): candidate words without ``token_id``, or tokens of a
     vocabulary, of which the words' single-token forms count. lexicon: ``word, construct, polarity``.

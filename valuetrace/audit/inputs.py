@@ -183,13 +183,13 @@ def choose_format(name: str | None, kind: str, folder: Path) -> tuple[str, Forma
 
 
 def read_references(folder: Path) -> list[dict]:
-    """The profiles in a folder (``stages/profiles.py``), by file name, each with its ``file``."""
+    """The profiles in a folder (``stages/profiles.py``), by path, each with its ``file``."""
     profiles = []
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in sorted(Path(folder).rglob("*.json")):
         found = tables.read_json(path)
         if not {"model", "kind", "rows", "format", "prompts_sha256"} <= set(found):
             raise InputError(f"{path}: not a value profile. Make it again (stages/profiles.py), or take it away.")
-        profiles.append(found | {"file": path.name})
+        profiles.append(found | {"file": path.relative_to(folder).as_posix()})
     return profiles
 
 

@@ -191,7 +191,7 @@ def _data(found: dict | None, training: dict) -> dict[str, Any] | None:
 def _profiles(base: str) -> list[dict[str, Any]]:
     """Audits of the trained model in metrics/profiles/ (kind reward, named after the base or a step of it)."""
     result = []
-    for path in sorted((METRICS / "profiles").glob("*.json")):
+    for path in sorted((METRICS / "profiles").rglob("*.json")):
         found = tables.read_json(path)
         if found["kind"] != "reward" or found["model"].split("/")[0] != base:
             continue
