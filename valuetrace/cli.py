@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="valuetrace", description="Which human values reward models prefer.")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_audit, _add_compare, _add_publish):
+    for add in (_add_audit, _add_compare, _add_publish, _add_ablations):
         add(subcommands)
     options = parser.parse_args(arguments)
     try:
@@ -159,6 +159,32 @@ def _publish(options: argparse.Namespace) -> None:
     given = {key: value for key, value in vars(options).items() if key != "run"}
     for place in publish(Request(**given), lambda line: print(line, file=sys.stderr, flush=True)).values():
         print(place)
+
+
+def _add_ablations(subcommands) -> None:
+    about = "Collect the runs of all DVC experiments: gap against data size, the fit, one figure (Figure 4b)."
+    parser = subcommands.add_parser(
+        "ablations",
+        help=about,
+        description=f"{about} Reads plots/ablations/runs.csv, every DVC experiment's and the workspace's "
+        "metrics/dynamics.json; writes plots/ablations/{runs,fit,curve}.csv, plots/ablations.png and "
+        "metrics/ablations.json.",
+    )
+    parser.add_argument("--json", action="store_true", help="print metrics/ablations.json instead of the summary")
+    parser.set_defaults(run=_ablations)
+
+
+def _ablations(options: argparse.Namespace) -> None:
+    from valuetrace import models, settings
+    from valuetrace.analysis import experiments
+    from valuetrace.figures import ablations, style
+
+    chosen = settings.get("ablations", experiments.Settings)
+    labels = {name: row.label for name, row in settings.get("models", dict[str, models.Model]).items()}
+    metrics = experiments.update(".", chosen)
+    style.apply()
+    ablations.draw("plots/ablations", labels, "plots/ablations.png")
+    print(json.dumps(metrics, indent=2, ensure_ascii=False) if options.json else experiments.as_text(metrics))
 
 
 def _positive(text: str) -> int:

@@ -27,21 +27,24 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
     """A column a framing; a colour and marker each source, objective, profile and pair; the line with its band."""
     groups = list(dict.fromkeys(runs[GROUP].itertuples(index=False, name=None)))
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.6 + 0.2 * len(groups)), sharey=True)
-    shift = np.linspace(-0.02, 0.02, len(groups)) if len(groups) > 1 else [0.0]
+    shift = np.linspace(-0.03, 0.03, len(groups)) if len(groups) > 1 else [0.0]
     for axis, framing in zip(axes, FRAMINGS, strict=True):
         axis.axhline(0, color="0.6", lw=0.8)
         notes = []
         for i, key in enumerate(groups):
             colour, marker = style.OKABE_ITO[(i + 2) % 8], style.MARKERS[i % 8]
             own = _of(runs, key, framing)
-            x = own["data_size"] * 2 ** shift[i]
+            seeds = (own["seed"].astype(str) + "/" + own["data_seed"].astype(str)).rank(method="dense")
+            x = own["data_size"] * 2 ** (shift[i] + 0.05 * (seeds - seeds.mean()))  # runs of one size side by side
             axis.vlines(x, own["low"], own["high"], color=colour, lw=0.8, alpha=0.5)
             axis.scatter(x, own["gap"], color=colour, marker=marker, s=26, label=_label(key, labels), zorder=3)
             line = _of(curve, key, framing)
             line = line[line["model"] == "line"]
-            axis.plot(line["data_size"], line["gap"], color=colour, lw=1.5)
-            axis.fill_between(line["data_size"], line["low"], line["high"], color=colour, alpha=0.12, lw=0)
-            notes.append(_note(_of(fit, key, framing)))
+            if len(line):  # a refused fit has no curve
+                axis.plot(line["data_size"], line["gap"], color=colour, lw=1.5)
+                axis.fill_between(line["data_size"], line["low"], line["high"], color=colour, alpha=0.12, lw=0)
+            of_group = f"{key[1]}, {key[2].replace('_', '–')}: " if len(groups) > 1 else ""
+            notes.append(of_group + _note(_of(fit, key, framing)))
         axis.set_xscale("log", base=2)
         sizes = sorted(runs["data_size"].unique())
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
@@ -52,7 +55,9 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", fontsize=8)
     n = len(runs.drop_duplicates([*GROUP, "data_size", "seed", "data_seed"]))
-    figure.suptitle(f"Does more preference data close the gap? {n} runs; bars: 95% over words; band: 95% over runs")
+    figure.suptitle(
+        f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; bars: 95% over words; band: 95% over runs"
+    )
     return figure
 
 

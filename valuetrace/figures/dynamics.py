@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from valuetrace.figures import style
 from valuetrace.tables import read_csv
@@ -62,6 +63,7 @@ def course(
         for axis in (gap, kept):
             axis.axhline(0, color="0.6", lw=0.8)
         kept.set_xlabel("optimizer steps")
+        kept.xaxis.set_major_locator(MaxNLocator(integer=True))
     counts = ranks.drop_duplicates("construct").set_index("construct")["words"]
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_ylabel("median rank of the words\n(1 = highest reward)")
@@ -140,9 +142,11 @@ def token_paths(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
         axes[row, 0].set_ylabel("mean rank (1 = highest reward)")
     for axis in axes[-1]:
         axis.set_xlabel("optimizer steps")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     kind = {"lexicon": "words of the lexicon", "vocabulary": "tokens"}[table["set"].iloc[0]]
     figure.suptitle(
-        f"Where the first and last of {table['candidates'].max():,} {kind}\ncame from (names in the order of the last checkpoint)",
+        f"Where the first and last of {table['candidates'].max():,} {kind} came from\n"
+        "(names in the order of the last checkpoint)",
         fontsize=10,
     )
     return figure
