@@ -1,6 +1,7 @@
 """Tell the story on one self-contained page.
 
-In:  metrics/*.json, plots/*.png, plots/implicit_rewards/tokens.csv; params.yaml: models, formats, profile
+In:  metrics/*.json, metrics/compare/*.json, plots/*.png, plots/compare/*/figure_1.png,
+     plots/implicit_rewards/tokens.csv; params.yaml: models, formats, profile, compare.runs
 Out: plots/report.html  (no network; every number names its metrics file)
 Run: python stages/report.py
 """
@@ -9,7 +10,7 @@ import pandas as pd
 
 from valuetrace import models, settings, stage, tables
 from valuetrace.prompts import value_laden
-from valuetrace.report import page
+from valuetrace.report import compare, page
 from valuetrace.scoring.chat import Format
 
 METRICS = ("lexicons", "log_probabilities", "implicit_rewards")
@@ -28,9 +29,17 @@ def main() -> None:
         profile=settings.get("profile", str),
         formats=settings.get("formats", dict[str, Format]),
         prompt=value_laden().set_index("key")["text"][metrics["implicit_rewards"]["prompt"]],
-        sections=[],
+        sections=[_comparison(name) for name in settings.get("compare.runs", dict[str, object])],
     )
     tables.write_text(text, "plots/report.html")
+
+
+def _comparison(name: str) -> str:
+    """One comparison of Section 2 as a part of the page, its picture inside."""
+    metrics = tables.read_json(f"metrics/compare/{name}.json")
+    figure = page.picture(f"plots/compare/{name}/figure_1.png", f"Median ranks by base, construct and framing: {name}")
+    source = f'<p class="note">Every number of this section is in metrics/compare/{name}.json.</p>'
+    return compare.section(metrics, metrics["title"]) + f"<figure>{figure}</figure>" + source
 
 
 if __name__ == "__main__":
