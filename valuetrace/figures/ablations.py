@@ -50,13 +50,13 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
         axis.minorticks_off()
         axis.set_xlabel("preference pairs (log scale)")
-        axis.set_title(f"{framing} framing\n" + "\n".join(notes), fontsize=8)
+        axis.set_title(f"{framing} framing\n" + "\n".join(notes), fontsize=7)
     axes[0].set_ylabel("gap at the last checkpoint: agency − communion,\nsecond − first base (median ranks)")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", fontsize=8)
     n = len(runs.drop_duplicates([*GROUP, "data_size", "seed", "data_seed"]))
     figure.suptitle(
-        f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; bars: 95% over words; band: 95% over runs"
+        f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; bars: 95% over words; band and brackets: 95% over runs"
     )
     return figure
 
@@ -83,4 +83,4 @@ def _note(fit: pd.DataFrame) -> str:
         return f"no fit: {line['refused'].iloc[0].partition(';')[0]}"
     row = line[line["parameter"] == "per_doubling"].iloc[0]
     numbers = [float(row[name]) for name in ("estimate", "low", "high")]
-    return "{:+.1f} ranks a doubling (95% {:+.1f} to {:+.1f}), {} runs".format(*numbers, row["runs"])
+    return "{:+.1f} ranks a doubling ({:+.1f} to {:+.1f}), n = {}".format(*numbers, row["runs"])
