@@ -9,6 +9,7 @@ goes on from there. The token comes from the environment or `hf auth login` and 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,8 @@ def _step(what: str, api: Any, action: Callable[[], Any]) -> Any:
         except (KeyboardInterrupt, InputError):
             raise
         except Exception as error:
+            if sys.stderr.isatty():
+                print(file=sys.stderr)  # below the progress bar
             told = explain(what, error, api.endpoint)
             raise type(told)(str(told).replace(api.token, "***")) from None
 
@@ -135,12 +138,16 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The client's own warnings name signed upload addresses, which are as good as a token: not in a log."""
-    from huggingface_hub.utils import logging
+    """No progress bars in a log, and none of the client's warnings: they name signed upload addresses."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
 
-    before = logging.get_verbosity()
+    before, hide = logging.get_verbosity(), not (sys.stderr.isatty() or are_progress_bars_disabled())
     logging.set_verbosity_error()
+    if hide:
+        disable_progress_bars()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if hide:
+            enable_progress_bars()
