@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
-from valuetrace import models, settings, tables
+from valuetrace import models, tables
 from valuetrace.errors import InputError
 from valuetrace.scoring.chat import Format
 from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
@@ -371,54 +370,61 @@ def test_refused_before_training(bases, tmp_path):
 # ---- in processes of their own
 
 
-def _folder(tmp_path: Path, base: Path, params: Training, count: int) -> Path:
-    """A folder in which stages/train.py runs."""
-    (tmp_path / "data/preferences").mkdir(parents=True)
-    (tmp_path / "data/models").mkdir()
-    (tmp_path / "data/models/llama").symlink_to(base)
-    _pairs(count).to_parquet(tmp_path / "data/preferences/train.parquet")
-    _pairs(6, seed=1).to_parquet(tmp_path / "data/preferences/held_out.parquet")
-    row = {"label": "x", "family": "x", "training": "random", "licence": "none", "tokenizer": {}, "dtype": "float32"}
-    row["source"] = {"kind": "random", "architecture": "llama"}
-    params = {"training": dataclasses.asdict(params), "models": {"llama": row}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    return tmp_path
+SCRIPT = """
+import dataclasses, sys
+from pathlib import Path
+from accelerate import PartialState
+from test_training import PARAMS, _pairs
+from valuetrace import tables
+from valuetrace.training import run
+base, out, count, changes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), eval(sys.argv[4])
+params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=changes.pop("dropout")), **changes)
+told = run.train(base, _pairs(count), _pairs(6, seed=1), params, "sdpa", out)
+if PartialState().is_main_process:
+    tables.write_json(told, out.with_suffix(".json"))
+"""
 
 
-STAGE = str(settings.ROOT / "stages/train.py")
+def _command(tmp_path: Path, base: Path, out: Path, count: int, **changes) -> list[str]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return [str(script), str(base), str(out), str(count), repr(changes)]
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
 
 
 @pytest.mark.slow
 def test_killed_and_run_again_ends_in_the_same_weights(bases, tmp_path):
-    params = dataclasses.replace(PARAMS, checkpoint_every=5)
-    killed = _folder(tmp_path / "killed", bases["llama"], params, 160)
-    process = subprocess.Popen([sys.executable, STAGE, "llama"], cwd=killed)
-    while not (killed / "data/checkpoints/llama/step-10").is_dir():
-        assert process.poll() is None, "the stage ended before it could be killed"
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    changes = {"checkpoint_every": 5, "dropout": 0.1}
+    command = [sys.executable, *_command(tmp_path, bases["llama"], killed, 160, **changes)]
+    process = subprocess.Popen(command, env=ENVIRONMENT)
+    while not (killed / "step-10").is_dir():
+        assert process.poll() is None, "training ended before it could be killed"
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    out = killed / "data/checkpoints/llama"
-    assert 10 <= checkpoint.steps(out)[-1] < 40
-    subprocess.run([sys.executable, STAGE, "llama"], cwd=killed, check=True)
-    whole = _folder(tmp_path / "whole", bases["llama"], params, 160)
-    subprocess.run([sys.executable, STAGE, "llama"], cwd=whole, check=True)
-    for name in ("metrics/training/llama.json", "plots/training/llama/curve.csv", "plots/training/llama/held_out.csv"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    assert _weights(out) == _weights(whole / "data/checkpoints/llama")
+    assert 10 <= checkpoint.steps(killed)[-1] < 40
+    subprocess.run(command, env=ENVIRONMENT, check=True)
+    command = [sys.executable, *_command(tmp_path, bases["llama"], whole, 160, **changes)]
+    subprocess.run(command, env=ENVIRONMENT, check=True)
+    assert killed.with_suffix(".json").read_bytes() == whole.with_suffix(".json").read_bytes()
+    assert (killed / run.LOG).read_bytes() == (whole / run.LOG).read_bytes()
+    assert _weights(killed) == _weights(whole) and len(_weights(whole)) == 9
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(bases, tmp_path):
-    params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
-    one = _folder(tmp_path / "one", bases["llama"], params, 32)
-    two = _folder(tmp_path / "two", bases["llama"], params, 32)
-    subprocess.run([sys.executable, STAGE, "llama"], cwd=one, check=True)
+    one, two = tmp_path / "one", tmp_path / "two"
+    command = _command(tmp_path, bases["llama"], one, 32, dropout=0.0)
+    subprocess.run([sys.executable, *command], env=ENVIRONMENT, check=True)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines"]
     launch += ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    subprocess.run([*launch, STAGE, "llama"], cwd=two, check=True)
-    curves = [pd.read_csv(folder / "plots/training/llama/curve.csv") for folder in (one, two)]
+    command = _command(tmp_path, bases["llama"], two, 32, dropout=0.0)
+    subprocess.run([*launch, *command], env=ENVIRONMENT, check=True)
+    curves = [pd.read_csv(out / run.LOG) for out in (one, two)]
     pd.testing.assert_frame_equal(*curves, rtol=1e-3, atol=1e-4)
-    weights = [safetensors_of(folder / "data/checkpoints/llama/step-8") for folder in (one, two)]
+    weights = [safetensors_of(out / "step-8") for out in (one, two)]
     for key in weights[0]:
         torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-2, atol=1e-3)
