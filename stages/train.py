@@ -18,9 +18,9 @@ from pathlib import Path
 import pandas as pd
 from accelerate import PartialState
 
-from valuetrace import models, settings, stage, tables
+from valuetrace import models, preferences, settings, stage, tables
 from valuetrace.training import Training, run, score
-from valuetrace.training.checkpoint import CHECKPOINTS
+from valuetrace.training.checkpoint import CHECKPOINTS, LOG
 
 PAIRS = Path("data/preferences")
 
@@ -29,7 +29,7 @@ def main(base: str) -> None:
     params = settings.get("training", Training)
     row = settings.get(f"models.{base}", models.Model)
     params = replace(params, format=replace(params.format, arguments=row.chat_arguments))
-    pairs = [pd.read_parquet(PAIRS / f"{name}.parquet") for name in ("train", "held_out")]
+    pairs = [preferences.read(PAIRS / f"{name}.parquet") for name in ("train", "held_out")]
     out = CHECKPOINTS / base
     search = settings.get("dynamics.search", score.Search)
     words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
@@ -40,7 +40,7 @@ def main(base: str) -> None:
     if PartialState().is_main_process:
         tables.write_json(metrics, f"metrics/training/{base}.json")
         plots = Path("plots/training", base)
-        tables.write_csv(pd.read_csv(out / run.LOG), plots / "curve.csv")
+        tables.write_csv(pd.read_csv(out / LOG), plots / "curve.csv")
         tables.write_csv(pd.DataFrame(metrics["checkpoints"]), plots / "held_out.csv")
         made_by = {"base": base, "origin": models.provenance(models.MODELS / base), "pairs": metrics["pairs"]}
         score.write(scores, score.SCORES / f"{base}.parquet", made_by)

@@ -206,7 +206,7 @@ def test_stage(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"data_size": "0.1k", "preferences": group}))
     monkeypatch.chdir(tmp_path)
     stage_module.main()
-    train = pd.read_parquet("data/preferences/train.parquet")
+    train = preferences.read("data/preferences/train.parquet")
     assert list(train.columns) == list(preferences.COLUMNS) and len(train) == 100
     told = json.loads(Path("metrics/preferences.json").read_text())
     assert told["train"]["pairs"] == 100 and told["origin"]["excluded_words"] == 1
@@ -216,6 +216,18 @@ def test_stage(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"data_size": "106k", "preferences": group}))
     with pytest.raises(InputError, match="106,000 pairs"):
         stage_module.main()
+
+
+def test_pair_table_that_is_none(tmp_path):
+    path = tmp_path / "a.parquet"
+    with pytest.raises(InputError, match="no such file"):
+        preferences.read(path)
+    path.write_text("no")
+    with pytest.raises(InputError, match="not a parquet"):
+        preferences.read(path)
+    pd.DataFrame({"prompt": ["p"]}).to_parquet(path)
+    with pytest.raises(InputError, match="column chosen is missing"):
+        preferences.read(path)
 
 
 @pytest.mark.slow

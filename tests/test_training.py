@@ -248,7 +248,7 @@ TRAJECTORY = [0.766145, 0.623472, 0.676427, 0.871046]
 def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
     base, out = bases["llama"], tmp_path / "whole" / "llama"
     told = _train(base, out)
-    log = tables.read_csv(out / run.LOG, ("step", "loss"))
+    log = tables.read_csv(out / checkpoint.LOG, ("step", "loss"))
     assert log["step"].tolist() == [1, 2, 3, 4] and log["pairs"].tolist() == [4, 8, 12, 16]
     np.testing.assert_allclose(log["loss"], TRAJECTORY, atol=2e-4)
     assert checkpoint.steps(out) == [0, 2, 4] and not list(out.glob("*/optimizer.safetensors"))
@@ -275,7 +275,7 @@ def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
     assert checkpoint.steps(halved) == [0, 2] and (halved / "step-2" / checkpoint.OPTIMIZER).is_file()
     assert _train(base, halved) == told
     assert _weights(halved) == whole
-    pd.testing.assert_frame_equal(tables.read_csv(halved / run.LOG, ("step",)), log)
+    pd.testing.assert_frame_equal(tables.read_csv(halved / checkpoint.LOG, ("step",)), log)
 
     # a finished run is not repeated; a changed parameter starts anew
     monkeypatch.setattr(run, "_go_on", lambda *_: pytest.fail("trained again"))
@@ -314,9 +314,31 @@ def safetensors_of(folder: Path) -> dict[str, torch.Tensor]:
 def test_grm_with_its_head_is_trained_and_loaded(bases, tmp_path):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp", checkpoint_every=4)
     _train(bases["gemma2"], tmp_path / "gemma2", params)
-    log = tables.read_csv(tmp_path / "gemma2" / run.LOG, ("loss",))
+    log = tables.read_csv(tmp_path / "gemma2" / checkpoint.LOG, ("loss",))
     reward_model = checkpoint.load_trained(bases["gemma2"], tmp_path / "gemma2/step-4", attention="eager")
     assert log["loss"].iloc[-1] < 0.3 and reward_model.head.v_head.summary[0].out_features == 1024
+
+
+def test_bfloat16_and_gradient_checkpointing(bases, tmp_path):
+    losses_of = {}
+    for name, changes in {
+        "plain": {},
+        "recomputed": {"gradient_checkpointing": True},
+        "half": {"precision": "bfloat16"},
+    }.items():
+        params = dataclasses.replace(PARAMS, **changes)
+        _train(bases["llama"], tmp_path / name, params, count=8)
+        losses_of[name] = tables.read_csv(tmp_path / name / checkpoint.LOG, ("loss",))["loss"]
+    np.testing.assert_allclose(losses_of["plain"], losses_of["recomputed"], rtol=1e-5)
+    np.testing.assert_allclose(losses_of["plain"], losses_of["half"], rtol=0.1)
+    kept = safetensors_of(tmp_path / "half/step-2")
+    assert {value.dtype for value in kept.values()} == {torch.float32}
+
+
+def test_loss_that_is_no_number(bases, tmp_path):
+    with pytest.raises(InputError, match=r"loss is nan at step .*learning_rate"):
+        _train(bases["llama"], tmp_path / "llama", dataclasses.replace(PARAMS, learning_rate=1e30))
+    assert checkpoint.steps(tmp_path / "llama")[0] == 0
 
 
 def test_damaged_and_foreign_checkpoints(bases, tmp_path, capfd, monkeypatch):
@@ -410,7 +432,7 @@ def test_killed_and_run_again_ends_in_the_same_weights(bases, tmp_path):
     command = [sys.executable, *_command(tmp_path, bases["llama"], whole, 160, **changes)]
     subprocess.run(command, env=ENVIRONMENT, check=True)
     assert killed.with_suffix(".json").read_bytes() == whole.with_suffix(".json").read_bytes()
-    assert (killed / run.LOG).read_bytes() == (whole / run.LOG).read_bytes()
+    assert (killed / checkpoint.LOG).read_bytes() == (whole / checkpoint.LOG).read_bytes()
     assert _weights(killed) == _weights(whole) and len(_weights(whole)) == 9
 
 
@@ -423,7 +445,7 @@ def test_two_processes_train_as_one_does(bases, tmp_path):
     launch += ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     command = _command(tmp_path, bases["llama"], two, 32, dropout=0.0)
     subprocess.run([*launch, *command], env=ENVIRONMENT, check=True)
-    curves = [pd.read_csv(out / run.LOG) for out in (one, two)]
+    curves = [pd.read_csv(out / checkpoint.LOG) for out in (one, two)]
     pd.testing.assert_frame_equal(*curves, rtol=1e-3, atol=1e-4)
     weights = [safetensors_of(out / "step-8") for out in (one, two)]
     for key in weights[0]:

@@ -5,8 +5,19 @@ A *pair table* has one row a pair: ``prompt`` (text), ``chosen`` and ``rejected`
 prompt), ``history`` (JSON list of the messages before the prompt; empty for a single question).
 """
 
-from valuetrace.preferences.sample import COLUMNS, evenly_spaced, parse_size, split, take
+from valuetrace.preferences.sample import COLUMNS, evenly_spaced, parse_size, read, split, take
 from valuetrace.preferences.sources import Preferences, Source, load
 from valuetrace.preferences.summary import summary
 
-__all__ = ["COLUMNS", "Preferences", "Source", "evenly_spaced", "load", "parse_size", "split", "summary", "take"]
+__all__ = [
+    "COLUMNS",
+    "Preferences",
+    "Source",
+    "evenly_spaced",
+    "load",
+    "parse_size",
+    "read",
+    "split",
+    "summary",
+    "take",
+]

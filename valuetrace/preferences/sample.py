@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from valuetrace.errors import InputError
 
@@ -54,6 +56,21 @@ def take(pairs: pd.DataFrame, size: object, strides: dict[str, int]) -> pd.DataF
     if wanted is None:
         return pairs.reset_index(drop=True)
     return pairs.iloc[evenly_spaced(len(pairs), wanted)].reset_index(drop=True)
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """A pair table; InputError where the file is missing or is no pair table."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Run the stage that writes it (stages/preferences.py).")
+    try:
+        pairs = pd.read_parquet(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a parquet file ({error}). Make it again.") from None
+    missing = [name for name in COLUMNS if name not in pairs.columns]
+    if missing:
+        raise InputError(f"{path}: column {missing[0]} is missing; a pair table has {', '.join(COLUMNS)}.")
+    return pairs
 
 
 def split(pairs: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

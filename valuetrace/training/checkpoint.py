@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import safetensors
 import torch
 from safetensors.torch import load, save
@@ -28,6 +29,7 @@ from valuetrace.training.model import MLP_UNITS, load_base
 
 CHECKPOINTS = Path("data/checkpoints")
 ADAPTER, CONFIG, OPTIMIZER = "adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors"
+LOG = "log.csv"  # beside the checkpoints: one row an optimizer step
 _KEPT_OPTIMIZERS = 2  # should the last checkpoint be damaged, training goes on from the one before
 
 
@@ -40,8 +42,10 @@ def base_identity(folder: str | Path) -> dict[str, Any]:
     return {"name": folder.name, "sha256": [tables.sha256(path) for path in sorted(folder.glob("*.safetensors"))]}
 
 
-def write(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, provenance: dict) -> None:
-    """Write ``step-<n>``, whole or not at all, then drop optimizer states that are no longer needed.
+def write(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, provenance: dict, log: pd.DataFrame
+) -> None:
+    """Write the log, then ``step-<n>``, whole or not at all; drop optimizer states no longer needed.
 
     A full disk is an InputError; what was written before stays.
     """
@@ -49,6 +53,8 @@ def write(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Opti
 
     target = folder / f"step-{step}"
     with _full_disk(folder), assets.fresh_folder(folder / f".step-{step}.partial") as temporary:
+        if len(log):
+            tables.write_csv(log, folder / LOG)
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         (temporary / ADAPTER).write_bytes(save(tensors, {"format": "pt"}))

@@ -24,9 +24,6 @@ from valuetrace.preferences import evenly_spaced
 from valuetrace.training import batches, checkpoint, encoding, losses, model
 from valuetrace.training.settings import Training
 
-LOG = "log.csv"  # in the checkpoint folder: one row an optimizer step
-_EVALUATED_AT_ONCE = 32  # pairs
-
 
 def train(
     base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame, params: Training, attention: str, out: Path
@@ -111,15 +108,17 @@ def _go_on(built, encoded, held_out, plan, kept, params, tokenizer, out, done, p
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: batches.schedule(params.schedule, start + step, total, params.warmup)
     )
-    log = [] if done is None else tables.read_csv(out / LOG, ("step",)).query("step <= @done").to_dict("records")
+    log = (
+        []
+        if done is None
+        else tables.read_csv(out / checkpoint.LOG, ("step",)).query("step <= @done").to_dict("records")
+    )
 
     def save(step: int) -> None:
         began = time.perf_counter()
         result = evaluate(trainer, held_out, tokenizer.pad_token_id)
         if trainer.is_world_process_zero():
-            if log:
-                tables.write_csv(pd.DataFrame(log), out / LOG)
-            checkpoint.write(out, step, built, optimizer, {**provenance, "held_out": result})
+            checkpoint.write(out, step, built, optimizer, {**provenance, "held_out": result}, pd.DataFrame(log))
             _say(f"step {step}/{total}: held-out loss {result['loss']:.4f}, accuracy {result['accuracy']:.3f}", began)
         trainer.accelerator.wait_for_everyone()
 
@@ -155,12 +154,12 @@ def evaluate(trainer, pairs: dict[str, list[list[int]]], pad: int) -> dict[str, 
     built, accelerator = trainer.accelerator.unwrap_model(trainer.model), trainer.accelerator
     order = np.argsort(batches.tokens(pairs), kind="stable")
     rewards = torch.zeros(len(order), 2, device=accelerator.device)
-    training = built.training
+    training, at_once = built.training, 2 * trainer.params.minibatch  # no gradients: more fits
     built.eval()
     with torch.no_grad(), trainer.compute_loss_context_manager():
-        for number, start in enumerate(range(0, len(order), _EVALUATED_AT_ONCE)):
+        for number, start in enumerate(range(0, len(order), at_once)):
             if number % accelerator.num_processes == accelerator.process_index:
-                at = order[start : start + _EVALUATED_AT_ONCE]
+                at = order[start : start + at_once]
                 batch = batches.collate([{name: pairs[name][i] for name in pairs} for i in at], pad)
                 rewards[torch.as_tensor(at)] = built(**trainer._prepare_inputs(batch))["rewards"]
     built.train(training)

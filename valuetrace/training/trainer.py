@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
+from valuetrace.errors import InputError
 from valuetrace.training import losses
 from valuetrace.training.batches import collate
 from valuetrace.training.settings import Training
@@ -71,6 +73,11 @@ class PairTrainer(RewardTrainer):
         seen = torch.stack(self._seen).mean(0)
         self._seen.clear()
         loss, accuracy, margin = self.accelerator.reduce(seen, "mean").tolist()
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss} at step {self.done + self.state.global_step}. Lower training.learning_rate, or "
+                "train in float32; earlier checkpoints are whole."
+            )
         record = {"loss": loss, "accuracy": accuracy, "margin": margin, "learning_rate": learning_rate}
         self.after_step(self.done + self.state.global_step, record)
 
@@ -102,6 +109,7 @@ def _arguments(params: Training, steps: int, scratch: str) -> RewardConfig:
     world = PartialState().num_processes
     return RewardConfig(
         output_dir=scratch,
+        use_cpu=not torch.accelerator.is_available(),
         per_device_train_batch_size=params.minibatch,
         gradient_accumulation_steps=params.batch // params.minibatch // world,
         max_steps=steps,
