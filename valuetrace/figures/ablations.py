@@ -56,7 +56,7 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
     figure.legend(handles, names, loc="outside lower center", fontsize=8)
     n = len(runs.drop_duplicates([*GROUP, "data_size", "seed", "data_seed"]))
     figure.suptitle(
-        f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; bars: 95% over words; band and brackets: 95% over runs"
+        f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; 95% over words (bars), over runs (band)"
     )
     return figure
 

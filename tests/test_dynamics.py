@@ -1,0 +1,317 @@
+"""Dynamics against closed forms, simulations, scipy and plain forward passes."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from valuetrace.analysis import dynamics, movers, survival
+from valuetrace.analysis.ablations import overlay, run_summary
+from valuetrace.errors import InputError
+from valuetrace.report import dynamics as report
+from valuetrace.scoring.chat import Format
+from valuetrace.training import score
+
+CONSTRUCTS = ["agency", "communion"]
+PROMPTS = pd.DataFrame({"key": ["p1", "p2", "n1", "n2"], "framing": ["positive"] * 2 + ["negative"] * 2})
+
+
+def lexicon(agency: int, communion: int) -> pd.DataFrame:
+    words = [f"a{i:03d}" for i in range(agency)] + [f"c{i:03d}" for i in range(communion)]
+    return pd.DataFrame({"word": words, "construct": ["agency"] * agency + ["communion"] * communion})
+
+
+def frame(words: pd.DataFrame, values: dict[int, np.ndarray]) -> pd.DataFrame:
+    """A checkpoint score table: step → (words, prompts)."""
+    parts = []
+    for step, of_step in values.items():
+        index = pd.DataFrame({"step": step, "word": words["word"]})
+        scores = pd.DataFrame(np.asarray(of_step, dtype=np.float32), columns=PROMPTS["key"])
+        parts.append(pd.concat([index, scores], axis=1))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(2, "token_id", pd.array([pd.NA] * len(table), dtype="Int64"))
+    return table
+
+
+def random_paths(seed=0, agency=20, communion=30, steps=(0, 5, 10), bases=("x", "y")) -> tuple:
+    rng, words = np.random.default_rng(seed), lexicon(agency, communion)
+    scores = {b: frame(words, {s: rng.normal(size=(len(words), len(PROMPTS))) for s in steps}) for b in bases}
+    return dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS), scores, words
+
+
+def test_gap_by_hand():
+    """Base x: agency holds ranks 1 and 2, communion 3, 4, 5; base y the other way round, negative prompts alike."""
+    words = lexicon(2, 3)
+    first = np.array([[5.0, 4, 3, 2, 1]] * 4).T
+    second = np.array([[1.0, 2, 3, 4, 5]] * 2 + [[5.0, 4, 3, 2, 1]] * 2).T
+    scores = {"x": frame(words, {0: first, 8: first}), "y": frame(words, {0: second, 8: second})}
+    paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
+    observed, drawn = dynamics.construct_medians(paths, 50, 1)
+    gaps = dynamics.gap_table(paths, observed, drawn).set_index(["framing", "step"])
+    assert observed[:, 0, 0, 0].tolist() == [1.5, 4.0]
+    assert gaps.loc[("positive", 8), "gap"] == (4.5 - 2.0) - (1.5 - 4.0)
+    assert gaps.loc[("negative", 8), "gap"] == 0
+    assert gaps.loc[("positive", 8), ["change", "size_change"]].tolist() == [0, 0]
+
+
+def test_every_pair_and_the_change_from_the_early_checkpoint():
+    paths, _, _ = random_paths(bases=("z", "x", "y"))
+    observed, drawn = dynamics.construct_medians(paths, 40, 1)
+    gaps = dynamics.gap_table(paths, observed, drawn)
+    assert list(gaps[["first", "second"]].drop_duplicates().itertuples(index=False, name=None)) == [
+        ("x", "y"),
+        ("x", "z"),
+        ("y", "z"),
+    ]
+    one = gaps[(gaps["first"] == "x") & (gaps["second"] == "y") & (gaps["framing"] == "negative")].set_index("step")
+    assert one.loc[10, "change"] == pytest.approx(one.loc[10, "gap"] - one.loc[5, "gap"])  # not from step 0
+    assert one.loc[10, "size_change"] == pytest.approx(abs(one.loc[10, "gap"]) - abs(one.loc[5, "gap"]))
+    assert one.loc[5, ["change", "change_low", "change_high"]].tolist() == [0, 0, 0]
+    medians = dynamics.rank_table(paths, observed, drawn).set_index(["base", "framing", "construct", "step"])
+    of = medians["median_rank"]
+    lean = {b: of[b, "negative", "agency", 10] - of[b, "negative", "communion", 10] for b in "xy"}
+    assert one.loc[10, "gap"] == pytest.approx(lean["y"] - lean["x"])
+
+
+def test_bootstrap_interval_covers_no_gap_and_finds_a_planted_one():
+    words, covered, found = lexicon(40, 60), 0, 0
+    for simulation in range(25):
+        rng = np.random.default_rng(simulation)
+        own = {b: rng.normal(size=(100, 1)) + 0.3 * rng.normal(size=(100, 4)) for b in "xy"}  # prompts alike
+        moved = own["y"] + np.r_[np.full(40, 3.0), np.zeros(60)][:, None]
+        for second, planted in ((own["y"], False), (moved, True))[: 1 + (simulation < 5)]:
+            scores = {"x": frame(words, {0: own["x"], 1: own["x"]}), "y": frame(words, {0: second, 1: second})}
+            paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
+            row = dynamics.gap_table(paths, *dynamics.construct_medians(paths, 150, simulation)).iloc[-1]
+            if planted:
+                found += row["high"] < 0  # agency was moved towards rank 1
+            else:
+                covered += row["low"] <= 0 <= row["high"]
+    assert covered >= 20
+    assert found == 5
+
+
+def test_kendall_is_scipys_and_ends_at_one():
+    paths, _, _ = random_paths()
+    table = dynamics.kendall_with_final(paths).set_index(["base", "framing", "step"])
+    at = [0, 1]
+    by_hand = [stats.kendalltau(paths.ranks[0, 1][:, p], paths.ranks[0, 2][:, p]).statistic for p in at]
+    row = table.loc[("x", "positive", 5)]
+    assert row["kendall"] == pytest.approx(np.mean(by_hand))
+    assert (row["low"], row["high"]) == pytest.approx((min(by_hand), max(by_hand)))
+    assert table.xs(10, level="step")["kendall"].to_numpy() == pytest.approx(np.ones(4))
+    assert dynamics.kendall(np.ones(5), np.arange(5)) == 0
+
+
+def test_movers_by_hand():
+    """One word rises from last to first, so that every other word falls by one."""
+    words = lexicon(2, 3)
+    start = np.array([[5.0, 4, 3, 2, 1]] * 4).T
+    end = start.copy()
+    end[4] = 9
+    scores = {"x": frame(words, {0: end, 3: start, 7: end})}
+    paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
+    table = movers.mover_table(paths, 2)
+    up = table.query("direction == 'up' and framing == 'positive'")
+    assert up["word"].unique().tolist() == ["c002"]  # one word alone moved up
+    assert up[["change", "construct"]].iloc[0].tolist() == [4.0, "communion"]
+    assert up.set_index("step")["rank"].to_dict() == {0: 1.0, 3: 5.0, 7: 1.0}
+    down = table.query("direction == 'down' and framing == 'positive'").drop_duplicates("place")
+    assert down[["word", "change"]].to_numpy().tolist() == [["a000", -1.0], ["a001", -1.0]]
+
+
+def test_extremes_take_the_vocabulary_where_it_was_searched():
+    paths, scores, words = random_paths(agency=3, communion=3)
+    table = movers.extreme_table(paths, scores, PROMPTS, 2)
+    own = table.query("base == 'x' and framing == 'positive' and chosen_at == 'last' and side == 'top' and step == 10")
+    mean = paths.ranks[0, 2][:, :2].mean(axis=1)
+    assert own["word"].tolist() == [paths.words[i] for i in np.argsort(mean, kind="stable")[:2]]
+    assert set(table["set"]) == {"lexicon"}
+    tokens = frame(
+        pd.DataFrame({"word": ["t0", "t1", "t2"]}), {s: np.diag([1.0, 2, 3])[:, [0, 1, 2, 2]] for s in paths.steps}
+    )
+    tokens["token_id"] = pd.array([0, 1, 2] * 3, dtype="Int64")
+    with_tokens = {base: pd.concat([table, tokens]) for base, table in scores.items()}
+    again = dynamics.trajectories(with_tokens, words, PROMPTS, CONSTRUCTS)
+    assert np.array_equal(again.ranks, paths.ranks)  # tokens are no words of the lexicon
+    table = movers.extreme_table(again, with_tokens, PROMPTS, 1)
+    assert set(table["set"]) == {"vocabulary"}
+    assert table.query("framing == 'negative' and side == 'top'")["word"].unique().tolist() == ["t2"]
+
+
+def test_survival_is_spearman_on_the_shared_words():
+    paths, _, _ = random_paths()
+    rng = np.random.default_rng(5)
+    shared = paths.words[::2]
+    logprobs = {b: pd.DataFrame(rng.normal(size=(len(shared), 4)), index=shared, columns=PROMPTS["key"]) for b in "xy"}
+    logprobs["x"] = pd.DataFrame(-paths.ranks[0, 2][::2], index=shared, columns=PROMPTS["key"])  # x ends as it began
+    table = survival.survival_table(paths, logprobs, 50, 1).set_index(["base", "logprobs_of", "framing", "step"])
+    row = table.loc[("x", "x", "negative", 10)]
+    assert row[["kendall", "spearman", "low", "high"]].astype(float).to_numpy() == pytest.approx([1, 1, 1, 1])
+    row = table.loc[("y", "x", "positive", 5)]
+    rewards, known = -paths.ranks[1, 1][::2], logprobs["x"].to_numpy()
+    assert row["spearman"] == pytest.approx(np.mean([stats.spearmanr(rewards[:, p], known[:, p])[0] for p in (0, 1)]))
+    assert row["kendall"] == pytest.approx(np.mean([stats.kendalltau(rewards[:, p], known[:, p])[0] for p in (0, 1)]))
+    assert not row["own"]
+
+
+def test_bootstrap_correlation_is_that_of_the_repeated_words():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 12, 1))
+    counts = rng.multinomial(12, np.full(12, 1 / 12), size=3)
+    found = survival.weighted_correlation(x, y, counts)[:, 0]
+    repeated = [np.corrcoef(np.repeat(x[:, 0], row), np.repeat(y[:, 0], row))[0, 1] for row in counts]
+    assert found == pytest.approx(repeated)
+
+
+def test_shared_words_follow_the_format():
+    texts = [f" w{i}" for i in range(12)]
+    tables = {}
+    for base, own in (("x", [*texts, "w0", " w1"]), ("y", texts[1:])):
+        scores = {key: np.arange(len(own), dtype=np.float32) for key in PROMPTS["key"]}
+        tables[base] = pd.DataFrame({"token_decoded": own, **scores})
+    words, keys = [f"w{i}" for i in range(12)], list(PROMPTS["key"])
+    found = survival.shared_logprobs(tables, words, keys, Format("text", True), "lower")
+    assert list(found["x"].index) == words[1:]
+    assert found["x"].loc["w1", "p1"] == 13  # of two tokens that decode alike the more probable
+    with pytest.raises(InputError, match="only 0 words"):
+        survival.shared_logprobs(tables, words, keys, Format("text", False), "capitalised")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="p2"), "no checkpoint scores of p2"),
+        (lambda t: t[t["word"] != "a001"], "no checkpoint scores of a001"),
+        (lambda t: t[t["step"] == 0], "fewer than two steps in common"),
+        (lambda t: t.assign(n1=t["n1"].where(t.index != 3)), "y, step 0: 1 rewards are not finite"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(change, message):
+    _, scores, words = random_paths()
+    with pytest.raises(InputError, match=message):
+        dynamics.trajectories({**scores, "y": change(scores["y"])}, words, PROMPTS, CONSTRUCTS)
+
+
+def test_search_settings_and_steps():
+    search = score.Search("big_two_nouns", ["greatest", "worst"], 4)
+    assert search.prompts()["framing"].value_counts().to_dict() == {"positive": 9, "negative": 9}
+    for adjectives in (["greatest"], ["greatest", "best", "worst"], ["greatest", "dull"]):
+        with pytest.raises(ValueError, match="adjective"):
+            score.Search("big_two_nouns", adjectives, 4)
+    assert score.evenly_spaced_steps([0, 10, 20, 30], 4) == [0, 10, 20, 30]
+    assert score.evenly_spaced_steps([0, 1, 2, 4, 8, 16, 32, 64, 96], 4) == [0, 32, 64, 96]
+    assert score.evenly_spaced_steps([0, 7], 4) == [0, 7]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A tiny base and two checkpoints with random adapters and heads."""
+    import torch
+
+    from valuetrace import models, tiny
+    from valuetrace.training import checkpoint, model
+    from valuetrace.training.settings import Lora, Training
+
+    folder = tmp_path_factory.mktemp("dynamics")
+    tiny.write("llama", 3, folder / "base")
+    form = Format("text", True, "Question: {prompt}\nAnswer:", "eos")
+    lora = Lora(4, 8, 0.0, ["q_proj", "v_proj"])
+    params = Training(form, "bradley_terry", lora, 1e-3, 0.0, 2, 2, 1, 64, 1, 2, 1.0)
+    trained = model.build(folder / "base", params, models.load_tokenizer(folder / "base"), "sdpa")
+    provenance = {"base": checkpoint.base_identity(folder / "base"), "config_hash": "-"}
+    provenance |= {"training": dataclasses.asdict(params)}
+    optimizer = torch.optim.AdamW([value for value in trained.parameters() if value.requires_grad])
+    for step in (0, 6):
+        torch.manual_seed(step)
+        for value in trained.parameters():
+            if value.requires_grad:
+                torch.nn.init.normal_(value, std=0.3)
+        checkpoint.write(folder / "run", step, trained, optimizer, provenance, pd.DataFrame())
+    return folder, form
+
+
+def test_checkpoint_scores_equal_plain_forwards(checkpoints, tmp_path):
+    import torch
+
+    from valuetrace import models
+    from valuetrace.training.checkpoint import load_reward_model_parts
+
+    folder, form = checkpoints
+    words, prompts = (
+        ["love", "freedom", "extraordinariness"],
+        {"p1": "What is best?", "n1": "And what is worst of all?"},
+    )
+    found = score.score_checkpoints(folder / "base", folder / "run", words, prompts, form, [0, 6], progress=False)
+    assert found["word"].tolist() == words * 2
+    assert found["step"].tolist() == [0] * 3 + [6] * 3
+    tokenizer = models.load_tokenizer(folder / "base")
+    for step in (0, 6):
+        merged = load_reward_model_parts(folder / "base", folder / "run" / f"step-{step}").to("cpu")
+        for key, prompt in prompts.items():
+            rewards = []
+            for word in words:
+                before = tokenizer(f"Question: {prompt}\nAnswer:").input_ids  # with the BOS
+                reply = tokenizer(f" {word}", add_special_tokens=False).input_ids
+                ids = torch.tensor([[*before, *reply, tokenizer.eos_token_id]])
+                with torch.no_grad():
+                    rewards.append(merged(ids).logits.item())
+            own = found.loc[found["step"] == step, key].to_numpy()
+            assert own == pytest.approx(rewards, abs=2e-5)
+            assert np.std(rewards) > 1e-2  # not all alike
+    path = score.write(found, tmp_path / "scores.parquet", {"base": "base"})
+    pd.testing.assert_frame_equal(score.read(path), found)
+
+
+def test_vocabulary_rows_follow_the_words(checkpoints):
+    folder, form = checkpoints
+    found = score.score_checkpoints(
+        folder / "base", folder / "run", ["love"], {"p1": "Best?"}, form, [6], vocabulary=True, progress=False
+    )
+    assert found["token_id"].isna().tolist() == [True] + [False] * (len(found) - 1)
+    assert found["token_id"].iloc[1:].tolist() == list(range(len(found) - 1))
+    assert found["p1"].dtype == np.float32
+    with pytest.raises(InputError, match="no checkpoint at step 5"):
+        score.score_checkpoints(folder / "base", folder / "run", ["love"], {"p1": "Best?"}, form, [5])
+
+
+def test_pictures_and_section_of_the_report(tmp_path):
+    from valuetrace.figures import dynamics as figures
+    from valuetrace.figures import style
+
+    style.apply()
+    paths, scores, _ = random_paths(agency=12, communion=15)
+    observed, drawn = dynamics.construct_medians(paths, 20, 1)
+    rng = np.random.default_rng(1)
+    logprobs = {b: pd.DataFrame(rng.normal(size=(27, 4)), index=paths.words, columns=PROMPTS["key"]) for b in "xy"}
+    found = {
+        "ranks": dynamics.rank_table(paths, observed, drawn),
+        "gaps": dynamics.gap_table(paths, observed, drawn),
+        "kendall": dynamics.kendall_with_final(paths),
+        "survival": survival.survival_table(paths, logprobs, 20, 1),
+        "movers": movers.mover_table(paths, 2),
+        "extremes": movers.extreme_table(paths, scores, PROMPTS, 2),
+    }
+    for name, table in found.items():
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    labels = {"x": "Base X", "y": "Base Y"}
+    figures.draw(tmp_path, labels, tmp_path)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"dynamics.png", "movers.png", "token_paths.png"}
+
+    curves = overlay(found["gaps"], found["kendall"], found["survival"])
+    assert curves["step"].tolist() == [0, 5, 10]
+    assert curves["kendall_second"].iloc[-1] == pytest.approx(1)
+    run = {"profile": "demo", "source": "wordnet", "objective": "bradley_terry"}
+    run |= {"data_size": 480, "seed": 1, "data_seed": 1}
+    told = {"run": run, "lexicon": "test", "words": {"agency": 12, "communion": 15}, "steps": paths.steps}
+    told |= {"prompts": {"positive": 2, "negative": 2}, "format": "solved", "case": "lower", "draws": 20, "seed": 1}
+    told |= run_summary(found, 5, run, {"x": {"checkpoints": [{"held_out_accuracy": 0.9}]}, "y": None})
+    assert [row["accuracy_first"] for row in told["final"]] == [0.9, 0.9]
+    assert [row["accuracy_second"] for row in told["final"]] == [None, None]
+    text = report.section({"dynamics": told}, labels, lambda path, description: "")
+    gap = found["gaps"].query("framing == 'negative' and step == 10")["gap"].iloc[0]
+    assert f"{gap:+.1f}</span>" in text
+    assert "Base Y − Base X" in text
+    assert "predicts no direction" in text
