@@ -465,6 +465,13 @@ def test_hub_wrong_sha256(hub):
     )
 
 
+def test_hub_wrong_file_is_not_left_in_any_folder(hub):
+    hub.wrong = True
+    with pytest.raises(InputError, match="expected sha256"):
+        assets.fetch_hub(REPOSITORY, REVISION, Path("direct"))
+    assert not list(Path("direct").glob("*.safetensors"))
+
+
 def test_hub_without_safetensors(hub):
     del hub.files["model.safetensors"]
     make_fails(f"{REPOSITORY} at {REVISION} holds no safetensors file")

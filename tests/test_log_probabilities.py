@@ -31,6 +31,18 @@ def test_subset_medians_are_medians_of_repeated_values(data):
     np.testing.assert_array_equal(subset_medians(ranks, counts), expected)
 
 
+@pytest.mark.parametrize("end", [slice(0, 9), slice(-9, None)], ids=["first", "last"])
+def test_subset_medians_far_from_where_most_lie(end):
+    """Among many subsets of many words, one of the first or the last words only."""
+    rng = np.random.default_rng(0)
+    ranks = rng.permuted(np.tile(np.arange(600.0), (3, 1)), axis=1).T
+    counts = rng.multinomial(300, np.full(600, 1 / 600), size=2 * FEW)
+    counts[5] = 0
+    counts[5, np.argsort(ranks[:, 1])[end]] = 30
+    expected = [np.median(np.repeat(ranks, row, axis=0), axis=0) for row in counts]
+    np.testing.assert_array_equal(subset_medians(ranks, counts), expected)
+
+
 def test_rank_one_is_the_highest_score_and_ties_share():
     scores = np.array([[-1.0, 5.0], [-3.0, 5.0], [-2.0, 7.0], [-9.0, 5.0]])
     assert rank_words(scores).tolist() == [[1, 3], [3, 3], [2, 1], [4, 3]]
