@@ -44,8 +44,7 @@ def trained(tmp_path_factory, repository) -> Path:
         made = {"base": checkpoint.base_identity(folder), "config_hash": "0" * 64, "steps": 2}
         made |= {"training": json.loads(json.dumps(params, default=lambda value: value.__dict__))}
         made |= {"held_out": {"loss": 0.65625, "accuracy": 0.625}, "versions": {"peft": "0"}}
-        optimizer = torch.optim.AdamW([v for v in built.parameters() if v.requires_grad])
-        checkpoint.write(root / "data/checkpoints" / base, 2, built, optimizer, made)
+        _write_checkpoint(root / "data/checkpoints" / base / "step-2", built, {**made, "step": 2})
         row = {"step": 2, "pairs": 32, "held_out_loss": 0.65625, "held_out_accuracy": 0.625}
         metrics = {"base": base, "pairs": 32, "steps": 2, "held_out": {"pairs": 48}, "checkpoints": [row]}
         tables.write_json(metrics, root / f"metrics/training/{base}.json")
@@ -469,6 +468,18 @@ def _dvc(folder: Path, *arguments: str) -> str:
 def _commit(folder: Path) -> None:
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
     subprocess.run(["git", "commit", "-q", "-m", "state"], cwd=folder, check=True)
+
+
+def _write_checkpoint(folder: Path, built, made: dict) -> None:
+    """A checkpoint as ``training.checkpoint`` reads it."""
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir(parents=True)
+    state = get_peft_model_state_dict(built, save_embedding_layers=False)
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / "adapter_model.safetensors")
+    built.peft_config["default"].save_pretrained(folder)
+    digests = {name: tables.sha256(folder / name) for name in ("adapter_model.safetensors", "adapter_config.json")}
+    tables.write_json({**made, "sha256": digests}, folder / "provenance.json")
 
 
 def _params(repository: Path) -> str:

@@ -8,6 +8,7 @@ included), ``provenance.json`` (the checkpoint's, with the new SHA-256s and the 
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def expected_shapes(base_folder: Path, configuration: dict, head: str) -> dict[s
 
     config = AutoConfig.from_pretrained(base_folder, num_labels=1, trust_remote_code=False)
     try:
-        with torch.device("meta"):
+        with warnings.catch_warnings(), torch.device("meta"):
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
             model = AutoModelForSequenceClassification.from_config(config)
             if head == "mlp":
                 width = config.get_text_config().hidden_size

@@ -17,6 +17,7 @@ from valuetrace.publish.adapters import Adapter
 
 PUBLISH = settings.ROOT / "conf" / "publish.yaml"
 CITATION = settings.ROOT / "CITATION.cff"
+OBJECTIVES = {"bradley_terry": "Bradley–Terry", "grm": "GRM (Yang et al. 2024)"}
 METRICS, PLOTS = Path("metrics"), Path("plots")
 
 
@@ -68,7 +69,7 @@ def context(adapter: Adapter, row: Model, chosen: Known, repository: str | None 
     licence, hub = chosen.licence(row), chosen.hub(base, row)
     training = _read(METRICS / "training" / f"{base}.json") or {}
     data = _data(_read(METRICS / "preferences.json"), training)
-    title = f"{row.label}: reward model ({made['training']['objective'].replace('_', '–').title()})"
+    title = f"{row.label}: reward model ({OBJECTIVES[made['training']['objective']]})"
     return {
         "base": base,
         "title": title,
@@ -115,7 +116,7 @@ def hyperparameters(adapter: Adapter, made: Mapping[str, Any]) -> list[tuple[str
     told = made["training"]
     lora = told["lora"]
     rows = [
-        ("objective", told["objective"].replace("_", "–")),
+        ("objective", OBJECTIVES[told["objective"]]),
         ("head", told["head"]),
         ("LoRA rank, alpha, dropout", f"{lora['rank']}, {lora['alpha']}, {lora['dropout']}"),
         ("LoRA modules", ", ".join(lora["modules"])),
