@@ -50,10 +50,11 @@ def experiments(folder: str | Path = ".") -> tuple[dict[str, dict], list[str]]:
             continue
         text = _git(folder, "show", f"{commit}:./{METRICS}")
         metrics = _rows(text)
+        name = match["name"] if match["name"] not in found else f"{match['name']} ({commit[:7]})"  # on another commit
         if metrics is None:
-            without.append(match["name"])
+            without.append(name)
         else:
-            found[match["name"]] = metrics
+            found[name] = metrics
     return found, without
 
 
