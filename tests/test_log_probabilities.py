@@ -238,7 +238,7 @@ def test_a_planted_effect_is_found_with_the_paper_s_sign():
 
 def test_the_permutation_over_words_is_calibrated_where_labels_mean_nothing():
     """p ≤ α in a share α of data sets, within four standard errors (words with effects of their own)."""
-    sets, draws = 150, 99
+    sets, draws = 100, 99
     p = np.array([section.panels(random_cell(100 + i), draws, seed=i)[1]["p_words"] for i in range(sets)])
     assert p.min() >= 1 / (draws + 1)
     for level in (0.05, 0.1, 0.25, 0.5, 0.75):
