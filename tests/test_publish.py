@@ -140,6 +140,15 @@ def test_checkpoints_of_another_run_than_the_metrics_are_refused(workspace, caps
     assert "dvc repro -f -s train@tiny-llama" in _refused(["publish"], capsys)
 
 
+def test_an_ablation_in_the_scratch_folder_leaves_the_published_adapter(workspace):
+    assert cli.main(["publish"]) == 0
+    before = Path("checkpoints.dvc").read_text()
+    path = "data/checkpoints/tiny-llama/step-2/provenance.json"
+    tables.write_json({**tables.read_json(path), "held_out": {"loss": 0.5, "accuracy": 0.75}}, path)
+    assert cli.main(["publish"]) == 0
+    assert Path("checkpoints.dvc").read_text() == before
+
+
 def test_nothing_to_publish_and_damage_are_named(workspace, capsys):
     assert "--base nobody" in _refused(["publish", "--base", "nobody"], capsys)
     with open("data/checkpoints/tiny-llama/step-2/adapter_model.safetensors", "ab") as file:

@@ -49,25 +49,15 @@ class Adapter:
 
 
 def read(base: str, base_folder: Path) -> Adapter:
-    """The last checkpoint of ``data/checkpoints/<base>``, else (a fresh clone) what ``checkpoints/<base>`` holds.
+    """The adapter of the run that metrics/training/<base>.json tells of.
 
-    InputError where there is neither, where a file is damaged, where metrics/training/<base>.json tells of
-    another run (an ablation has overwritten the scratch checkpoints), and where the adapter does not fit.
+    It is the last checkpoint of ``data/checkpoints/<base>``, or, where there is none (a fresh clone) or an
+    ablation has trained there since, what ``checkpoints/<base>`` holds. InputError where neither is of that
+    run, where a file is damaged, and where the adapter does not fit the base (if the base is here).
     """
-    scratch, published = checkpoint.CHECKPOINTS / base, PUBLISHED / base
-    found = checkpoint.steps(scratch)
-    if found:
-        folder = scratch / f"step-{found[-1]}"
-    elif (published / PROVENANCE).is_file():
-        folder = published
-    else:
-        raise InputError(
-            f"{base}: no trained checkpoint ({scratch}/step-<n>) and no published one. Train it: dvc repro train@{base}"
-        )
+    folder = _of_the_run(base)
     made = checkpoint.read_provenance(folder)
     checkpoint.verify(folder)
-    if folder is not published:
-        _check_run(base, made)
     try:
         tensors = load((folder / checkpoint.ADAPTER).read_bytes())
     except safetensors.SafetensorError as error:
@@ -152,14 +142,23 @@ def write(adapter: Adapter, card: str, notice: str | None, hub_name: str | None)
     return folder
 
 
-def _check_run(base: str, made: dict) -> None:
-    """The scratch checkpoint is of the run that metrics/training/<base>.json tells of."""
-    path = Path("metrics/training", f"{base}.json")
+def _of_the_run(base: str) -> Path:
+    """The folder, scratch before published, whose step and held-out results are those of the training metrics."""
+    scratch, path = checkpoint.CHECKPOINTS / base, Path("metrics/training", f"{base}.json")
+    folders = [scratch / f"step-{step}" for step in checkpoint.steps(scratch)[-1:]] + [PUBLISHED / base]
+    folders = [folder for folder in folders if (folder / PROVENANCE).is_file()]
+    if not folders:
+        raise InputError(
+            f"{base}: no trained checkpoint ({scratch}/step-<n>) and no published one. Train it: dvc repro train@{base}"
+        )
     last = tables.read_json(path)["checkpoints"][-1]
     told = (last["step"], last["held_out_loss"], last["held_out_accuracy"])
-    if told != (made["step"], made["held_out"]["loss"], made["held_out"]["accuracy"]):
-        raise InputError(
-            f"{path} tells of another run (step {told[0]}, held-out loss {told[1]}) than "
-            f"{checkpoint.CHECKPOINTS / base} (step {made['step']}, {made['held_out']['loss']}): an experiment trained "
-            f"there since, or the metrics came from the run cache. Train again: dvc repro -f -s train@{base}"
-        )
+    for folder in folders:
+        made = checkpoint.read_provenance(folder)
+        if told == (made["step"], made["held_out"]["loss"], made["held_out"]["accuracy"]):
+            return folder
+    raise InputError(
+        f"{path} tells of another run (step {told[0]}, held-out loss {told[1]}) than {folders[0]} (held-out loss "
+        f"{made['held_out']['loss']}): an experiment trained there since, or the metrics came from the run cache. "
+        f"Train again: dvc repro -f -s train@{base}"
+    )

@@ -10,6 +10,8 @@ What DVC 3.67 does, each line tried out in a clone (the README's commands follow
   training writes is cached, a metric or a plot.
 - The run cache answers a stage whose dependencies all exist in the workspace: what lies between a stage and
   an output that is ``push: false`` must be a small file in git or in the remote.
+- ``--allow-missing`` forgives a dependency that is absent, not a folder of which a part is there. Outputs
+  that are pushed and outputs that are not never share a folder that a stage depends on.
 - ``dvc exp run --pull --allow-missing -S data_size=…`` then answers an ablation from the run cache, offline.
 """
 
