@@ -7,6 +7,7 @@ included), ``provenance.json`` (the checkpoint's, with the new SHA-256s and the 
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def expected_shapes(base_folder: Path, configuration: dict, head: str) -> dict[s
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    own = {**copy.deepcopy(configuration), "base_model_name_or_path": None}  # peft writes into its lists
     config = AutoConfig.from_pretrained(base_folder, num_labels=1, trust_remote_code=False)
     try:
         with warnings.catch_warnings(), torch.device("meta"):
@@ -118,7 +120,7 @@ def expected_shapes(base_folder: Path, configuration: dict, head: str) -> dict[s
                 width = config.get_text_config().hidden_size
                 layers = torch.nn.Linear(width, MLP_UNITS), torch.nn.ReLU(), torch.nn.Linear(MLP_UNITS, 1)
                 model.score = torch.nn.Sequential(*layers)
-            model = get_peft_model(model, LoraConfig(**{**configuration, "base_model_name_or_path": None}))
+            model = get_peft_model(model, LoraConfig(**own))
     except ValueError as error:
         raise InputError(f"{base_folder}: the adapter does not fit this base ({error}).") from None
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
