@@ -31,6 +31,7 @@ setup: $(VENV)/.ready
 # PIP_* variables and pip's configuration hold, so a CPU build of torch is one PIP_INDEX_URL away
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	@echo "Setting up $(VENV): a few minutes, most of them for torch."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
