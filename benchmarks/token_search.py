@@ -250,7 +250,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} CPU threads"
     print(f"torch {torch.__version__}, {name}, {arguments.dtype}, {arguments.rounds} rounds")
     if arguments.shape:
-        rate = measure(random_shape(arguments.shape, models.DTYPES[arguments.dtype], arguments.device), arguments)
+        rate = measure(random_shape(arguments.shape, getattr(torch, arguments.dtype), arguments.device), arguments)
     else:
         bases = arguments.folders or demo
         rate = min(measure(demo_base(base, arguments.dtype, arguments.device), arguments) for base in bases)

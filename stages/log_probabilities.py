@@ -81,10 +81,9 @@ def _coverage(rows: dict[str, models.Model], names: list[str]) -> list[dict]:
     for name in names:
         path = f"data/logprobs/{name}/{rows[name].formats[0]}.parquet"
         texts = set(tables.read_scores(path, prompts=["greatest_ever_one"])["token_decoded"])
-        for path in sorted(Path("lexicons").glob("*.csv")):
-            lexicon = pd.read_csv(path, keep_default_na=False)
-            if "construct" in lexicon and "word" in lexicon and "lexicon" in lexicon:
-                found += section.coverage(lexicon, texts, {"model": name, "lexicon": path.stem})
+        for lexicon in ("big_two", "big_two_nouns", "mfd2"):
+            words = pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)
+            found += section.coverage(words, texts, {"model": name, "lexicon": lexicon})
     return found
 
 

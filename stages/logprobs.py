@@ -1,6 +1,6 @@
 """Log-probabilities of the whole vocabulary after all 54 prompts, for one model and each of its formats.
 
-In:  data/models/<name>/, prompts/value_laden.csv; params.yaml: models.<name>, formats
+In:  data/models/<name>/, prompts/design.yaml; params.yaml: models.<name>, formats
 Out: data/logprobs/<name>/<format>.parquet  token_id, token_name, token_decoded, best_ever_one …
      (float32, nats), one file a format that the model's row lists
 Run: python stages/logprobs.py NAME
@@ -14,6 +14,7 @@ import pandas as pd
 
 from valuetrace import __version__, models, settings, stage, tables
 from valuetrace.assets import fresh_folder, replace_folder
+from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.logprobs import next_token_logprobs
 
@@ -21,7 +22,7 @@ from valuetrace.scoring.logprobs import next_token_logprobs
 def main(name: str) -> None:
     row = settings.get(f"models.{name}", models.Model)
     formats = settings.get("formats", dict[str, Format])
-    prompts = pd.read_csv("prompts/value_laden.csv")
+    prompts = value_laden()
     source = models.MODELS / name
     tokenizer = models.load_tokenizer(source)
     model = models.load_row(source, row)

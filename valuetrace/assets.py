@@ -157,8 +157,9 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
         revision = revision or resolve_revision(repository, lambda name: HfApi().model_info(name).sha)
         mirrored = _mirror(Path(repository.replace("/", "--")) / revision)
         if mirrored:
-            shutil.copytree(mirrored, folder, dirs_exist_ok=True)
-            return {"repository": repository, "revision": revision}
+            for path in [path for pattern in _HUB_FILES for path in mirrored.glob(pattern)]:
+                shutil.copyfile(path, folder / path.name)
+            return _with_weights(folder, repository, revision)
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
         snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
     except errors.GatedRepoError:
@@ -183,8 +184,14 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
         if sibling.lfs and (folder / sibling.rfilename).is_file():
             _verify(folder / sibling.rfilename, sibling.lfs.sha256, f"{where}: {sibling.rfilename}")
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return _with_weights(folder, repository, revision)
+
+
+def _with_weights(folder: Path, repository: str, revision: str) -> dict[str, str]:
     if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{where} at {revision} holds no safetensors file. valuetrace loads no other weights.")
+        raise InputError(
+            f"repository {repository} at {revision} holds no safetensors file. valuetrace loads no other weights."
+        )
     return {"repository": repository, "revision": revision}
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from valuetrace import assets, tables
 from valuetrace.errors import InputError, some
 
+if TYPE_CHECKING:  # torch and transformers take seconds to import, and half of the stages only read the rows
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 MODELS = Path("data/models")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes a number
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def provenance(folder: str | Path) -> dict[str, Any]:
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder. No code from the folder is run."""
+    from transformers import AutoTokenizer
+
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -118,22 +122,30 @@ def load(
     dtype: str = "float32",
     attention: str = "sdpa",
     device: str | torch.device | None = None,
-    cls: type = AutoModelForCausalLM,
+    cls: type | None = None,
     **options: Any,
 ) -> PreTrainedModel:
-    """Load a model folder for scoring: evaluation mode, safetensors only, no code from the folder."""
+    """Load a model folder for scoring: evaluation mode, safetensors only, no code from the folder.
+
+    cls: the class to load (``AutoModelForCausalLM``); ``options`` go to its ``from_pretrained``.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
     if dtype not in DTYPES:
         raise InputError(f"{folder}: dtype {dtype!r} is not one of {some(DTYPES)}.")
     try:
-        model = cls.from_pretrained(
+        model = (cls or AutoModelForCausalLM).from_pretrained(
             folder,
-            dtype=DTYPES[dtype],
+            dtype=getattr(torch, dtype),
             attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=False,
             **options,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{folder}: the model cannot be loaded ({error}). Make it again (dvc repro).") from None
     if device is not None:
         model = model.to(device)
@@ -142,6 +154,8 @@ def load(
 
 def best_device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
+    import torch
+
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 
 
@@ -172,7 +186,8 @@ def vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd
 
 def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, str]:
     """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
-    from transformers import GgufConfig
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     with assets.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
         assets.fetch(name, source.asset, fetched)

@@ -60,6 +60,10 @@ def cell(
         name: table[table["token_decoded"].isin(spelt)].groupby("token_decoded")[list(prompts["key"])].max()
         for name, table in tables.items()
     }
+    for name, frame in scores.items():
+        if frame.isna().any(axis=None):
+            word = frame.index[frame.isna().any(axis=1)][0]
+            raise InputError(f"{name}: the log-probability of {word!r} is missing or NaN. Make its score table again.")
     shared = sorted(set.intersection(*(set(frame.index) for frame in scores.values())))
     words = pd.DataFrame({"word": [spelt[text] for text in shared]}).merge(lexicon[["word", "construct"]], on="word")
     if (twice := words["word"].duplicated()).any():

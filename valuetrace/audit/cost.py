@@ -43,7 +43,7 @@ class Cost:
 
 def check_memory(job: Job) -> None:
     """InputError where the weights alone exceed what is free: known before they are read."""
-    needed = stored_parameters(job.folder) * models.DTYPES[dtype_of(job)].itemsize
+    needed = stored_parameters(job.folder) * models.DTYPES[dtype_of(job)]
     on_cpu = job.request.device == "cpu" or models.best_device().type == "cpu"
     if on_cpu:
         free = psutil.virtual_memory().available

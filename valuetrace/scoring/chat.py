@@ -9,11 +9,12 @@ the closing (of the reply, where nothing closes it). Both positions are known, n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Literal
 
 from valuetrace.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Stands for a text while a template is rendered, so that the two sides can be cut apart. Letters only:
 # templates trim and escape other characters.

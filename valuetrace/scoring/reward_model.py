@@ -92,12 +92,7 @@ def load_reward_model(
     reward_head = load_head(folder, head)  # first: a wrong class is known before gigabytes are read
     if device is None and "device_map" not in options:
         device = PartialState(cpu=not torch.accelerator.is_available()).device  # one of its own to each process
-    try:
-        backbone = models.load(folder, dtype=dtype, attention=attention, device=device, cls=_Backbone, **options)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{folder}: the model cannot be loaded ({error}).") from None
+    backbone = models.load(folder, dtype=dtype, attention=attention, device=device, cls=_Backbone, **options)
     if reward_head.unverified:
         print(f"{folder.name}: not checked against the real weights: {reward_head.unverified}", file=sys.stderr)
     return RewardModel(backbone, reward_head.to(backbone.device), models.load_tokenizer(folder), form, folder.name)
