@@ -1,9 +1,13 @@
 """What several tests share. Heavy imports wait until a test asks for them."""
 
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Two workers with two threads each would wait for one another in circles; subprocesses inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("repository", deadline=None, max_examples=60)  # no test depends on the clock
 hypothesis.settings.load_profile("repository")
