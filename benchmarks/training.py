@@ -5,7 +5,7 @@ Three ways, the same base, adapters, first weights, learning rate and 16 pairs a
             checkpointing
   plain     trl with both turned off and our order of pairs, so that its losses can be held against ours step
             by step
-  ours      batches by length, the prompt shared by both replies
+  ours      minibatches of 4 pairs of like length, the prompt shared by both replies
 
 The first step of each is left out. Beside wall time stands the time of all cores ("CPU"), which other
 programs on the machine change less; set OMP_NUM_THREADS=1 there. Needs data/preferences/ (stages/preferences.py).
@@ -41,7 +41,7 @@ PARAMS = settings.build(
         "warmup": 0.0,
         "schedule": "constant",
         "batch": 16,
-        "minibatch": 16,
+        "minibatch": 4,
         "epochs": 1,
         "max_length": 256,
         "checkpoint_every": 1000,

@@ -15,9 +15,11 @@ PROMPT, CHOSEN, REJECTED, PAD = range(4)  # what a token belongs to
 def plan(characters: np.ndarray, batch: int, epochs: int, window: int, seed: int) -> np.ndarray:
     """The pairs of every optimizer step, (steps, batch), from the pairs' lengths in characters alone.
 
-    Every base therefore sees the same pairs in the same steps. Each epoch shuffles; ``window`` batches'
-    worth of pairs at a time are then sorted by length and cut into batches, whose order is shuffled, so
-    that a batch holds pairs of like length. Pairs that fill no last batch are left out.
+    Every base therefore sees the same pairs in the same steps. Each epoch shuffles. A step's pairs are put
+    in order of length, longest first, so that a minibatch holds pairs of like length and little padding,
+    while the step's gradient stays that of random pairs. ``window`` above 1 makes the steps themselves
+    alike in length (cut from so many batches' worth of sorted pairs, then shuffled): no padding at all, but
+    a short run learns less that way (benchmarks/README.md). Pairs that fill no last batch are left out.
     """
     draws = np.random.default_rng(seed)
     order = np.concatenate([draws.permutation(len(characters)) for _ in range(epochs)])
@@ -27,9 +29,11 @@ def plan(characters: np.ndarray, batch: int, epochs: int, window: int, seed: int
         part = order[start : start + window * batch]
         if window > 1:
             part = part[np.argsort(characters[part], kind="stable")]
-        part = part.reshape(-1, batch)
-        batches.append(part if window == 1 else part[draws.permutation(len(part))])
-    return np.concatenate(batches) if batches else np.empty((0, batch), dtype=np.int64)
+            part = part.reshape(-1, batch)[draws.permutation(len(part) // batch)]
+        batches.append(part.reshape(-1, batch))
+    steps = np.concatenate(batches) if batches else np.empty((0, batch), dtype=np.int64)
+    longest_first = np.argsort(-characters[steps], axis=1, kind="stable")
+    return np.take_along_axis(steps, longest_first, axis=1)
 
 
 def characters(pairs: pd.DataFrame) -> np.ndarray:

@@ -30,10 +30,10 @@ class Training:
     objective: ``bradley_terry``, or ``grm`` (Yang et al. 2024) with ``text_weight`` w and ``text_beta`` β.
     head: ``linear``, or ``mlp`` (1,024 units, GRM's). head_std: standard deviation of the fresh head's
     weights. batch: pairs an optimizer step, over all processes; minibatch: pairs a forward pass.
-    length_window: batches are cut from so many batches' worth of shuffled pairs sorted by characters
-    (1: no sorting). max_length: tokens of prompt and reply; longer ones lose their end, and are counted.
-    checkpoint_every: optimizer steps (step 0 and the last are always kept); powers_of_two: at 1, 2, 4 …
-    too. held_out_pairs: evaluated at every checkpoint. max_hours: a run that would take longer is refused.
+    length_window: 1 for steps of random pairs; see batches.plan for more. max_length: tokens of prompt and
+    reply; longer ones lose their end, and are counted. checkpoint_every: optimizer steps (step 0 and the
+    last are always kept); powers_of_two: at 1, 2, 4 … too. held_out_pairs: evaluated at every checkpoint.
+    max_hours: a run that would take longer is refused.
     """
 
     format: Format
@@ -55,7 +55,7 @@ class Training:
     head_std: float = 0.002
     text_weight: float = 0.01
     text_beta: float = 0.1
-    length_window: int = 64
+    length_window: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     gradient_checkpointing: bool = False
     powers_of_two: bool = False
