@@ -11,6 +11,7 @@ table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0 }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top }
 th:first-child, td:first-child { text-align: left }
 img { max-width: 100% }
+.scroll { overflow-x: auto }
 """
 
 
@@ -184,4 +185,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     def line(cells, tag):
         return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
-    return "<table>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"
+    body = line(head, "th") + "".join(line(row, "td") for row in rows)
+    return f'<div class="scroll"><table>{body}</table></div>'
