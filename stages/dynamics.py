@@ -1,7 +1,7 @@
 """How values move while reward models are trained, and how far apart their bases stay (Section 4.2).
 
-In:  data/checkpoint_scores/<base>.parquet, data/logprobs/<base>/<format>.parquet, metrics/training/<base>.json,
-     lexicons/*.csv; params.yaml: bases, dynamics, formats, data_size, preferences, training, profile
+In:  data/checkpoint_scores/<base>.parquet, data/word_logprobs.parquet, metrics/training/<base>.json, lexicons/*.csv;
+     params.yaml: trained, dynamics, profile, preferences.source and seed, training.objective and seed
 Out: metrics/dynamics.json           gaps, survival and agreement with the end; ``final``: what an ablation collects
      plots/dynamics/ranks.csv        base, framing, construct, step, median_rank, low, high (1 = highest reward)
      plots/dynamics/kendall.csv      base, framing, step, kendall with the final ranks, low, high (prompts)
@@ -18,7 +18,6 @@ from pathlib import Path
 from valuetrace import settings, stage, tables
 from valuetrace.analysis import ablations, dynamics, movers, survival
 from valuetrace.errors import InputError
-from valuetrace.scoring.chat import Format
 from valuetrace.training import score
 
 PLOTS = Path("plots/dynamics")
@@ -26,16 +25,12 @@ PLOTS = Path("plots/dynamics")
 
 def main() -> None:
     chosen = settings.get("dynamics", dynamics.Dynamics)
-    bases = settings.get("bases", list[str])
-    form = settings.get("formats", dict[str, Format])[chosen.format]
+    bases = settings.get("trained", list[str])
     prompts = chosen.search.prompts()
     lexicon = tables.read_csv(f"lexicons/{chosen.search.lexicon}.csv", ("word", "construct"))
     scores = {base: score.read(score.SCORES / f"{base}.parquet") for base in bases}
     paths = dynamics.trajectories(scores, lexicon, prompts, chosen.constructs)
-    logprobs = {
-        base: tables.read_scores(f"data/logprobs/{base}/{chosen.format}.parquet", paths.prompts) for base in bases
-    }
-    logprobs = survival.shared_logprobs(logprobs, paths.words, paths.prompts, form, chosen.case)
+    logprobs = survival.read_logprobs(survival.LOGPROBS, bases, paths.words, paths.prompts)
 
     observed, drawn = dynamics.construct_medians(paths, chosen.draws, chosen.seed)
     found = {
@@ -50,7 +45,7 @@ def main() -> None:
     for name, table in found.items():
         tables.write_csv(table, PLOTS / f"{name}.csv")
 
-    training = {base: _read(f"metrics/training/{base}.json") for base in bases}
+    training = {base: tables.read_json(f"metrics/training/{base}.json") for base in bases}
     run = {"profile": settings.get("profile", str), "source": settings.get("preferences.source", str)}
     run |= {"data_size": _pairs(training), "objective": settings.get("training.objective", str)}
     run |= {"seed": settings.get("training.seed", int), "data_seed": settings.get("preferences.seed", int)}
@@ -62,16 +57,12 @@ def main() -> None:
     tables.write_json(metrics, "metrics/dynamics.json")
 
 
-def _read(path: str) -> dict | None:
-    return tables.read_json(path) if Path(path).is_file() else None
-
-
-def _pairs(training: dict[str, dict | None]) -> int:
-    """The number of pairs that every base was trained on (their metrics say it), else the parameter's."""
-    pairs = {made["pairs"] for made in training.values() if made is not None}
+def _pairs(training: dict[str, dict]) -> int:
+    """The number of pairs that every base was trained on."""
+    pairs = {made["pairs"] for made in training.values()}
     if len(pairs) > 1:
         raise InputError(f"the bases were trained on {sorted(pairs)} pairs. Train them again (dvc repro).")
-    return pairs.pop() if pairs else settings.get("data_size", int)
+    return pairs.pop()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Draw every picture of Section 3 from its numbers. Nothing is computed here.
+"""Draw every picture of Sections 3 and 4 from its numbers. Nothing is computed here.
 
-In:  plots/log_probabilities/*.csv, plots/implicit_rewards/*.csv; params.yaml: models, analysis
+In:  plots/{log_probabilities,implicit_rewards,dynamics}/*.csv; params.yaml: models, analysis
 Out: plots/log_probabilities.png  Figure 2: median ranks by construct, framing, model, format
      plots/format_grid.png        the three-way contrast in every format and spelling
      plots/implicit_words.png     Figure 3: implicit reward of two word lists
      plots/implicit_tokens.png    optimal and pessimal tokens (Tables 1, A2, A3), the first pair
+     plots/dynamics.png           median ranks, gaps, agreement and survival over training (Figures 4a, A4)
+     plots/movers.png             words that move most (Figures 5, A6)
+     plots/token_paths.png        words that end first and last (Figures A7, A8)
 Run: python stages/figures.py
 """
 
@@ -12,7 +15,7 @@ import pandas as pd
 
 from valuetrace import models, settings, stage
 from valuetrace.analysis.settings import Analysis
-from valuetrace.figures import implicit_rewards, log_probabilities, style
+from valuetrace.figures import dynamics, implicit_rewards, log_probabilities, style
 from valuetrace.prompts import value_laden
 
 
@@ -39,6 +42,8 @@ def main() -> None:
     extremes = pd.read_csv("plots/implicit_rewards/tokens.csv", keep_default_na=False)
     figure = implicit_rewards.extreme_tokens(extremes, labels, tokens.first[0], tokens.second[0])
     style.save(figure, "plots/implicit_tokens.png")
+
+    dynamics.draw("plots/dynamics", labels, "plots")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import __version__, models, settings, stage, tables
-from valuetrace.assets import fresh_folder, replace_folder
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.logprobs import next_token_logprobs
@@ -28,14 +27,14 @@ def main(name: str) -> None:
     model = models.load_row(source, row)
     tokens = models.vocabulary(model, tokenizer)
     out = Path("data/logprobs", name)
-    with fresh_folder(out.with_name(f".{name}.partial")) as temporary:
+    with tables.fresh_folder(out.with_name(f".{name}.partial")) as temporary:
         for format_name in row.formats:
             form = replace(formats[format_name], arguments=row.chat_arguments)
             made_by = {"model": name, "kind": "logprob", "format": format_name, "dtype": row.dtype}
             made_by |= {"origin": models.provenance(source)["origin"], "valuetrace": __version__}
             scores = next_token_logprobs(model, tokenizer, prompts, form)
             tables.write_scores(pd.concat([tokens, scores], axis=1), temporary / f"{format_name}.parquet", made_by)
-        replace_folder(temporary, out)
+        tables.replace_folder(temporary, out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pathlib import Path
 from valuetrace import lexicon as lex
 from valuetrace import models, settings, stage, tables
 from valuetrace.analysis.audit import Subject, profile
-from valuetrace.assets import fresh_folder, replace_folder
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
@@ -30,12 +29,12 @@ def main(model: str) -> None:
         kind, scored = "reward", {row.formats[0]: f"data/rewards/{model}.parquet"}
     else:
         kind, scored = "logprob", {form: f"data/logprobs/{model}/{form}.parquet" for form in row.formats}
-    with fresh_folder(OUT / f".{model}.partial") as temporary:
+    with tables.fresh_folder(OUT / f".{model}.partial") as temporary:
         for form, path in scored.items():
             subject = Subject(model, kind, name, form, formats[form])
             found = profile(subject, tables.read_scores(path), lexicon, value_laden(), **seeded)
             tables.write_json(found, temporary / f"{form}.json")
-        replace_folder(temporary, OUT / model)
+        tables.replace_folder(temporary, OUT / model)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import pandas as pd
 
 from valuetrace import models, settings, stage, tables
 from valuetrace.prompts import value_laden
-from valuetrace.report import compare, page
+from valuetrace.report import compare, dynamics, page
 from valuetrace.scoring.chat import Format
 
-METRICS = ("lexicons", "log_probabilities", "implicit_rewards")
+METRICS = ("lexicons", "log_probabilities", "implicit_rewards", "dynamics")
 
 
 def main() -> None:
@@ -21,15 +21,22 @@ def main() -> None:
     every = settings.get("models", dict[str, models.Model])
     rows = {name: every[name] for name in settings.get("bases", list[str])}
     tokens = pd.read_csv("plots/implicit_rewards/tokens.csv", keep_default_na=False)
+    labels = {name: row.label for name, row in every.items()}
+    profile = settings.get("profile", str)
+    sections = [_comparison(name) for name in settings.get("compare.runs", dict[str, object])]
+    runs = tables.read_json("metrics/ablations.json")
+    if profile in {group["profile"] for group in runs["groups"]}:  # collected from runs of this profile
+        metrics["ablations"] = runs
+    sections.append(dynamics.section(metrics, labels))
     text = page.render(
         metrics,
         {"tokens": tokens},
         rows=rows,
-        labels={name: row.label for name, row in rows.items()},
-        profile=settings.get("profile", str),
+        labels={name: labels[name] for name in rows},
+        profile=profile,
         formats=settings.get("formats", dict[str, Format]),
         prompt=value_laden().set_index("key")["text"][metrics["implicit_rewards"]["prompt"]],
-        sections=[_comparison(name) for name in settings.get("compare.runs", dict[str, object])],
+        sections=sections,
     )
     tables.write_text(text, "plots/report.html")
 

@@ -504,9 +504,9 @@ def test_a_folder_that_was_half_made_is_not_believed(tmp_path):
     folder = tmp_path / ".f.partial"
     folder.mkdir()
     (folder / "half").touch()
-    with assets.fresh_folder(folder) as fresh:
+    with tables.fresh_folder(folder) as fresh:
         assert list(fresh.iterdir()) == []
         (fresh / "whole").touch()
-        assets.replace_folder(fresh, tmp_path / "f")
+        tables.replace_folder(fresh, tmp_path / "f")
     assert (tmp_path / "f" / "whole").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["f"]

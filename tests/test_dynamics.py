@@ -315,3 +315,16 @@ def test_pictures_and_section_of_the_report(tmp_path):
     assert f"{gap:+.1f}</span>" in text
     assert "Base Y − Base X" in text
     assert "predicts no direction" in text
+
+
+def test_published_word_logprobs_are_read_back_for_the_words_at_hand(tmp_path):
+    path, keys = tmp_path / "words.parquet", ["p1", "p2"]
+    rng = np.random.default_rng(0)
+    tables = {base: pd.DataFrame(rng.normal(size=(3, 2)), index=["a", "b", "c"], columns=keys) for base in "xy"}
+    pd.concat(tables, names=["base", "word"]).reset_index().to_parquet(path, index=False)
+    found = survival.read_logprobs(path, ["x"], ["c", "a", "unknown"], keys)
+    pd.testing.assert_frame_equal(found["x"], tables["x"].loc[["c", "a"]], check_names=False)
+    with pytest.raises(InputError, match="no log-probabilities of z"):
+        survival.read_logprobs(path, ["x", "z"], ["a"], keys)
+    with pytest.raises(InputError, match="dvc pull"):
+        survival.read_logprobs(tmp_path / "none.parquet", ["x"], ["a"], keys)

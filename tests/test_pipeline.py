@@ -92,14 +92,32 @@ def test_a_stage_declares_the_parameters_that_it_reads(repository, name, stage):
             assert known, f"{script(stage)} reads {key}, which stage {name} of dvc.yaml does not declare ({declared})"
 
 
-# Section 4 is run by hand, one script after another, until its stages join the default pipeline.
-BY_HAND = {"stages/preferences.py", "stages/train.py", "stages/dynamics.py"}
-
-
 def test_every_stage_file_is_in_the_pipeline(repository):
     files = {path.relative_to(repository).as_posix() for path in (repository / "stages").glob("*.py")}
-    assert {script(stage) for stage in stages().values()} == files - BY_HAND
-    assert files >= BY_HAND
+    assert {script(stage) for stage in stages().values()} == files
+
+
+def test_what_anyone_can_make_again_is_no_one_s_to_pull():
+    """``dvc pull`` fails on a cached output that is never pushed (valuetrace/publish/remote.py)."""
+    kept = [out for stage in stages().values() for out in stage.get("outs", []) if isinstance(out, dict)]
+    unpushed = [options for out in kept for options in out.values() if options.get("push") is False]
+    assert unpushed
+    assert all(options.get("cache") is False for options in unpushed)
+
+
+def test_ablations_can_be_answered_where_no_model_is():
+    """Of what a data size changes, no stage depends on a file that is not in git, the remote or another such stage."""
+    unpushed = {
+        path.partition(HOLE)[0]
+        for stage in stages().values()
+        for out in stage.get("outs", [])
+        if isinstance(out, dict)
+        for path, options in out.items()
+        if options.get("push") is False
+    }
+    for name in ("preferences", "train", "dynamics", "figures", "report"):
+        for dep in stages()[name]["deps"]:
+            assert not any(dep.startswith(path) or path.startswith(f"{dep}/") for path in unpushed), (name, dep)
 
 
 def test_no_stage_imports_another(repository):
@@ -199,7 +217,8 @@ def test_the_tiny_profile_from_end_to_end(repository, tmp_path):
     run(tmp_path, "git", "clone", "--quiet", str(repository), str(clone))
     first = run(clone, "dvc", "exp", "run", "-S", "profile=tiny")
     # words and prompts are those of every profile: the lock file answers for them
-    assert {"fetch", "models", "logprobs", "log_probabilities", "rewards", "compare", "report"} <= named(first)
+    assert {"fetch", "models", "logprobs", "log_probabilities", "rewards", "compare"} <= named(first)
+    assert {"preferences", "train", "word_logprobs", "dynamics", "figures", "report"} <= named(first)
 
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
     tiny = set(params["bases"])
@@ -216,6 +235,9 @@ def test_the_tiny_profile_from_end_to_end(repository, tmp_path):
     assert any("three_way" in cell for cell in comparison["cells"])
     pairs = json.loads((clone / "metrics" / "implicit_rewards.json").read_text())["pairs"]
     assert {pair[key] for pair in pairs for key in ("first", "second")} == tiny
+    dynamics = json.loads((clone / "metrics" / "dynamics.json").read_text())
+    assert dynamics["run"]["data_size"] == params["data_size"]
+    assert set(dynamics["held_out_accuracy"]) == set(params["trained"]) == tiny
     medians = pd.read_csv(clone / "plots" / "log_probabilities" / "medians.csv")
     assert set(medians["model"]) == tiny
     report = (clone / "plots" / "report.html").read_text(encoding="utf-8")

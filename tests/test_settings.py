@@ -9,10 +9,12 @@ from dvc.utils.hydra import compose_and_dump
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from valuetrace import assets, models, prompts, settings
+from valuetrace import assets, models, preferences, prompts, settings
+from valuetrace.analysis.dynamics import Dynamics
 from valuetrace.analysis.settings import Analysis
 from valuetrace.errors import InputError
 from valuetrace.scoring.chat import Format
+from valuetrace.training import Training
 
 PROFILES = ("demo", "paper", "tiny")
 
@@ -168,7 +170,11 @@ def profile(request, repository):
         "formats": dict[str, Format],
         "models": dict[str, models.Model],
         "bases": list[str],
+        "trained": list[str],
         "reward_models": list[str],
+        "training": Training,
+        "preferences": preferences.Preferences,
+        "dynamics": Dynamics,
         "analysis": Analysis,
     }
     return {key: settings.build(as_type, params[key], key) for key, as_type in groups.items()}
@@ -180,6 +186,11 @@ def test_names_of_a_profile_are_rows_of_it(profile, repository):
     assert len(set(profile["bases"])) == len(profile["bases"])
     compared = [name for pair in analysis.comparisons.values() for name in pair]
     assert set(profile["bases"]) | set(profile["reward_models"]) == set(rows)
+    assert set(profile["trained"]) <= set(profile["bases"])
+    assert len(profile["trained"]) >= 2
+    for name in profile["trained"]:  # whose log-probabilities are followed
+        assert profile["dynamics"].format in rows[name].formats
+    assert profile["preferences"].source in profile["preferences"].sources
     assert all("." not in name for name in rows)  # a dot parts the keys of params.yaml and of metrics files
     assert set(compared) | set(analysis.tokens.first) | set(analysis.tokens.second) <= set(profile["bases"])
     assert analysis.tokens.first

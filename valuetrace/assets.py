@@ -18,8 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -87,7 +86,7 @@ def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
     """Fetch an asset into ``folder`` (data/assets/<name>), whole and verified, or raise InputError."""
     folder = folder or FETCHED / name
     temporary = folder.with_name(f".{folder.name}.partial")
-    with fresh_folder(temporary):
+    with tables.fresh_folder(temporary):
         if asset.kind == "package":
             _fetch_package(name, asset, temporary)
         for file_name, file in asset.files.items():
@@ -99,26 +98,8 @@ def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
                     raise InputError(f"asset {name}: {file.path} does not exist. Put the file there.")
                 shutil.copyfile(file.path, to)
             _verify(to, file.sha256, f"asset {name}: {file_name}")
-        replace_folder(temporary, folder)
+        tables.replace_folder(temporary, folder)
     return folder
-
-
-@contextmanager
-def fresh_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that is gone afterwards, unless ``replace_folder`` moved it into place."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def replace_folder(temporary: Path, folder: Path) -> None:
-    """Move a finished folder into place."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
 
 
 def retry(what: str, action: Callable, errors: tuple[type[Exception], ...], attempts: int = ATTEMPTS):

@@ -79,7 +79,7 @@ class Model:
 def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> None:
     """Make the folder of one model (convert, download or draw it). A GGUF file takes one or two minutes."""
     temporary = folder.with_name(f".{folder.name}.partial")
-    with assets.fresh_folder(temporary):
+    with tables.fresh_folder(temporary):
         if source.kind == "hub":
             origin = assets.fetch_hub(source.repository, source.revision, temporary)
         elif source.kind == "gguf":
@@ -91,7 +91,7 @@ def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> 
             origin = {"architecture": source.architecture, "seed": source.seed}
         _change_tokenizer(changes, temporary)
         tables.write_json({"model": name, "kind": source.kind, "origin": origin}, temporary / "provenance.json")
-        assets.replace_folder(temporary, folder)
+        tables.replace_folder(temporary, folder)
 
 
 def provenance(folder: str | Path) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, str]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with assets.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
+    with tables.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
         assets.fetch(name, source.asset, fetched)
         model = AutoModelForCausalLM.from_pretrained(
             fetched, gguf_file=source.file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32

@@ -59,7 +59,7 @@ _QWEN_TURNS = (
 )
 
 
-def config(architecture: str, seed: int = 0, **changes) -> PretrainedConfig:
+def config(architecture: str, **changes) -> PretrainedConfig:
     """The configuration of a tiny model; ``changes`` override its sizes."""
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture {architecture!r} is unknown; there are {some(ARCHITECTURES)}.")
@@ -71,7 +71,7 @@ def model(architecture: str, seed: int = 0, cls: type = AutoModelForCausalLM, **
     """A random model (float32, evaluation mode) drawn from ``seed`` without touching torch's global state."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return cls.from_config(config(architecture, seed, **changes)).eval()
+        return cls.from_config(config(architecture, **changes)).eval()
 
 
 def tokenizer(architecture: str) -> PreTrainedTokenizerFast:

@@ -7,6 +7,8 @@ inherited, what it shares with any base is common to language models.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -14,9 +16,10 @@ from valuetrace.analysis.dynamics import FRAMINGS, Trajectories, kendall
 from valuetrace.analysis.inference import percentile_interval
 from valuetrace.analysis.log_probabilities import CASES
 from valuetrace.analysis.ranks import rank_words
-from valuetrace.errors import InputError
+from valuetrace.errors import InputError, some
 from valuetrace.scoring.chat import Format, token_form
 
+LOGPROBS = Path("data/word_logprobs.parquet")
 FEWEST_WORDS = 10  # for a rank correlation to say anything
 
 
@@ -40,6 +43,17 @@ def shared_logprobs(
             "needed. Choose another dynamics.format or dynamics.case."
         )
     return {base: frame.loc[shared] for base, frame in found.items()}
+
+
+def read_logprobs(path: str | Path, bases: list[str], words: list[str], keys: list[str]) -> dict[str, pd.DataFrame]:
+    """What stages/word_logprobs.py wrote of ``shared_logprobs``, for those of ``words`` that it holds."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file. Run dvc pull, or dvc repro word_logprobs.")
+    table = pd.read_parquet(path)
+    found = {base: own.set_index("word")[keys] for base, own in table.groupby("base")}
+    if missing := sorted(set(bases) - set(found)):
+        raise InputError(f"{path}: no log-probabilities of {some(missing)}. Run dvc repro word_logprobs.")
+    return {base: found[base].loc[[word for word in words if word in found[base].index]] for base in bases}
 
 
 def survival_table(paths: Trajectories, logprobs: dict[str, pd.DataFrame], draws: int, seed: int) -> pd.DataFrame:

@@ -100,7 +100,7 @@ class Silence:
 
     def __call__(self, text: str) -> bool:
         words = _words(text)
-        return not any(
+        return self.phrases.keys().isdisjoint(words) or not any(
             words[at : at + len(phrase)] == phrase
             for at, word in enumerate(words)
             for phrase in self.phrases.get(word, ())

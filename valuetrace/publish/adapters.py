@@ -20,7 +20,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from valuetrace import tables
-from valuetrace.assets import fresh_folder, replace_folder
 from valuetrace.errors import InputError
 from valuetrace.training import checkpoint
 from valuetrace.training.model import MLP_UNITS
@@ -131,7 +130,7 @@ def write(adapter: Adapter, card: str, notice: str | None, hub_name: str | None)
     """Write ``checkpoints/<base>/`` whole or not at all; the same adapter and card give the same bytes."""
     folder = PUBLISHED / adapter.base
     configuration = {**adapter.configuration, "base_model_name_or_path": hub_name or adapter.base}
-    with fresh_folder(PUBLISHED / f".{adapter.base}.partial") as temporary:
+    with tables.fresh_folder(PUBLISHED / f".{adapter.base}.partial") as temporary:
         (temporary / checkpoint.ADAPTER).write_bytes(save(adapter.tensors, {"format": "pt"}))
         tables.write_json(configuration, temporary / checkpoint.CONFIG)
         tables.write_text(card, temporary / CARD)
@@ -140,7 +139,7 @@ def write(adapter: Adapter, card: str, notice: str | None, hub_name: str | None)
         digests = {name: tables.sha256(temporary / name) for name in (checkpoint.ADAPTER, checkpoint.CONFIG)}
         text = json.dumps({**adapter.provenance, "sha256": digests}, indent=2, ensure_ascii=False)
         tables.write_text(text + "\n", temporary / PROVENANCE)
-        replace_folder(temporary, folder)
+        tables.replace_folder(temporary, folder)
     return folder
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import nn
 from transformers import PreTrainedModel
 
-from valuetrace import assets, models, tables
+from valuetrace import models, tables
 from valuetrace.errors import InputError
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import GRM, Linear
@@ -52,7 +52,7 @@ def write(
     from peft import get_peft_model_state_dict
 
     target = folder / f"step-{step}"
-    with _full_disk(folder), assets.fresh_folder(folder / f".step-{step}.partial") as temporary:
+    with _full_disk(folder), tables.fresh_folder(folder / f".step-{step}.partial") as temporary:
         if len(log):
             tables.write_csv(log, folder / LOG)
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -63,7 +63,7 @@ def write(
         (temporary / OPTIMIZER).write_bytes(save(_optimizer_tensors(model, optimizer)))
         digests = {name: tables.sha256(temporary / name) for name in (ADAPTER, CONFIG, OPTIMIZER)}
         tables.write_json({**provenance, "step": step, "sha256": digests}, temporary / "provenance.json")
-        assets.replace_folder(temporary, target)
+        tables.replace_folder(temporary, target)
     for old in steps(folder)[:-_KEPT_OPTIMIZERS]:
         (folder / f"step-{old}" / OPTIMIZER).unlink(missing_ok=True)
 

@@ -15,10 +15,9 @@ from valuetrace import models, tables
 from valuetrace.errors import InputError, some
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
-from valuetrace.scoring.search import score_prompts
-from valuetrace.training import checkpoint
 
 SCORES = Path("data/checkpoint_scores")
+SHARDS = "scores"  # beside the checkpoints: what a killed search had done, kept apart by the weights' hash
 INDEX = ("step", "word", "token_id")
 
 
@@ -88,8 +87,13 @@ def score_checkpoints(
     add the next would leave rounding behind). Returns ``step, word, token_id`` (missing for a lexicon's
     word; with ``vocabulary`` a second block of rows holds every token id, ``word`` its decoded text), then a
     float32 column a prompt key, in the reward model's own units. Under ``accelerate launch`` the work is
-    dealt out and every process returns the whole table. InputError names a step that has no checkpoint.
+    dealt out and every process returns the whole table. A killed search goes on
+    from its shards. InputError names a step that has no checkpoint.
     """
+    # seconds of torch and transformers, which those who only read scores need not wait for
+    from valuetrace.scoring.search import score_prompts
+    from valuetrace.training import checkpoint
+
     folder = Path(checkpoints_folder)
     missing = sorted(set(steps) - set(checkpoint.steps(folder)))
     if missing:
@@ -107,7 +111,8 @@ def score_checkpoints(
             rows = rows[rows["token_id"] < len(model.tokenizer)]
             candidates += rows["token_id"].tolist()
             texts, ids = texts + rows["token_decoded"].tolist(), ids + rows["token_id"].tolist()
-        scores = score_prompts(model, prompts, candidates, progress=progress).reset_index(drop=True)
+        scores = score_prompts(model, prompts, candidates, folder=folder / SHARDS, progress=progress)
+        scores = scores.reset_index(drop=True)
         index = pd.DataFrame({"step": step, "word": texts, "token_id": pd.array(ids, dtype="Int64")})
         parts.append(pd.concat([index, scores], axis=1))
         del model
