@@ -328,3 +328,19 @@ def test_published_word_logprobs_are_read_back_for_the_words_at_hand(tmp_path):
         survival.read_logprobs(path, ["x", "z"], ["a"], keys)
     with pytest.raises(InputError, match="dvc pull"):
         survival.read_logprobs(tmp_path / "none.parquet", ["x"], ["a"], keys)
+
+
+def test_a_run_with_only_its_two_ends_is_followed_from_step_0():
+    from valuetrace.figures import dynamics as figures
+
+    words = lexicon(4, 4)
+    rising = np.repeat(np.arange(8)[:, None], 4, axis=1)
+    scores = {base: frame(words, {0: rising, 7: rising[::-1]}) for base in "xy"}
+    paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
+    assert paths.steps[paths.early] == 0
+    table = movers.mover_table(paths, 2)
+    up = table.query("base == 'x' and framing == 'positive' and direction == 'up'")
+    assert up["word"].unique().tolist() == ["a000", "a001"]
+    assert figures.movers(table, {"x": "X", "y": "Y"}).get_suptitle() == (
+        "Words that move most, step 0 to step 7 (2 a side of 8)"
+    )

@@ -59,8 +59,8 @@ class Trajectories:
 
     @property
     def early(self) -> int:
-        """Position of the first trained checkpoint (the paper's "early": step 1000, not step 0)."""
-        return 1
+        """The first trained checkpoint (the paper's "early", step 1000), or step 0 where one alone follows it."""
+        return min(1, len(self.steps) - 2)
 
     def by_framing(self, values: np.ndarray) -> np.ndarray:
         """The mean over each framing's prompts: (..., prompts) to (..., framings)."""

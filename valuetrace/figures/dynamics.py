@@ -108,8 +108,9 @@ def movers(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
         axis.set_xlabel("change of mean rank, early → last checkpoint\n(right: the reward model comes to prefer it)")
     handles = [Line2D([], [], color=colours[name], lw=6, label=name) for name in constructs]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    early, last = sorted(table["step"].unique())[1], table["step"].max()
-    figure.suptitle(f"Words that move most, step {early} to step {last}", fontsize=10)
+    steps = sorted(table["step"].unique())
+    early, last, words = steps[min(1, len(steps) - 2)], steps[-1], table["words"].max()
+    figure.suptitle(f"Words that move most, step {early} to step {last} ({most // 2} a side of {words})", fontsize=10)
     return figure
 
 
