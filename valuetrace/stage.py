@@ -2,14 +2,20 @@
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 
 from valuetrace.errors import InputError
+
+# What transformers and peft say of each other's parameters at every training: nothing that a user could change
+_BETWEEN_LIBRARIES = (".*gradient_checkpointing` is deprecated", "The PEFT config's `base_model_name_or_path` was renamed")
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
     """Call ``main(*arguments)``; InputError becomes one line on stderr and exit status 2."""
     logging.basicConfig(level=logging.WARNING)
+    for message in _BETWEEN_LIBRARIES:
+        warnings.filterwarnings("ignore", message)
     try:
         main(*arguments)
     except InputError as error:
