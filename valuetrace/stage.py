@@ -8,7 +8,10 @@ from collections.abc import Callable
 from valuetrace.errors import InputError
 
 # What transformers and peft say of each other's parameters at every training: nothing that a user could change
-_BETWEEN_LIBRARIES = (".*gradient_checkpointing` is deprecated", "The PEFT config's `base_model_name_or_path` was renamed")
+_BETWEEN_LIBRARIES = (
+    ".*gradient_checkpointing` is deprecated",
+    "The PEFT config's `base_model_name_or_path` was renamed",
+)
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
