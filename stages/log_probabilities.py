@@ -49,11 +49,12 @@ def main() -> None:
                 of_cell = section.medians(cell)
                 anova = section.three_way_anova(of_cell)
                 panels, contrast = section.panels(cell, chosen.draws, chosen.seed)
-                cells.append(result | {"anova": _records(anova), "panels": panels, "three_way": contrast})
+                three_way = anova.set_index("term").loc["model × construct × framing"]
+                result |= {"anova": _records(anova), "three_way_anova": three_way[["F", "p"]].to_dict()}
+                cells.append(result | {"panels": panels, "three_way": contrast})
                 medians.append(of_cell.assign(**where, words=of_cell["construct"].map(counts)))
                 low, high = contrast["ci_words"]
                 probability = min(result["probability_on_words"].values())
-                three_way = anova.set_index("term").loc["model × construct × framing"]
                 grid.append(
                     where
                     | {"cell": f"{label}: {name}, {case}", "contrast": contrast["contrast"], "low": low, "high": high}
