@@ -495,7 +495,7 @@ def _params(repository: Path) -> str:
     """The repository's training parameters on two random bases."""
     from valuetrace import settings
 
-    params = {"bases": list(BASES), "training": settings.load(repository / "conf/training.yaml")["training"]}
+    params = {"trained": list(BASES), "training": settings.load(repository / "conf/training.yaml")["training"]}
     row = {"family": "tiny", "training": "random", "licence": "none", "tokenizer": {}, "dtype": "float32"}
     for base in BASES:
         source = {"kind": "random", "architecture": base.removeprefix("tiny-"), "seed": 1}

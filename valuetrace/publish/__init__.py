@@ -29,7 +29,7 @@ def publish(request: Request, say: Callable[[str], None]) -> dict[str, str]:
     Everything is read, checked and logged in before anything is written. InputError names what is missing.
     """
     rows = settings.get("models", dict[str, models.Model])
-    bases = request.bases or settings.get("bases", list[str])
+    bases = request.bases or settings.get("trained", list[str])
     unknown = [base for base in bases if base not in rows]
     if unknown:
         raise InputError(f"--base {some(unknown)}: no such model in params.yaml (there are {some(rows, 10)}).")
