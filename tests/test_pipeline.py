@@ -268,3 +268,26 @@ def test_the_tiny_profile_from_end_to_end(repository, tmp_path):
     following = {stage.split("@")[0] for stage in json.loads(run(clone, "dvc", "status", "--json"))}
     assert "log_probabilities" in following
     assert not following & {"fetch", "prompts", "models", "logprobs"}
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_pulls_is_up_to_date_and_answers_a_published_ablation(repository, tmp_path):
+    """The README's commands for those who do not want to train."""
+    if not (repository / ".git").exists():
+        pytest.skip("not a git clone: DVC's experiments need git")
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "--quiet", str(repository), str(clone))
+    run(clone, "dvc", "pull")
+    for base in yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))["trained"]:
+        assert (clone / "checkpoints" / base / "adapter_model.safetensors").is_file()
+        assert (clone / "data" / "checkpoint_scores" / f"{base}.parquet").is_file()
+    again = run(clone, "dvc", "repro", "--allow-missing")
+    assert "up to date" in again
+    assert not named(again)
+
+    answered = run(clone, "dvc", "exp", "run", "--pull", "--allow-missing", "-S", "data_size=240")
+    cached = set(re.findall(r"Stage '([\w-]+)[^']*' is cached - skipping run", answered))
+    assert {"preferences", "train", "dynamics"} <= cached
+    assert named(answered) <= {"figures", "report"}
+    assert json.loads((clone / "metrics" / "dynamics.json").read_text())["run"]["data_size"] == 240
+    assert not (clone / "data" / "models").exists()
