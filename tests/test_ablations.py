@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from valuetrace import tables
-from valuetrace.analysis import ablations, experiments
+from valuetrace.analysis import ablations, experiments, inheritance
 from valuetrace.errors import InputError
 
 SIZES = np.repeat([125.0, 250, 500, 1000], 3)
@@ -137,7 +137,8 @@ def pipeline(tmp_path):
 
 
 def test_collect_reads_experiments_workspace_and_runs(pipeline):
-    runs, read = experiments.collect(pipeline)
+    runs, survival, read = experiments.collect(pipeline)
+    assert survival.empty
     assert read == {"experiments": 1, "without_results": ["empty"], "runs": 1}
     assert runs["data_size"].tolist() == [500, 500]  # the queue's entry is no run
 
@@ -171,5 +172,48 @@ def test_a_clone_without_experiments_draws_from_the_committed_runs(tmp_path):
     assert metrics["groups"][0]["line"]["per_doubling"]["estimate"] == pytest.approx(2.5)
     assert "+2.50 ranks a doubling" in experiments.as_text(metrics)
     style.apply()
-    figures.draw(tmp_path / "plots/ablations", {"x": "X", "y": "Y"}, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    figures.draw(tmp_path / "plots/ablations", {"x": "X", "y": "Y"}, tmp_path)
+    assert (tmp_path / "ablations.png").stat().st_size > 10_000
+    assert (tmp_path / "inheritance.png").stat().st_size > 10_000  # though no run told of it
+
+
+def told(seed: int, own: float, other: float) -> dict:
+    """metrics/dynamics.json of a run whose reward models of x and y follow their own base and the other so far."""
+    run = {"profile": "tiny", "source": "wordnet", "objective": "bradley_terry", "data_size": 100}
+    survival = [
+        {"base": base, "logprobs_of": of, "framing": framing, "step": step, "words": 20, "prompts": 9}
+        | {"spearman": (own if base == of else other) * (step > 0), "low": 0.0, "high": 1.0}
+        for base in "xy" for of in "xy" for framing in ("positive", "negative") for step in (0, 10)
+    ]  # fmt: skip
+    return {"run": run | {"seed": seed, "data_seed": 1}, "last_step": 10, "survival": survival}
+
+
+def test_inheritance_is_what_runs_share_with_their_own_base_alone():
+    runs = [told(1, 0.5, 0.4), told(2, 0.3, 0.3), told(3, 0.4, 0.2), told(3, 0.6, 0.3)]  # the last, once more
+    table = inheritance.merge([inheritance.last_survival(run) for run in runs])
+    assert len(table) == 3 * 8
+    assert set(table["step"]) == {10}
+    found = inheritance.summary(table, 500, 1)
+    assert [(row["base"], row["framing"], row["runs"]) for row in found] == [
+        (base, framing, 3) for base in "xy" for framing in ("negative", "positive")
+    ]
+    assert found[0]["own"] == pytest.approx((0.5 + 0.3 + 0.6) / 3)
+    assert found[0]["difference"] == pytest.approx((0.1 + 0.0 + 0.3) / 3)
+    assert (found[0]["low"], found[0]["high"]) == pytest.approx((0.0, 0.3))
+    few = inheritance.summary(table[table["seed"] < 3], 500, 1)[0]
+    assert (few["runs"], few["low"]) == (2, None)
+
+
+def test_inheritance_is_collected_and_kept(tmp_path):
+    from valuetrace.figures import ablations as figures
+
+    tables.write_json(told(1, 0.5, 0.4) | {"final": [row(100, 1)]}, tmp_path / experiments.METRICS)
+    metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
+    assert [part["difference"] for part in metrics["inheritance"]] == pytest.approx([0.1] * 4)
+    assert "difference +0.10, 1 runs" in experiments.as_text(metrics)
+    tables.write_json(told(2, 0.5, 0.1) | {"final": [row(100, 2)]}, tmp_path / experiments.METRICS)
+    metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
+    assert metrics["inheritance"][0]["difference"] == pytest.approx(0.25)  # the first run stands in the table
+    table = pd.read_csv(tmp_path / experiments.INHERITANCE)
+    title = figures.own_or_any(table, {"x": "X", "y": "Y"}).get_suptitle()
+    assert title.endswith("2 runs, 20 words")

@@ -167,8 +167,8 @@ def _add_ablations(subcommands) -> None:
         "ablations",
         help=about,
         description=f"{about} Reads plots/ablations/runs.csv, every DVC experiment's and the workspace's "
-        "metrics/dynamics.json; writes plots/ablations/{runs,fit,curve}.csv, plots/ablations.png and "
-        "metrics/ablations.json.",
+        "metrics/dynamics.json; writes plots/ablations/{runs,fit,curve,inheritance}.csv, plots/ablations.png, "
+        "plots/inheritance.png and metrics/ablations.json.",
     )
     parser.add_argument("--json", action="store_true", help="print metrics/ablations.json instead of the summary")
     parser.set_defaults(run=_ablations)
@@ -183,7 +183,7 @@ def _ablations(options: argparse.Namespace) -> None:
     labels = {name: row.label for name, row in settings.get("models", dict[str, models.Model]).items()}
     metrics = experiments.update(".", chosen)
     style.apply()
-    ablations.draw("plots/ablations", labels, "plots/ablations.png")
+    ablations.draw("plots/ablations", labels, "plots")
     print(json.dumps(metrics, indent=2, ensure_ascii=False) if options.json else experiments.as_text(metrics))
 
 

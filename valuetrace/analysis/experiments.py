@@ -1,4 +1,4 @@
-"""Collect the runs of all DVC experiments, the workspace and runs.csv, fit them, draw one figure.
+"""Collect the runs of all DVC experiments, the workspace and the committed tables, and fit them.
 
 An experiment is a git reference (``refs/exps/…``) that DVC makes when a run has succeeded; a failed run has
 none, so nothing stands for it. Each row says itself which run it is (metrics/dynamics.json, ``final``).
@@ -15,10 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis import ablations
+from valuetrace.analysis import ablations, inheritance
 from valuetrace.errors import InputError
 
 RUNS = Path("plots/ablations/runs.csv")
+INHERITANCE = RUNS.with_name("inheritance.csv")
 METRICS = "metrics/dynamics.json"
 _EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 
@@ -58,26 +59,30 @@ def experiments(folder: str | Path = ".") -> tuple[dict[str, dict], list[str]]:
     return found, without
 
 
-def collect(folder: str | Path = ".") -> tuple[pd.DataFrame, dict[str, object]]:
-    """All runs: runs.csv, then the experiments, then the workspace; the later counts where two are one run.
+def collect(folder: str | Path = ".") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object]]:
+    """All runs: the committed tables, then the experiments, then the workspace; of one run the later counts.
 
-    Returns the table (``ablations.COLUMNS``, a row a run, pair of bases and framing) and what was read
-    (``experiments, without_results, runs``). InputError where there is no run at all.
+    Returns the gaps (``ablations.COLUMNS``, a row a run, pair of bases and framing), the survival of each base's
+    own ranking (``inheritance.COLUMNS``) and what was read (``experiments, without_results, runs``). InputError
+    where there is no run at all.
     """
     folder = Path(folder)
-    parts = []
-    if (folder / RUNS).is_file():
-        parts.append(tables.read_csv(folder / RUNS, ablations.COLUMNS, na_values=[""]))
+    gaps, survival = [], []
+    for path, columns, parts in ((RUNS, ablations.COLUMNS, gaps), (INHERITANCE, inheritance.COLUMNS, survival)):
+        if (folder / path).is_file():
+            parts.append(tables.read_csv(folder / path, columns, na_values=[""]))
     found, without = experiments(folder)
-    parts += [pd.DataFrame(metrics["final"]) for metrics in found.values()]
+    metrics = list(found.values())
     if (folder / METRICS).is_file():
-        workspace = tables.read_json(folder / METRICS)
-        parts.append(pd.DataFrame(workspace.get("final", [])))
-    if not any(len(part) for part in parts):
+        metrics.append(tables.read_json(folder / METRICS))
+    gaps += [pd.DataFrame(told.get("final", [])) for told in metrics]
+    survival += [inheritance.last_survival(told) for told in metrics if told.get("survival")]
+    if not any(len(part) for part in gaps):
         raise InputError(f"no run to collect: neither {RUNS}, nor an experiment, nor {METRICS}. Run dvc exp run first.")
-    runs = ablations.merge_runs([part for part in parts if len(part)])
+    runs = ablations.merge_runs([part for part in gaps if len(part)])
     distinct = runs.drop_duplicates([n for n in ablations.KEY if n not in ("first", "second", "framing")])
-    return runs, {"experiments": len(found), "without_results": without, "runs": len(distinct)}
+    read = {"experiments": len(found), "without_results": without, "runs": len(distinct)}
+    return runs, inheritance.merge(survival), read
 
 
 def summarise(runs: pd.DataFrame, chosen: Settings) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
@@ -98,12 +103,12 @@ def summarise(runs: pd.DataFrame, chosen: Settings) -> tuple[dict, pd.DataFrame,
 
 
 def update(folder: str | Path, chosen: Settings) -> dict:
-    """Write plots/ablations/{runs,fit,curve}.csv and metrics/ablations.json; the metrics are returned."""
+    """Write plots/ablations/{runs,fit,curve,inheritance}.csv and metrics/ablations.json; the metrics are returned."""
     folder = Path(folder)
-    runs, read = collect(folder)
+    runs, survival, read = collect(folder)
     metrics, fit, curve = summarise(runs, chosen)
-    metrics = read | metrics
-    for name, table in (("runs", runs), ("fit", fit), ("curve", curve)):
+    metrics = read | metrics | {"inheritance": inheritance.summary(survival, chosen.draws, chosen.seed)}
+    for name, table in (("runs", runs), ("fit", fit), ("curve", curve), ("inheritance", survival)):
         tables.write_csv(table, folder / RUNS.with_name(f"{name}.csv"))
     tables.write_json(metrics, folder / "metrics/ablations.json")
     return metrics
@@ -124,6 +129,13 @@ def as_text(metrics: dict) -> str:
             else:
                 part = fit[name]
                 lines.append(f"  {model}: {part['estimate']:+.2f} {unit} ({part['low']:+.2f} to {part['high']:+.2f})")
+    for row in metrics["inheritance"]:
+        where = f"{row['base']}, {row['framing']} ({row['source']}, {row['objective']}, {row['profile']})"
+        interval = "" if row["low"] is None else f" ({row['low']:+.2f} to {row['high']:+.2f})"
+        lines.append(
+            f"{where}: rho with its own base {row['own']:+.2f}, with another {row['other']:+.2f}, "
+            f"difference {row['difference']:+.2f}{interval}, {row['runs']} runs"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Figures 4b and A5: the final gap against the number of preference pairs, from plots/ablations/*.csv."""
+"""Figures 4b and A5, and whose ranking a reward model follows, from plots/ablations/*.csv. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ GROUP = ["profile", "source", "objective", "first", "second"]
 
 
 def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
-    """Draw ``out`` from ``runs.csv``, ``fit.csv`` and ``curve.csv`` of ``folder``; labels: base → name in print."""
-    folder = Path(folder)
-    runs, fit, curve = (read_csv(folder / f"{name}.csv", ("framing",)) for name in ("runs", "fit", "curve"))
-    style.save(gap_by_size(runs, fit, curve, labels), out)
+    """Draw ``ablations.png`` and ``inheritance.png`` in ``out``.
+
+    folder: holds the CSVs of ``valuetrace ablations``; labels: base → its name in print.
+    """
+    folder, out = Path(folder), Path(out)
+    names = ("runs", "fit", "curve", "inheritance")
+    runs, fit, curve, survival = (read_csv(folder / f"{name}.csv", ("framing",)) for name in names)
+    style.save(gap_by_size(runs, fit, curve, labels), out / "ablations.png")
+    style.save(own_or_any(survival, labels), out / "inheritance.png")
 
 
 def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labels: dict[str, str]) -> Figure:
@@ -58,6 +63,36 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
     figure.suptitle(
         f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; 95% over words (bars), over runs (band)"
     )
+    return figure
+
+
+def own_or_any(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """Spearman's ρ of rewards with log-probabilities, a dot a run: filled for the own base, hollow for another."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4), sharey=True)
+    bases = sorted(table["base"].unique())
+    for axis, framing in zip(axes, FRAMINGS, strict=True):
+        axis.axhline(0, color="0.6", lw=0.8)
+        for i, base in enumerate(bases):
+            colour, marker = style.OKABE_ITO[(i + 5) % 8], style.MARKERS[i % 8]
+            for own in (True, False):
+                dots = table[(table["framing"] == framing) & (table["base"] == base)]
+                dots = dots[(dots["logprobs_of"] == base) == own]
+                x = dots["data_size"] * 2 ** (0.16 * (i - (len(bases) - 1) / 2) + (-0.03 if own else 0.03))
+                face = colour if own else "white"
+                label = f"{labels[base]}, with {'its own base' if own else 'another base'}"
+                axis.scatter(x, dots["spearman"], s=28, marker=marker, facecolor=face, edgecolor=colour, label=label)
+        axis.set_xscale("log", base=2)
+        sizes = sorted(table["data_size"].unique())
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
+        axis.minorticks_off()
+        axis.set_xlabel("preference pairs (log scale)")
+        axis.set_title(f"{framing} framing")
+    axes[0].set_ylabel("Spearman's ρ: rewards of the trained model\nwith a base's log-probabilities")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
+    runs = len(table.drop_duplicates(["profile", "source", "objective", "data_size", "seed", "data_seed"]))
+    words = table["words"].max() if len(table) else 0
+    figure.suptitle(f"Does a reward model follow its own base, or any? {runs} run{'s' * (runs != 1)}, {words} words")
     return figure
 
 
