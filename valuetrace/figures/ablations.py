@@ -73,7 +73,7 @@ def own_or_any(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     for axis, framing in zip(axes, FRAMINGS, strict=True):
         axis.axhline(0, color="0.6", lw=0.8)
         for i, base in enumerate(bases):
-            colour, marker = style.OKABE_ITO[(i + 5) % 8], style.MARKERS[i % 8]
+            colour, marker = style.OKABE_ITO[i % 8], style.MARKERS[i % 8]
             for own in (True, False):
                 dots = table[(table["framing"] == framing) & (table["base"] == base)]
                 dots = dots[(dots["logprobs_of"] == base) == own]
