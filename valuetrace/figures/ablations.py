@@ -70,10 +70,11 @@ def own_or_any(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     """Spearman's ρ of rewards with log-probabilities, a dot a run: filled for the own base, hollow for another."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4), sharey=True)
     bases = sorted(table["base"].unique())
+    colours, markers = style.base_colours(bases), style.base_markers(bases)
     for axis, framing in zip(axes, FRAMINGS, strict=True):
         axis.axhline(0, color="0.6", lw=0.8)
         for i, base in enumerate(bases):
-            colour, marker = style.OKABE_ITO[i % 8], style.MARKERS[i % 8]
+            colour, marker = colours[base], markers[base]
             for own in (True, False):
                 dots = table[(table["framing"] == framing) & (table["base"] == base)]
                 dots = dots[(dots["logprobs_of"] == base) == own]
