@@ -373,7 +373,7 @@ stages:
     metrics:
       - metrics/pairs.json: {cache: false}
   train:
-    matrix: {base: "${bases}"}
+    matrix: {base: "${trained}"}
     cmd: python make.py train ${item.base}
     deps: [make.py, data/preferences, metrics/source.json]
     outs: ["data/scores/${item.base}.txt"]
