@@ -97,27 +97,24 @@ def test_every_stage_file_is_in_the_pipeline(repository):
     assert {script(stage) for stage in stages().values()} == files
 
 
+def unpushed() -> dict[str, dict]:
+    """The outputs that no remote holds, with their options."""
+    outs = [out for stage in stages().values() for out in stage.get("outs", []) if isinstance(out, dict)]
+    return {path: options for out in outs for path, options in out.items() if options.get("push") is False}
+
+
 def test_what_anyone_can_make_again_is_no_one_s_to_pull():
     """``dvc pull`` fails on a cached output that is never pushed (valuetrace/publish/remote.py)."""
-    kept = [out for stage in stages().values() for out in stage.get("outs", []) if isinstance(out, dict)]
-    unpushed = [options for out in kept for options in out.values() if options.get("push") is False]
-    assert unpushed
-    assert all(options.get("cache") is False for options in unpushed)
+    assert unpushed()
+    assert all(options.get("cache") is False for options in unpushed().values())
 
 
 def test_ablations_can_be_answered_where_no_model_is():
     """Of what a data size changes, no stage depends on a file that is not in git, the remote or another such stage."""
-    unpushed = {
-        path.partition(HOLE)[0]
-        for stage in stages().values()
-        for out in stage.get("outs", [])
-        if isinstance(out, dict)
-        for path, options in out.items()
-        if options.get("push") is False
-    }
+    absent = {path.partition(HOLE)[0] for path in unpushed()}
     for name in ("preferences", "train", "dynamics", "figures", "report"):
         for dep in stages()[name]["deps"]:
-            assert not any(dep.startswith(path) or path.startswith(f"{dep}/") for path in unpushed), (name, dep)
+            assert not any(dep.startswith(path) or path.startswith(f"{dep}/") for path in absent), (name, dep)
 
 
 def test_no_stage_imports_another(repository):
@@ -209,12 +206,17 @@ def named(output: str) -> set[str]:
     return set(re.findall(r"Running stage '([\w-]+)", output))
 
 
-@pytest.mark.slow
-def test_the_tiny_profile_from_end_to_end(repository, tmp_path):
+@pytest.fixture
+def clone(repository, tmp_path) -> Path:
+    """A fresh clone of the repository as it is committed."""
     if not (repository / ".git").exists():
         pytest.skip("not a git clone: DVC's experiments need git")
-    clone = tmp_path / "clone"
-    run(tmp_path, "git", "clone", "--quiet", str(repository), str(clone))
+    run(tmp_path, "git", "clone", "--quiet", str(repository), str(tmp_path / "clone"))
+    return tmp_path / "clone"
+
+
+@pytest.mark.slow
+def test_the_tiny_profile_from_end_to_end(clone):
     run(clone, "dvc", "pull", "checkpoints.dvc")  # what is published is no stage's; its absence is told by dvc status
     first = run(clone, "dvc", "exp", "run", "-S", "profile=tiny")
     # words and prompts are those of every profile: the lock file answers for them
@@ -272,12 +274,8 @@ def test_the_tiny_profile_from_end_to_end(repository, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fresh_clone_pulls_is_up_to_date_and_answers_a_published_ablation(repository, tmp_path):
+def test_a_fresh_clone_pulls_is_up_to_date_and_answers_a_published_ablation(clone):
     """The README's commands for those who do not want to train."""
-    if not (repository / ".git").exists():
-        pytest.skip("not a git clone: DVC's experiments need git")
-    clone = tmp_path / "clone"
-    run(tmp_path, "git", "clone", "--quiet", str(repository), str(clone))
     run(clone, "dvc", "pull")
     for base in yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))["trained"]:
         assert (clone / "checkpoints" / base / "adapter_model.safetensors").is_file()
