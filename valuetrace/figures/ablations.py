@@ -50,11 +50,7 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
                 axis.fill_between(line["data_size"], line["low"], line["high"], color=colour, alpha=0.12, lw=0)
             of_group = f"{key[1]}, {key[2].replace('_', '–')}: " if len(groups) > 1 else ""
             notes.append(of_group + _note(_of(fit, key, framing)))
-        axis.set_xscale("log", base=2)
-        sizes = sorted(runs["data_size"].unique())
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
-        axis.minorticks_off()
-        axis.set_xlabel("preference pairs (log scale)")
+        _size_axis(axis, runs)
         axis.set_title(f"{framing} framing\n" + "\n".join(notes), fontsize=7)
     axes[0].set_ylabel("gap at the last checkpoint: agency − communion,\nsecond − first base (median ranks)")
     handles, names = axes[0].get_legend_handles_labels()
@@ -82,11 +78,7 @@ def own_or_any(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
                 face = colour if own else "white"
                 label = f"{labels[base]}, with {'its own base' if own else 'another base'}"
                 axis.scatter(x, dots["spearman"], s=28, marker=marker, facecolor=face, edgecolor=colour, label=label)
-        axis.set_xscale("log", base=2)
-        sizes = sorted(table["data_size"].unique())
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
-        axis.minorticks_off()
-        axis.set_xlabel("preference pairs (log scale)")
+        _size_axis(axis, table)
         axis.set_title(f"{framing} framing")
     axes[0].set_ylabel("Spearman's ρ: rewards of the trained model\nwith a base's log-probabilities")
     handles, names = axes[0].get_legend_handles_labels()
@@ -95,6 +87,15 @@ def own_or_any(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     words = table["words"].max() if len(table) else 0
     figure.suptitle(f"Does a reward model follow its own base, or any? {runs} run{'s' * (runs != 1)}, {words} words")
     return figure
+
+
+def _size_axis(axis, table: pd.DataFrame) -> None:
+    """Data sizes on a logarithmic x axis, each size named."""
+    axis.set_xscale("log", base=2)
+    sizes = sorted(table["data_size"].unique())
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, ha="right")
+    axis.minorticks_off()
+    axis.set_xlabel("preference pairs (log scale)")
 
 
 def _of(table: pd.DataFrame, key: tuple, framing: str) -> pd.DataFrame:
