@@ -101,7 +101,8 @@ def random_shape(shape: str, dtype: torch.dtype, device: str) -> RewardModel:
     """Random weights in a released model's exact shape, under a small tokenizer of its family."""
     family, sizes = SHAPES[shape]
     tokenizer = tiny.tokenizer(family)
-    config = tiny.ARCHITECTURES[family][0](**sizes, pad_token_id=0, bos_token_id=2, eos_token_id=1)
+    model_type = tiny.ARCHITECTURES[family]["model_type"]
+    config = AutoConfig.for_model(model_type, **sizes, pad_token_id=0, bos_token_id=2, eos_token_id=1)
     with torch.device(device):
         backbone = AutoModel.from_config(config, dtype=dtype).eval()
     backbone.set_attn_implementation("eager" if family == "gemma2" else "sdpa")
@@ -190,7 +191,7 @@ def measure(model: RewardModel, arguments: argparse.Namespace) -> float:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randperm(len(model.tokenizer), generator=generator)[: arguments.candidates].tolist()
     sample = ids[: arguments.loop]
-    plan = conversations.prepare(model, PROMPT, ids[:1], "exact")
+    plan = conversations.prepare(model, PROMPT, conversations.read_candidates(model, ids[:1]), "exact")
     prefix, new = len(plan.prefix), len(plan.rests[0])
     timers = {name: Timer(arguments.device) for name in ("product", "loop", "search")}
     options = {"batch_size": arguments.batch_size, "progress": False}
@@ -204,7 +205,7 @@ def measure(model: RewardModel, arguments: argparse.Namespace) -> float:
     cpu = {name: statistics.median(t.cpu_rates) for name, t in timers.items()}
     flops = 2 * parameters * new
     # bytes, and words that a template trims, are other ids when decoded and tokenized again: not compared
-    exact = conversations.prepare(model, PROMPT, sample, "exact")
+    exact = conversations.prepare(model, PROMPT, conversations.read_candidates(model, sample), "exact")
     read = tokenize(model, [text(model, i) for i in sample]).input_ids
     same = [i for i, rest in enumerate(exact.rests) if exact.prefix + rest == read[i]]
     gap = max((abs(theirs[i] - ours.iloc[i]) for i in same), default=float("nan"))

@@ -6,7 +6,8 @@ Out: metrics/dynamics.json           gaps, survival and agreement with the end; 
      plots/dynamics/ranks.csv        base, framing, construct, step, median_rank, low, high (1 = highest reward)
      plots/dynamics/kendall.csv      base, framing, step, kendall with the final ranks, low, high (prompts)
      plots/dynamics/survival.csv     base, logprobs_of, own, framing, step, kendall, spearman, low, high (words)
-     plots/dynamics/movers.csv       base, framing, direction, place, word, construct, change (ranks), step, rank
+     plots/dynamics/movers.csv       base, framing, direction, place, word, construct, change (ranks), words, early (its
+                                     step), step, rank
      plots/dynamics/extremes.csv     base, framing, set, chosen_at, side, place, word, construct, step, rank
      plots/dynamics/gaps.csv         first, second, framing, step, gap (ranks), low, high, change … (words)
      plots/dynamics/overlay.csv      a row a step of the first pair: gap_<framing>, kendall_, survival_ (dvc plots diff)

@@ -1,20 +1,28 @@
-"""Fetch one pinned asset and check its SHA-256.
+"""Fetch every pinned asset, side by side, and check each file's SHA-256.
 
-In:  params.yaml, assets.<name>
-Out: data/assets/<name>/         the asset's files
+In:  params.yaml, assets
+Out: data/assets/<name>/         an asset's files
      metrics/assets/<name>.json  their SHA-256: what later stages depend on where the files need not be here
-Run: python stages/fetch.py NAME
+Run: python stages/fetch.py
 """
 
-import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from valuetrace import assets, settings, stage, tables
 
+OUT = Path("metrics/assets")
 
-def main(name: str) -> None:
-    folder = assets.fetch(name, settings.get(f"assets.{name}", assets.Asset))
-    tables.write_json({"asset": name, "files": tables.fingerprint(folder)}, f"metrics/assets/{name}.json")
+
+def main() -> None:
+    rows = settings.get("assets", dict[str, assets.Asset])
+    with ThreadPoolExecutor() as pool:  # each waits for the network
+        folders = dict(zip(rows, pool.map(assets.fetch, rows, rows.values()), strict=True))
+    with tables.fresh_folder(OUT.with_name(f".{OUT.name}.partial")) as temporary:
+        for name, folder in folders.items():
+            tables.write_json({"asset": name, "files": tables.fingerprint(folder)}, temporary / f"{name}.json")
+        tables.replace_folder(temporary, OUT)
 
 
 if __name__ == "__main__":
-    stage.run(main, *sys.argv[1:])
+    stage.run(main)

@@ -1,6 +1,6 @@
 """Section 3.2: the difference between two base models, read as a reward for every shared token.
 
-In:  data/logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens, models
+In:  data/logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens
 Out: metrics/implicit_rewards.json       pairs × formats: shared tokens, the two word lists' mean scores
      plots/implicit_rewards/tokens.csv   first, second, format, measure, rank, token, score (nats, second
                                          model's preference), log_p, log_q: optimal and pessimal tokens
@@ -13,20 +13,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import models, settings, stage, tables
+from valuetrace import settings, stage, tables
 from valuetrace.analysis import implicit
 from valuetrace.analysis.settings import Tokens
 
+LOGPROBS = Path("data/logprobs")
 PLOTS = Path("plots/implicit_rewards")
 
 
 def main() -> None:
     chosen = settings.get("analysis.tokens", Tokens)
-    rows = settings.get("models", dict[str, models.Model])
     pairs, tokens, contrasts = [], [], []
     for first, second in product(chosen.first, chosen.second):
-        for name in [name for name in rows[first].formats if name in rows[second].formats]:
-            p, q = (tables.read_scores(f"data/logprobs/{m}/{name}.parquet", [chosen.prompt]) for m in (first, second))
+        files = [tables.score_files(LOGPROBS / model) for model in (first, second)]
+        for name in [name for name in files[0] if name in files[1]]:
+            p, q = (tables.read_scores(of_model[name], [chosen.prompt]) for of_model in files)
             joined = implicit.join_tokens(p, q, chosen.prompt)
             where = {"first": first, "second": second, "format": name}
             tokens.append(implicit.extremes(joined, chosen.measure, chosen.top).assign(**where, measure=chosen.measure))

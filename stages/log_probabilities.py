@@ -1,6 +1,6 @@
 """Section 3.1: do two base models rank agency and communion words differently?
 
-In:  data/logprobs/<model>/<format>.parquet, lexicons/*.csv; params.yaml: analysis, formats, models
+In:  data/logprobs/<model>/<format>.parquet, lexicons/*.csv; params.yaml: analysis, formats
 Out: metrics/log_probabilities.json       every comparison × format × spelling: ANOVA, panels, three-way
                                           contrast, words, probability on them; coverage of the lexicons
      plots/log_probabilities/medians.csv  comparison, format, case, construct, framing, prompt, model,
@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import models, settings, stage, tables
+from valuetrace import settings, stage, tables
 from valuetrace.analysis import log_probabilities as section
 from valuetrace.analysis.settings import Analysis
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
+LOGPROBS = Path("data/logprobs")
 PLOTS = Path("plots/log_probabilities")
 
 
 def main() -> None:
     chosen = settings.get("analysis", Analysis)
     formats = settings.get("formats", dict[str, Format])
-    rows = settings.get("models", dict[str, models.Model])
     prompts = value_laden()
     lexicon = pd.read_csv(f"lexicons/{chosen.lexicon}.csv", keep_default_na=False)
     lexicon = lexicon[lexicon["construct"].isin(chosen.constructs)]
@@ -34,8 +34,9 @@ def main() -> None:
     comparisons, medians, grid = [], [], []
     for label, pair in chosen.comparisons.items():
         cells = []
-        for name in [name for name in rows[pair[0]].formats if name in rows[pair[1]].formats]:
-            scores = {model: tables.read_scores(f"data/logprobs/{model}/{name}.parquet") for model in pair}
+        files = {model: tables.score_files(LOGPROBS / model) for model in pair}
+        for name in [name for name in files[pair[0]] if name in files[pair[1]]]:
+            scores = {model: tables.read_scores(files[model][name]) for model in pair}
             for case in chosen.cases:
                 cell = section.cell(scores, lexicon, prompts, formats[name], case)
                 counts = cell.words["construct"].value_counts().reindex(chosen.constructs, fill_value=0)
@@ -71,16 +72,16 @@ def main() -> None:
     metrics = {"lexicon": chosen.lexicon, "prompts": len(prompts), "draws": chosen.draws, "seed": chosen.seed}
     metrics |= {
         "comparisons": comparisons,
-        "coverage": _coverage(rows, sorted({m for p in chosen.comparisons.values() for m in p})),
+        "coverage": _coverage(sorted({m for p in chosen.comparisons.values() for m in p})),
     }
     tables.write_json(metrics, "metrics/log_probabilities.json")
 
 
-def _coverage(rows: dict[str, models.Model], names: list[str]) -> list[dict]:
+def _coverage(models: list[str]) -> list[dict]:
     """How many words of each lexicon and construct are single tokens, by model and spelling."""
     found = []
-    for name in names:
-        path = f"data/logprobs/{name}/{rows[name].formats[0]}.parquet"
+    for name in models:
+        path = next(iter(tables.score_files(LOGPROBS / name).values()))
         texts = set(tables.read_scores(path, prompts=["greatest_ever_one"])["token_decoded"])
         for lexicon in ("big_two", "big_two_nouns", "mfd2"):
             words = pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)

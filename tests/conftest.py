@@ -31,7 +31,4 @@ def tiny_models() -> dict:
     """A tiny random language model of each architecture."""
     from valuetrace import tiny
 
-    models = {name: tiny.model(name, seed=3) for name in tiny.ARCHITECTURES}
-    for model in models.values():
-        model.set_attn_implementation("eager")  # sdpa ignores Gemma 2's soft caps
-    return models
+    return {name: tiny.model(name, seed=3) for name in tiny.ARCHITECTURES}

@@ -103,7 +103,7 @@ def test_fits_name_groups_counts_and_refusals():
 
 def test_later_rows_replace_the_same_run():
     old, new = pd.DataFrame([row(gap=-5.0), row(seed=2)]), pd.DataFrame([row(gap=-7.0)])
-    merged = ablations.merge_runs([old, new])
+    merged = experiments.merge([old, new], ablations.COLUMNS, ablations.KEY)
     assert merged["gap"].tolist() == [-7.0, -5.0]
     assert merged["seed"].tolist() == [1, 2]
 
@@ -190,7 +190,7 @@ def told(seed: int, own: float, other: float) -> dict:
 
 def test_inheritance_is_what_runs_share_with_their_own_base_alone():
     runs = [told(1, 0.5, 0.4), told(2, 0.3, 0.3), told(3, 0.4, 0.2), told(3, 0.6, 0.3)]  # the last, once more
-    table = inheritance.merge([inheritance.last_survival(run) for run in runs])
+    table = experiments.merge([inheritance.last_survival(run) for run in runs], inheritance.COLUMNS, inheritance.KEY)
     assert len(table) == 3 * 8
     assert set(table["step"]) == {10}
     found = inheritance.summary(table, 500, 1)

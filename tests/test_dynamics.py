@@ -307,9 +307,10 @@ def test_pictures_and_section_of_the_report(tmp_path):
     run |= {"data_size": 480, "seed": 1, "data_seed": 1}
     told = {"run": run, "lexicon": "test", "words": {"agency": 12, "communion": 15}, "steps": paths.steps}
     told |= {"prompts": {"positive": 2, "negative": 2}, "format": "solved", "case": "lower", "draws": 20, "seed": 1}
-    told |= run_summary(found, 5, run, {"x": {"checkpoints": [{"held_out_accuracy": 0.9}]}, "y": None})
+    training = {base: {"checkpoints": [{"held_out_accuracy": share}]} for base, share in (("x", 0.9), ("y", 0.8))}
+    told |= run_summary(found, 5, run, training)
     assert [row["accuracy_first"] for row in told["final"]] == [0.9, 0.9]
-    assert [row["accuracy_second"] for row in told["final"]] == [None, None]
+    assert [row["accuracy_second"] for row in told["final"]] == [0.8, 0.8]
     text = report.section({"dynamics": told}, labels, lambda path, description: "")
     gap = found["gaps"].query("framing == 'negative' and step == 10")["gap"].iloc[0]
     assert f"{gap:+.1f}</span>" in text

@@ -74,7 +74,7 @@ def big_two(words):
 
 def need(path):
     if not path.exists():
-        pytest.skip(f"{path.relative_to(ROOT)} is not here: `dvc repro assets` fetches it")
+        pytest.skip(f"{path.relative_to(ROOT)} is not here: `dvc repro fetch` fetches it")
     return path
 
 

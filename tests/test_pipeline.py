@@ -132,10 +132,12 @@ def test_a_user_s_mistake_is_one_line_and_status_2(repository):
     for path in (repository / "stages").glob("*.py"):
         assert "    stage.run(main" in path.read_text(encoding="utf-8"), path
     done = subprocess.run(
-        [sys.executable, "stages/fetch.py", "nothing"], cwd=repository, capture_output=True, text=True
+        [sys.executable, "stages/models.py", "nothing"], cwd=repository, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: params.yaml: 'assets.nothing' is missing (found: big_two, mfd2, wordnet")
+    assert done.stderr.startswith(
+        "error: params.yaml: 'models.nothing' is missing (found: gemma3-270m, smollm2-135m-instruct"
+    )
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -237,7 +237,7 @@ def test_hub_ids_and_licences_of_the_demo_rows_are_known(repository):
         assert header["datasets"] == ["a/b"]
 
 
-@pytest.mark.parametrize("part", [None, 5_000], ids=["one PUT", "multipart"])
+@pytest.mark.parametrize("part", [None, 2_500], ids=["one PUT", "multipart"])
 def test_push_stores_every_file(workspace, hub, part, capfd):
     hub.part = part
     assert cli.main(["publish", "--to", "someone/values", "--private"]) == 0

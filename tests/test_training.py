@@ -243,7 +243,7 @@ def test_base_that_cannot_be_trained(bases):
 
 
 # Losses of the four steps of PARAMS on the tiny Llama, float32 on the CPU.
-TRAJECTORY = [0.788901, 0.710851, 0.550112, 0.372485]
+TRAJECTORY = [0.904985, 0.537707, 0.475198, 0.418197]
 
 
 def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
@@ -300,7 +300,7 @@ def test_only_adapters_and_head_change_and_they_learn(bases, tmp_path):
     changed = {k for k, v in merged.state_dict().items() if not torch.equal(v, fresh.state_dict()[k])}
     assert changed == {
         "score.weight",
-        *(f"model.layers.{i}.self_attn.{p}_proj.weight" for i in range(4) for p in "qkvo"),
+        *(f"model.layers.{i}.self_attn.{p}_proj.weight" for i in range(2) for p in "qkvo"),
     }
     reward_model = checkpoint.load_trained(base, out / f"step-{told['steps']}")
     assert reward_model.form == PLAIN and torch.equal(reward_model.head.score.weight, merged.score.weight)

@@ -166,6 +166,14 @@ def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFr
     return frame
 
 
+def score_files(folder: str | Path) -> dict[str, Path]:
+    """Format → score file of a folder that ``stages/logprobs.py`` wrote, in alphabetical order."""
+    files = {path.stem: path for path in sorted(Path(folder).glob("*.parquet"))}
+    if not files:
+        raise InputError(f"{folder}: no score file. Run the stage that writes it (stages/logprobs.py).")
+    return files
+
+
 def prompt_keys(frame: pd.DataFrame) -> list[str]:
     """The prompt columns of a score table, in order."""
     return [column for column in frame.columns if column not in TOKEN_COLUMNS]

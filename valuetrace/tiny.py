@@ -1,46 +1,56 @@
 """Tiny random models of each family, with real tokenizers: the plumbing of a full run in seconds.
 
-Their scores mean nothing. They serve the tests and the ``tiny`` profile.
+Their scores mean nothing. They serve the tests and the ``tiny`` profile. The weights are drawn by numpy, since
+importing torch and transformers takes longer than everything else about them.
 """
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    Gemma2Config,
-    Gemma3TextConfig,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-)
+from transformers import PreTrainedTokenizerFast
 from wordfreq import top_n_list
 
 from valuetrace.errors import InputError, some
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _SIZES = {
     "vocab_size": 8192,
     "hidden_size": 64,
     "intermediate_size": 128,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
+    "head_dim": 16,
     "max_position_embeddings": 512,
     "initializer_range": 0.2,  # wide, so that scores differ by more than rounding
     "tie_word_embeddings": True,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
 }
-_GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}
+_GEMMA = {"query_pre_attn_scalar": 16, "sliding_window": 8}
+_GEMMA_NORMS = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
 ARCHITECTURES = {
-    "llama": (LlamaConfig, {"rope_theta": 500000.0}),
-    "qwen2": (Qwen2Config, {}),
+    "llama": {"model_type": "llama", "rope_theta": 500000.0},
+    "qwen2": {"model_type": "qwen2"},
     # windows shorter than any prompt, and caps low enough to bite: what a search must respect
-    "gemma2": (Gemma2Config, {**_GEMMA, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0}),
-    "gemma3": (Gemma3TextConfig, {**_GEMMA, "sliding_window_pattern": 2}),
+    "gemma2": {"model_type": "gemma2", **_GEMMA, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
+    "gemma3": {"model_type": "gemma3_text", **_GEMMA, "sliding_window_pattern": 2},
+}
+_CLASSES = {
+    "llama": ("LlamaForCausalLM", "LlamaForSequenceClassification"),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
+    "gemma3": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),
 }
 _GEMMA_TURNS = (
     "{{ bos_token }}{% for message in messages %}"
@@ -59,19 +69,59 @@ _QWEN_TURNS = (
 )
 
 
-def config(architecture: str, **changes) -> PretrainedConfig:
-    """The configuration of a tiny model; ``changes`` override its sizes."""
+def config(architecture: str, reward: bool = False, **changes: Any) -> dict[str, Any]:
+    """config.json of a tiny language model, or reward model (one output); ``changes`` override its sizes."""
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture {architecture!r} is unknown; there are {some(ARCHITECTURES)}.")
-    cls, extra = ARCHITECTURES[architecture]
-    return cls(**{**_SIZES, **extra, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, **changes})
+    labels = {"id2label": {"0": "reward"}, "label2id": {"reward": 0}} if reward else {}
+    head = {"architectures": [_CLASSES[architecture][reward]], "dtype": "float32", **labels}
+    return {**head, **_SIZES, **ARCHITECTURES[architecture], **changes}
 
 
-def model(architecture: str, seed: int = 0, cls: type = AutoModelForCausalLM, **changes) -> torch.nn.Module:
-    """A random model (float32, evaluation mode) drawn from ``seed`` without touching torch's global state."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return cls.from_config(config(architecture, **changes)).eval()
+def weights(architecture: str, seed: int, reward: bool = False, **changes: Any) -> dict[str, np.ndarray]:
+    """Every tensor of a tiny model (float32) by its name in transformers: normal, but for norms and biases.
+
+    Gemma's norms multiply by 1 + their weight, so theirs are 0.
+    """
+    made = config(architecture, reward, **changes)
+    draws, gemma = np.random.default_rng(seed), architecture.startswith("gemma")
+
+    def normal(*shape: int) -> np.ndarray:
+        return draws.standard_normal(shape, dtype=np.float32) * np.float32(made["initializer_range"])
+
+    def norm(size: int) -> np.ndarray:
+        return np.full(size, 0 if gemma else 1, dtype=np.float32)
+
+    width, inner, head = made["hidden_size"], made["intermediate_size"], made["head_dim"]
+    out = {"q": made["num_attention_heads"] * head}
+    out["k"] = out["v"] = made["num_key_value_heads"] * head
+    tensors = {"model.embed_tokens.weight": normal(made["vocab_size"], width), "model.norm.weight": norm(width)}
+    for number in range(made["num_hidden_layers"]):
+        layer = {f"self_attn.{name}_proj.weight": normal(size, width) for name, size in out.items()}
+        layer["self_attn.o_proj.weight"] = normal(width, out["q"])
+        layer |= {f"mlp.{name}_proj.weight": normal(inner, width) for name in ("gate", "up")}
+        layer["mlp.down_proj.weight"] = normal(width, inner)
+        for name in ("input_layernorm", "post_attention_layernorm", *(_GEMMA_NORMS if gemma else ())):
+            layer[f"{name}.weight"] = norm(width)
+        if architecture == "gemma3":
+            layer |= {f"self_attn.{name}_norm.weight": norm(head) for name in ("q", "k")}
+        if architecture == "qwen2":
+            layer |= {f"self_attn.{name}_proj.bias": np.zeros(size, dtype=np.float32) for name, size in out.items()}
+        tensors |= {f"model.layers.{number}.{name}": tensor for name, tensor in layer.items()}
+    if reward:
+        tensors["score.weight"] = normal(1, width)
+    return tensors
+
+
+def model(
+    architecture: str, seed: int = 0, cls: type | None = None, reward: bool = False, **changes: Any
+) -> PreTrainedModel:
+    """A tiny model as transformers loads it (float32, evaluation mode; a language model by default)."""
+    from valuetrace.models import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        _save(Path(folder), architecture, seed, reward, **changes)
+        return load(folder, cls=cls, attention="eager")  # sdpa ignores Gemma 2's soft caps
 
 
 def tokenizer(architecture: str) -> PreTrainedTokenizerFast:
@@ -131,9 +181,12 @@ def tokenizer(architecture: str) -> PreTrainedTokenizerFast:
 
 def write(architecture: str, seed: int, folder: Path, reward: bool = False) -> None:
     """Save a random language model, or reward model (one output), and its tokenizer as a model folder."""
-    if reward:
-        made = model(architecture, seed, AutoModelForSequenceClassification, num_labels=1)
-    else:
-        made = model(architecture, seed)
-    made.save_pretrained(folder)
+    _save(folder, architecture, seed, reward)
     tokenizer(architecture).save_pretrained(folder)
+
+
+def _save(folder: Path, architecture: str, seed: int, reward: bool, **changes: Any) -> None:
+    made = config(architecture, reward, **changes)  # first: it refuses an unknown architecture
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(made, indent=2), encoding="utf-8")
+    save_file(weights(architecture, seed, reward, **changes), folder / "model.safetensors", metadata={"format": "pt"})

@@ -7,7 +7,6 @@ and says so where they are missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,17 +22,15 @@ COLUMNS = (*KEY, *MEASURED)
 FEWEST_SIZES, FEWEST_SEEDS = 3, 2
 
 
-def run_summary(
-    found: dict[str, pd.DataFrame], early: int, run: dict, training: dict[str, dict | None]
-) -> dict[str, object]:
+def run_summary(found: dict[str, pd.DataFrame], early: int, run: dict, training: dict[str, dict]) -> dict[str, object]:
     """The part of metrics/dynamics.json that other runs are compared by.
 
     found: the tables of ``stages/dynamics.py``; early: the first trained checkpoint's step; run: ``profile,
-    source, objective, data_size, seed, data_seed``; training: base → its training metrics, if any.
+    source, objective, data_size, seed, data_seed``; training: base → its metrics/training/<base>.json.
     """
     gaps, kendall, survival = found["gaps"], found["kendall"], found["survival"]
     last = gaps[gaps["step"] == gaps["step"].max()]
-    accuracy = {base: _accuracy(made) for base, made in training.items()}
+    accuracy = {base: made["checkpoints"][-1]["held_out_accuracy"] for base, made in training.items()}
     words = int(found["ranks"].drop_duplicates("construct")["words"].sum())
     prompts = found["ranks"].drop_duplicates("framing").set_index("framing")["prompts"]
     final = [
@@ -71,12 +68,6 @@ def overlay(gaps: pd.DataFrame, kendall: pd.DataFrame, survival: pd.DataFrame) -
         for which, base in (("first", first), ("second", second)):
             table[f"{name}_{which}"] = frame[frame["base"] == base].groupby("step")[value].mean()
     return table.reset_index()
-
-
-def merge_runs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of all tables, the later table's where two have one key, in the order of the key."""
-    runs = pd.concat([table.reindex(columns=list(COLUMNS)) for table in tables], ignore_index=True)
-    return runs.drop_duplicates(list(KEY), keep="last").sort_values(list(KEY), ignore_index=True)
 
 
 class Fit(NamedTuple):
@@ -133,10 +124,6 @@ def fits(runs: pd.DataFrame, draws: int, seed: int) -> tuple[pd.DataFrame, pd.Da
     table = pd.concat([*parameters, *empty], ignore_index=True).reindex(columns=[*order, *tail])
     curve = pd.concat([*curves, pd.DataFrame(columns=["data_size"])], ignore_index=True)
     return table, curve.reindex(columns=[*order, "data_size", "gap", "low", "high"])
-
-
-def _accuracy(made: dict | None) -> float | None:
-    return None if made is None else made["checkpoints"][-1]["held_out_accuracy"]
 
 
 def _line(x: np.ndarray, gaps: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -79,10 +79,17 @@ def collect(folder: str | Path = ".") -> tuple[pd.DataFrame, pd.DataFrame, dict[
     survival += [inheritance.last_survival(told) for told in metrics if told.get("survival")]
     if not any(len(part) for part in gaps):
         raise InputError(f"no run to collect: neither {RUNS}, nor an experiment, nor {METRICS}. Run dvc exp run first.")
-    runs = ablations.merge_runs([part for part in gaps if len(part)])
+    runs = merge(gaps, ablations.COLUMNS, ablations.KEY)
     distinct = runs.drop_duplicates([n for n in ablations.KEY if n not in ("first", "second", "framing")])
     read = {"experiments": len(found), "without_results": without, "runs": len(distinct)}
-    return runs, inheritance.merge(survival), read
+    return runs, merge(survival, inheritance.COLUMNS, inheritance.KEY), read
+
+
+def merge(parts: list[pd.DataFrame], columns: tuple[str, ...], key: tuple[str, ...]) -> pd.DataFrame:
+    """Rows of all tables, the later table's where two have one key, in the order of the key."""
+    parts = [part.reindex(columns=list(columns)) for part in parts if len(part)]
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=list(columns))
+    return table.drop_duplicates(list(key), keep="last").sort_values(list(key), ignore_index=True)
 
 
 def summarise(runs: pd.DataFrame, chosen: Settings) -> tuple[dict, pd.DataFrame, pd.DataFrame]:

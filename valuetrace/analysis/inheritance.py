@@ -24,13 +24,6 @@ def last_survival(metrics: dict) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
-def merge(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of all tables, the later table's where two have one key, in the order of the key."""
-    table = pd.concat(tables) if tables else pd.DataFrame(columns=list(COLUMNS))
-    table = table.reindex(columns=list(COLUMNS)).drop_duplicates(list(KEY), keep="last")
-    return table.sort_values(list(KEY), ignore_index=True)
-
-
 def by_run(table: pd.DataFrame) -> pd.DataFrame:
     """One row a run, base and framing: ``own`` ρ, ``other`` ρ (mean over the other bases) and ``difference``."""
     index = [name for name in KEY if name != "logprobs_of"]

@@ -13,9 +13,9 @@ def mover_table(paths: Trajectories, count: int) -> pd.DataFrame:
     """The ``count`` words a side whose mean rank changes most from the early to the last checkpoint.
 
     Columns ``base, framing, direction`` (up: towards rank 1), ``place`` (1 = most), ``word, construct,
-    change`` (ranks, early − last: positive is up) and the path ``step, rank`` (mean over the framing's
-    prompts), one row a step; ``words``: how many there are. A side holds only words that moved its way; ties
-    fall in alphabetical order.
+    change`` (ranks, early − last: positive is up), ``words`` (how many there are), ``early`` (its step) and the
+    path ``step, rank`` (mean over the framing's prompts), one row a step. A side holds only words that moved its way;
+    ties fall in alphabetical order.
     """
     mean = paths.by_framing(paths.ranks)  # (bases, steps, words, framings)
     rows = []
@@ -26,10 +26,10 @@ def mover_table(paths: Trajectories, count: int) -> pd.DataFrame:
                 order = sorted(range(len(change)), key=lambda w: (-towards[w], paths.words[w]))[:count]
                 for place, w in enumerate((w for w in order if towards[w] > 0), start=1):
                     word = {"word": paths.words[w], "construct": paths.label(paths.words[w]), "change": change[w]}
-                    word["words"] = len(paths.words)
+                    word |= {"words": len(paths.words), "early": paths.steps[paths.early]}
                     head = {"base": base, "framing": framing, "direction": direction, "place": place} | word
                     rows += [head | {"step": step, "rank": mean[b, s, w, f]} for s, step in enumerate(paths.steps)]
-    columns = ["base", "framing", "direction", "place", "word", "construct", "change", "words", "step", "rank"]
+    columns = ["base", "framing", "direction", "place", "word", "construct", "change", "words", "early", "step", "rank"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -55,7 +55,7 @@ def gap_by_size(runs: pd.DataFrame, fit: pd.DataFrame, curve: pd.DataFrame, labe
     axes[0].set_ylabel("gap at the last checkpoint: agency − communion,\nsecond − first base (median ranks)")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", fontsize=8)
-    n = len(runs.drop_duplicates([*GROUP, "data_size", "seed", "data_seed"]))
+    n = _runs(runs)
     figure.suptitle(
         f"Does more preference data close the gap? {n} run{'s' * (n != 1)}; 95% over words (bars), over runs (band)"
     )
@@ -83,10 +83,15 @@ def own_or_any(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     axes[0].set_ylabel("Spearman's ρ: rewards of the trained model\nwith a base's log-probabilities")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
-    runs = len(table.drop_duplicates(["profile", "source", "objective", "data_size", "seed", "data_seed"]))
+    runs = _runs(table)
     words = table["words"].max() if len(table) else 0
     figure.suptitle(f"Does a reward model follow its own base, or any? {runs} run{'s' * (runs != 1)}, {words} words")
     return figure
+
+
+def _runs(table: pd.DataFrame) -> int:
+    """How many trainings of all bases the rows come from."""
+    return len(table.drop_duplicates(["profile", "source", "objective", "data_size", "seed", "data_seed"]))
 
 
 def _size_axis(axis, table: pd.DataFrame) -> None:

@@ -108,8 +108,7 @@ def movers(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
         axis.set_xlabel("change of mean rank, early → last checkpoint\n(right: the reward model comes to prefer it)")
     handles = [Line2D([], [], color=colours[name], lw=6, label=name) for name in constructs]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    steps = sorted(table["step"].unique())
-    early, last, words = steps[min(1, len(steps) - 2)], steps[-1], table["words"].max()
+    early, last, words = (table[name].max() for name in ("early", "step", "words"))
     figure.suptitle(f"Words that move most, step {early} to step {last} ({most // 2} a side of {words})", fontsize=10)
     return figure
 

@@ -38,7 +38,7 @@ def read_wordnet(folder: str | Path) -> WordNet:
     folder = Path(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"{folder}: no {some(missing)}. Put the WordNet 3.0 database files there (the assets stage).")
+        raise InputError(f"{folder}: no {some(missing)}. Fetch the WordNet 3.0 database: dvc repro fetch.")
     counts = _counts(folder / "index.sense")
     readings: dict[str, dict[str, int]] = defaultdict(dict)
     words: dict[tuple[str, str], list[str]] = {}

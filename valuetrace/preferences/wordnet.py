@@ -45,7 +45,7 @@ def read_synsets(folder: str | Path) -> list[Synset]:
                     if not line.startswith(" "):  # licence
                         found.append(_synset(line, part))
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file. Put the WordNet 3.0 database there (the assets stage).") from None
+            raise InputError(f"{path}: no such file. Fetch the WordNet 3.0 database: dvc repro fetch.") from None
         except (ValueError, IndexError):
             raise InputError(f"{path}: not a WordNet database file. Fetch it again.") from None
     return [synset for synset in found if synset.definition]

@@ -30,8 +30,21 @@ class Conversations:
     gates: np.ndarray
 
 
-def check_candidates(model: RewardModel, candidates: Iterable | None) -> list[Candidate]:
-    """The candidates as ints, words and tuples; the whole vocabulary for None.
+@dataclass(frozen=True)
+class Candidates:
+    """What is scored, in order: ``names`` (ids, words, id sequences) and the token ids of each one's own text."""
+
+    names: list[Candidate]
+    ids: list[list[int]]
+
+    def longest(self) -> Candidates:
+        """The one of the most tokens, alone: where it fits, all do."""
+        at = max(range(len(self.ids)), key=lambda i: len(self.ids[i]))
+        return Candidates([self.names[at]], [self.ids[at]])
+
+
+def read_candidates(model: RewardModel, candidates: Iterable | None) -> Candidates:
+    """The candidates as ints, words and tuples, each tokenized once; the whole vocabulary for None.
 
     Raises InputError for an empty list, an id outside the embedding and a word or sequence of nothing,
     and where the whole vocabulary is asked for but tokenizer and embedding differ in size.
@@ -44,7 +57,7 @@ def check_candidates(model: RewardModel, candidates: Iterable | None) -> list[Ca
                 f"{model.name}: the tokenizer has {known} tokens and the embedding {rows} rows, so there is no one "
                 f"vocabulary. Pass candidates=range({min(known, rows)}) for the ids that both have{remedy}."
             )
-        return list(range(rows))
+        return Candidates(list(range(rows)), [[i] for i in range(rows)])
     names: list[Candidate] = []
     for candidate in candidates:
         if isinstance(candidate, str):
@@ -54,26 +67,27 @@ def check_candidates(model: RewardModel, candidates: Iterable | None) -> list[Ca
             names.append(int(candidate) if whole else tuple(int(i) for i in candidate))
     if not names:
         raise InputError("there is no candidate to score")
-    outside = [n for n in names if not isinstance(n, str) and not all(0 <= i < rows for i in _ids(n))]
+    ids = [chat.encode_reply(model.tokenizer, model.form, n) if isinstance(n, str) else _ids(n) for n in names]
+    outside = [n for n, own in zip(names, ids, strict=True) if not all(0 <= i < rows for i in own)]
     if outside:
         raise InputError(f"{model.name}: candidate {some(outside)} lies outside the embedding's {rows} rows.")
-    empty = [n for n in names if n in ("", ()) or (isinstance(n, str) and not _word(model, n))]
+    empty = [n for n, own in zip(names, ids, strict=True) if n == "" or not own]
     if empty:
         raise InputError(f"{model.name}: candidate {some(map(repr, empty))} tokenizes to nothing. Leave it out.")
-    return names
+    return Candidates(names, ids)
 
 
-def prepare(model: RewardModel, prompt: str, names: list[Candidate], tokenisation: Tokenisation) -> Conversations:
+def prepare(model: RewardModel, prompt: str, candidates: Candidates, tokenisation: Tokenisation) -> Conversations:
     """Render every candidate's conversation and cut off what they share. InputError for what cannot run."""
     if tokenisation not in ("exact", "as_published"):
         raise InputError(f"tokenisation {tokenisation!r} is unknown; there are exact and as_published.")
     if tokenisation == "exact":
         around = chat.render(model.tokenizer, model.form, prompt)
         prefix = around.prefix
-        rests = [[*(_word(model, n) if isinstance(n, str) else _ids(n)), *around.closing] for n in names]
-        shared = np.full(len(names), len(prefix))
+        rests = [[*own, *around.closing] for own in candidates.ids]
+        shared = np.full(len(rests), len(prefix))
     else:
-        replies = [n if isinstance(n, str) else model.tokenizer.decode(list(_ids(n))) for n in names]
+        replies = [n if isinstance(n, str) else model.tokenizer.decode(_ids(n)) for n in candidates.names]
         whole = [chat.as_published(model.tokenizer, model.form, prompt, reply) for reply in replies]
         prefix = _common_prefix(whole)
         shared = np.array([_agreement(prefix, ids) for ids in whole])
@@ -83,15 +97,11 @@ def prepare(model: RewardModel, prompt: str, names: list[Candidate], tokenisatio
         raise InputError(
             f"{model.name}: prompt {prompt!r} has {longest} tokens with its reply; the context {model.context}."
         )
-    return Conversations(prefix, shared, rests, _gates(model, prompt, names, prefix, shared, rests))
+    return Conversations(prefix, shared, rests, _gates(model, prompt, candidates.names, prefix, shared, rests))
 
 
-def _ids(name: int | tuple[int, ...]) -> tuple[int, ...]:
-    return name if isinstance(name, tuple) else (name,)
-
-
-def _word(model: RewardModel, word: str) -> list[int]:
-    return chat.encode_reply(model.tokenizer, model.form, word)
+def _ids(name: int | tuple[int, ...]) -> list[int]:
+    return list(name) if isinstance(name, tuple) else [name]
 
 
 def _common_prefix(sequences: list[list[int]]) -> list[int]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from valuetrace import tables
 from valuetrace.errors import InputError, some
 from valuetrace.scoring import shared_prefix
-from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, check_candidates, prepare
+from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
 from valuetrace.scoring.reward_model import RewardModel
 
 _VERSION = 1  # of what the scores depend on in this file and shared_prefix; shards of another are not believed
@@ -88,10 +88,10 @@ def score_prompts(
     """``score_responses`` for many prompts (key → text): one float32 column a key, in their order."""
     if shard_size < 1 or (batch_size is not None and batch_size < 1):
         raise InputError("batch_size and shard_size must be 1 or more")
-    names = check_candidates(model, candidates)
-    longest = max(names, key=lambda name: 1 if isinstance(name, int) else len(name))
+    read = read_candidates(model, candidates)
+    names, longest = read.names, read.longest()
     for prompt in prompts.values():  # a prompt that cannot run is known before the first one does
-        prepare(model, prompt, [longest], tokenisation)
+        prepare(model, prompt, longest, tokenisation)
     weights = model.fingerprint() if folder is not None else ""
     state = PartialState(cpu=model.backbone.device.type == "cpu")
     sizes = [min(shard_size, len(names) - start) for start in range(0, len(names), shard_size)]
@@ -101,7 +101,7 @@ def score_prompts(
     with bar, torch.inference_mode(), shared_prefix.shared_attention(model.backbone):
         for key, prompt in prompts.items():
             bar.set_description(key)
-            plan = prepare(model, prompt, names, tokenisation)
+            plan = prepare(model, prompt, read, tokenisation)
             work = None if folder is None else _work_folder(Path(folder), weights, plan, shard_size)
             columns[key] = _score(model, plan, batch_size, work, shard_size, bar)
     frame = pd.DataFrame(columns, index=pd.Index(names, tupleize_cols=False, name="candidate"), dtype=np.float32)

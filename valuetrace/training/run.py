@@ -35,6 +35,8 @@ def train(
     """
     from accelerate import PartialState
 
+    if not base_folder.is_dir():
+        raise InputError(f"{base_folder}: no such model folder. Make it: dvc repro models@{base_folder.name}.")
     process = PartialState()
     if params.batch % (params.minibatch * process.num_processes):
         raise InputError(f"batch {params.batch} does not divide into {process.num_processes} × {params.minibatch}.")
