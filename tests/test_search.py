@@ -281,9 +281,7 @@ def test_layers_on_other_devices():
 
     model = make("gemma3")
     expected = search.score_responses(model, PROMPT, range(30), progress=False)
-    places = dict.fromkeys(
-        ("embed_tokens", "layers.0", "layers.1", "norm", "rotary_emb"), "cpu"
-    )
+    places = dict.fromkeys(("embed_tokens", "layers.0", "layers.1", "norm", "rotary_emb"), "cpu")
     dispatch_model(model.backbone, places, main_device="cpu", force_hooks=True)
     pd.testing.assert_series_equal(search.score_responses(model, PROMPT, range(30), progress=False), expected)
 
