@@ -41,10 +41,10 @@ def main() -> None:
         f"{'model':24}{'format':10}{'tokens':>8}{'plain s':>10}{'stage s':>10}{'ratio':>8}{'max difference, nats':>24}"
     )
     for name in arguments.models:
-        row = settings.get(f"models.{name}", models.Model)
-        tokenizer, model = models.load_tokenizer(models.MODELS / name), models.load_row(models.MODELS / name, row)
-        for form_name in [arguments.format] if arguments.format else row.formats:
-            form = replace(formats[form_name], arguments=row.chat_arguments)
+        how = settings.get(f"models.{name}.scoring", models.Scoring)
+        tokenizer, model = models.load_tokenizer(models.MODELS / name), models.load_row(models.MODELS / name, how)
+        for form_name in [arguments.format] if arguments.format else how.formats:
+            form = replace(formats[form_name], arguments=how.chat_arguments)
             seconds = {"plain": [], "stage": []}
             for _ in range(arguments.repeats):
                 start = time.perf_counter()

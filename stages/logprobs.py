@@ -1,6 +1,6 @@
 """Log-probabilities of the whole vocabulary after all 54 prompts, for one model and each of its formats.
 
-In:  data/models/<name>/, prompts/design.yaml; params.yaml: models.<name>, formats
+In:  data/models/<name>/, prompts/design.yaml; params.yaml: models.<name>.scoring, formats
 Out: data/logprobs/<name>/<format>.parquet  token_id, token_name, token_decoded, best_ever_one …
      (float32, nats), one file a format that the model's row lists
 Run: python stages/logprobs.py NAME
@@ -19,18 +19,18 @@ from valuetrace.scoring.logprobs import next_token_logprobs
 
 
 def main(name: str) -> None:
-    row = settings.get(f"models.{name}", models.Model)
+    how = settings.get(f"models.{name}.scoring", models.Scoring)
     formats = settings.get("formats", dict[str, Format])
     prompts = value_laden()
     source = models.MODELS / name
     tokenizer = models.load_tokenizer(source)
-    model = models.load_row(source, row)
+    model = models.load_row(source, how)
     tokens = models.vocabulary(model, tokenizer)
     out = Path("data/logprobs", name)
     with tables.fresh_folder(out.with_name(f".{name}.partial")) as temporary:
-        for format_name in row.formats:
-            form = replace(formats[format_name], arguments=row.chat_arguments)
-            made_by = {"model": name, "kind": "logprob", "format": format_name, "dtype": row.dtype}
+        for format_name in how.formats:
+            form = replace(formats[format_name], arguments=how.chat_arguments)
+            made_by = {"model": name, "kind": "logprob", "format": format_name, "dtype": how.dtype}
             made_by |= {"origin": models.provenance(source)["origin"], "valuetrace": __version__}
             scores = next_token_logprobs(model, tokenizer, prompts, form)
             tables.write_scores(pd.concat([tokens, scores], axis=1), temporary / f"{format_name}.parquet", made_by)

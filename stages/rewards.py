@@ -1,6 +1,6 @@
 """Score every lexicon word (or the whole vocabulary) as the reply to every prompt with one reward model.
 
-In:  data/models/<name>/, prompts/value_laden.csv, lexicons/*.csv; params.yaml: models.<name>, formats, rewards
+In:  data/models/<name>/, prompts/value_laden.csv, lexicons/*.csv; params.yaml: models.<name>.scoring, formats, rewards
 Out: data/rewards/<name>.parquet  token_id, token_name, token_decoded, best_ever_one … (float32, the
      model's own units; words of several tokens have no token_id)
 Run: python stages/rewards.py NAME      (accelerate launch stages/rewards.py NAME splits the candidates)
@@ -30,12 +30,12 @@ class Rewards:
 
 
 def main(name: str) -> None:
-    row = settings.get(f"models.{name}", models.Model)
+    how = settings.get(f"models.{name}.scoring", models.Scoring)
     chosen = settings.get("rewards", Rewards)
-    form = replace(settings.get("formats", dict[str, Format])[row.formats[0]], arguments=row.chat_arguments)
-    place = {"device_map": "auto"} if row.devices == "all" else {}
+    form = replace(settings.get("formats", dict[str, Format])[how.formats[0]], arguments=how.chat_arguments)
+    place = {"device_map": "auto"} if how.devices == "all" else {}
     folder = models.MODELS / name
-    model = load_reward_model(folder, form, dtype=row.dtype, attention=row.attention, head=row.head, **place)
+    model = load_reward_model(folder, form, dtype=how.dtype, attention=how.attention, head=how.head, **place)
     if chosen.lexicons:
         lists = [pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)["word"] for lexicon in chosen.lexicons]
         candidates = list(dict.fromkeys(pd.concat(lists)))
@@ -49,8 +49,8 @@ def main(name: str) -> None:
     scores = scores.reset_index(drop=True)
     if not PartialState().is_main_process:  # every process has all scores; one writes them
         return
-    made_by = {"model": name, "kind": "reward", "format": row.formats[0], "tokenisation": chosen.tokenisation}
-    made_by |= {"dtype": row.dtype, "origin": models.provenance(folder).get("origin"), "valuetrace": __version__}
+    made_by = {"model": name, "kind": "reward", "format": how.formats[0], "tokenisation": chosen.tokenisation}
+    made_by |= {"dtype": how.dtype, "origin": models.provenance(folder).get("origin"), "valuetrace": __version__}
     tables.write_scores(pd.concat([tokens, scores], axis=1), f"data/rewards/{name}.parquet", made_by)
 
 

@@ -1,7 +1,7 @@
 """Train a reward model on one base, or go on where a killed run stopped; then search its checkpoints.
 
 In:  data/models/<base>/, data/preferences/{train,held_out}.parquet, lexicons/*.csv; params.yaml: training,
-     models.<base>, dynamics.search
+     models.<base>.scoring, dynamics.search
 Out: data/checkpoints/<base>/step-<n>/  adapter and head (safetensors), provenance.json
      metrics/training/<base>.json       pairs, cut pairs; held-out loss (nats) and accuracy a checkpoint
      plots/training/<base>/curve.csv    step, pairs, loss (nats), accuracy, margin, learning_rate (a step)
@@ -27,15 +27,15 @@ PAIRS = Path("data/preferences")
 
 def main(base: str) -> None:
     params = settings.get("training", Training)
-    row = settings.get(f"models.{base}", models.Model)
-    params = replace(params, format=replace(params.format, arguments=row.chat_arguments))
+    how = settings.get(f"models.{base}.scoring", models.Scoring)
+    params = replace(params, format=replace(params.format, arguments=how.chat_arguments))
     pairs = [preferences.read(PAIRS / f"{name}.parquet") for name in ("train", "held_out")]
     out = CHECKPOINTS / base
     search = settings.get("dynamics.search", score.Search)
     words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
-    metrics = run.train(models.MODELS / base, *pairs, params, row.attention, out)
+    metrics = run.train(models.MODELS / base, *pairs, params, how.attention, out)
     steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
-    options = {"vocabulary": search.vocabulary, "dtype": params.precision, "attention": row.attention}
+    options = {"vocabulary": search.vocabulary, "dtype": params.precision, "attention": how.attention}
     scores = score.score_checkpoints(models.MODELS / base, out, words, prompts, params.format, steps, **options)
     if PartialState().is_main_process:
         tables.write_json(metrics, f"metrics/training/{base}.json")

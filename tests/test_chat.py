@@ -259,7 +259,7 @@ def test_exact_ids_of_the_demo_bases(repository, name, form):
 def test_every_declared_format_of_the_demo_bases_is_held(repository):
     rows = settings.get("models", dict[str, models.Model], repository / "params.yaml")
     bases = settings.get("bases", list[str], repository / "params.yaml")
-    assert set(DEMO) == {(name, form) for name in bases for form in rows[name].formats}
+    assert set(DEMO) == {(name, form) for name in bases for form in rows[name].scoring.formats}
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def trained(tmp_path_factory, repository) -> Path:
     for base in BASES:
         folder = root / "data/models" / base
         models.make(base, rows[base].source, rows[base].tokenizer, folder)
-        built = model.build(folder, params, models.load_tokenizer(folder), rows[base].attention)
+        built = model.build(folder, params, models.load_tokenizer(folder), rows[base].scoring.attention)
         with torch.no_grad():
             for name, value in built.named_parameters():
                 if "lora_B" in name:
@@ -496,11 +496,11 @@ def _params(repository: Path) -> str:
     from valuetrace import settings
 
     params = {"trained": list(BASES), "training": settings.load(repository / "conf/training.yaml")["training"]}
-    row = {"family": "tiny", "training": "random", "licence": "none", "tokenizer": {}, "dtype": "float32"}
+    row = {"family": "tiny", "training": "random", "licence": "none", "tokenizer": {}}
     for base in BASES:
         source = {"kind": "random", "architecture": base.removeprefix("tiny-"), "seed": 1}
-        attention = "eager" if "gemma2" in base else "sdpa"
-        params.setdefault("models", {})[base] = {"label": base, "source": source, "attention": attention, **row}
+        how = {"dtype": "float32", "formats": ["chat"], "attention": "eager" if "gemma2" in base else "sdpa"}
+        params.setdefault("models", {})[base] = {"label": base, "source": source, "scoring": how, **row}
     return yaml.safe_dump(params)
 
 

@@ -178,12 +178,8 @@ def rendered(metrics, tmp_path, monkeypatch) -> str:
         (tmp_path / "plots" / f"{name}.png").write_bytes(PIXEL)
     monkeypatch.chdir(tmp_path)
     source = models.Source("random", architecture="llama")
-    rows = {
-        name: models.Model(
-            f"<{name}>", "family", "random", "none", source, models.TokenizerChanges(), "float32", formats=["raw"]
-        )
-        for name in ("m1", "m2")
-    }
+    made = (source, models.TokenizerChanges(), models.Scoring("float32", ["raw"]))
+    rows = {name: models.Model(f"<{name}>", "family", "random", "none", *made) for name in ("m1", "m2")}
     return page.render(
         metrics,
         {"tokens": TOKENS},

@@ -189,7 +189,7 @@ def test_names_of_a_profile_are_rows_of_it(profile, repository):
     assert set(profile["trained"]) <= set(profile["bases"])
     assert len(profile["trained"]) >= 2
     for name in profile["trained"]:  # whose log-probabilities are followed
-        assert profile["dynamics"].format in rows[name].formats
+        assert profile["dynamics"].format in rows[name].scoring.formats
     assert profile["preferences"].source in profile["preferences"].sources
     assert all("." not in name for name in rows)  # a dot parts the keys of params.yaml and of metrics files
     assert set(compared) | set(analysis.tokens.first) | set(analysis.tokens.second) <= set(profile["bases"])
@@ -202,12 +202,12 @@ def test_names_of_a_profile_are_rows_of_it(profile, repository):
 def test_formats_of_a_profile_exist_and_can_be_compared(profile):
     rows, analysis = profile["models"], profile["analysis"]
     for row in rows.values():
-        assert row.formats
-        assert set(row.formats) <= set(profile["formats"])
+        assert row.scoring.formats
+        assert set(row.scoring.formats) <= set(profile["formats"])
     pairs = [*analysis.comparisons.values()]
     pairs += [[first, second] for first in analysis.tokens.first for second in analysis.tokens.second]
     for first, second in pairs:
-        assert set(rows[first].formats) & set(rows[second].formats)
+        assert set(rows[first].scoring.formats) & set(rows[second].scoring.formats)
 
 
 def test_every_source_of_a_profile_is_pinned(profile):

@@ -58,8 +58,24 @@ class TokenizerChanges:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """How a model is loaded and asked: what its scores depend on beside its folder."""
+
+    dtype: Literal["float32", "bfloat16", "float16"]
+    formats: list[str]
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    devices: Literal["one", "all"] = "one"
+    head: str | None = None  # a reward model's adapter, where its config does not name the right one
+    chat_arguments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Model:
-    """One row of ``models:`` in params.yaml; ``source`` and ``tokenizer`` decide the model folder's bytes."""
+    """One row of ``models:`` in params.yaml.
+
+    ``source`` and ``tokenizer`` decide the model folder's bytes, ``scoring`` what is computed from it. The rest is
+    for people: a stage that depends on ``scoring`` alone is not run again for a label.
+    """
 
     label: str
     family: str
@@ -67,13 +83,8 @@ class Model:
     licence: str
     source: Source
     tokenizer: TokenizerChanges
-    dtype: Literal["float32", "bfloat16", "float16"]
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    devices: Literal["one", "all"] = "one"
-    formats: list[str] = field(default_factory=list)
-    head: str | None = None  # a reward model's adapter, where its config does not name the right one
+    scoring: Scoring
     note: str = ""  # what is known or unsure about the row
-    chat_arguments: dict[str, str] = field(default_factory=dict)
 
 
 def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> None:
@@ -110,10 +121,10 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         raise InputError(f"{folder}: no tokenizer can be loaded ({error}).") from None
 
 
-def load_row(folder: str | Path, row: Model) -> PreTrainedModel:
+def load_row(folder: str | Path, how: Scoring) -> PreTrainedModel:
     """Load a model as its row says: on the best device, or spread over all of them."""
-    place = {"device_map": "auto"} if row.devices == "all" else {"device": best_device()}
-    return load(folder, dtype=row.dtype, attention=row.attention, **place)
+    place = {"device_map": "auto"} if how.devices == "all" else {"device": best_device()}
+    return load(folder, dtype=how.dtype, attention=how.attention, **place)
 
 
 def load(
