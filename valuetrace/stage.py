@@ -1,5 +1,6 @@
 """How a stage is started: a user's mistake prints one line, a defect keeps its traceback."""
 
+import gc
 import logging
 import sys
 import warnings
@@ -23,6 +24,8 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         main(*arguments)
     except InputError as error:
         sys.exit(_fail(error))
+    finally:
+        gc.freeze()  # the interpreter would go through every object of torch once more before it ends: a second
 
 
 def _fail(error: InputError) -> int:
