@@ -38,7 +38,7 @@ def load(path: str | Path = PARAMS) -> dict[str, Any]:
 @functools.lru_cache(maxsize=4)
 def _parse(text: str) -> Any:
     """A stage asks for five parameters or so, and parsing takes a quarter of a second."""
-    return YAML(typ="safe", pure=True).load(text)
+    return YAML(typ="safe").load(text)
 
 
 def get(key: str, as_type: Any, path: str | Path = PARAMS) -> Any:

@@ -20,12 +20,13 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     logging.basicConfig(level=logging.WARNING)
     for message in _BETWEEN_LIBRARIES:
         warnings.filterwarnings("ignore", message)
+    gc.freeze()  # what was imported stays: no collection need go through it
     try:
         main(*arguments)
     except InputError as error:
         sys.exit(_fail(error))
     finally:
-        gc.freeze()  # the interpreter would go through every object of torch once more before it ends: a second
+        gc.freeze()  # nor the last one, at the interpreter's end: a second where torch is among it
 
 
 def _fail(error: InputError) -> int:

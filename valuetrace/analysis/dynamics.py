@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
+import scipy  # loads scipy.stats when it is used: a second
 
 from valuetrace.analysis.inference import percentile_interval
 from valuetrace.analysis.ranks import rank_words, subset_medians
@@ -83,7 +83,8 @@ def trajectories(
     bases = sorted(scores)
     lexicon = lexicon[lexicon["construct"].isin(constructs)]
     words = list(dict.fromkeys(lexicon["word"]))
-    member = np.array([[w in set(lexicon.loc[lexicon["construct"] == c, "word"]) for w in words] for c in constructs])
+    of_construct = [set(lexicon.loc[lexicon["construct"] == construct, "word"]) for construct in constructs]
+    member = np.array([[word in own for word in words] for own in of_construct])
     if not member.any(axis=1).all():
         raise InputError(f"the lexicon has no word of {some(constructs)}")
     steps = sorted(set.intersection(*(set(frame["step"]) for frame in scores.values())))
@@ -177,7 +178,7 @@ def kendall_with_final(paths: Trajectories) -> pd.DataFrame:
 
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """Kendall's τ-b; 0 where one side is constant."""
-    tau = kendalltau(x, y).statistic
+    tau = scipy.stats.kendalltau(x, y).statistic
     return 0.0 if np.isnan(tau) else float(tau)
 
 

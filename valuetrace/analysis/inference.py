@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # loads scipy.stats when it is used: a second
 
 EXACT_LIMIT = 200_000
 """At most so many assignments of groups are enumerated; above it they are drawn."""
@@ -44,7 +44,7 @@ def welch_t(first: np.ndarray, second: np.ndarray) -> Welch:
         raise ValueError(f"Welch's t needs two values a group, not {len(first)} and {len(second)}")
     with warnings.catch_warnings():  # constant data give NaN, which the caller sees
         warnings.simplefilter("ignore", RuntimeWarning)
-        result = stats.ttest_ind(second, first, equal_var=False)
+        result = scipy.stats.ttest_ind(second, first, equal_var=False)
     return Welch(result.statistic, result.df, result.pvalue)
 
 
@@ -88,7 +88,7 @@ def bonferroni(p: np.ndarray) -> np.ndarray:
 
 def fdr_bh(p: np.ndarray) -> np.ndarray:
     """Benjamini–Hochberg adjusted p-values in the order given (Section 3.1). p: (tests,)."""
-    return stats.false_discovery_control(np.asarray(p, dtype=np.float64), method="bh")
+    return scipy.stats.false_discovery_control(np.asarray(p, dtype=np.float64), method="bh")
 
 
 def assignments(total: int, chosen: int, draws: int = 9_999, seed: int = 0) -> tuple[np.ndarray, bool]:
@@ -170,14 +170,14 @@ def mixed_model(frame: pd.DataFrame, formula: str, group: str, joint: str | None
     estimate = fit.fe_params.to_numpy()
     covariance = _fixed_effects_covariance(fit)
     se = np.sqrt(np.diag(covariance))
-    half = stats.norm.ppf(0.975) * se
+    half = scipy.stats.norm.ppf(0.975) * se
     terms = pd.DataFrame(
         {
             "estimate": estimate,
             "se": se,
             "low": estimate - half,
             "high": estimate + half,
-            "p": 2 * stats.norm.sf(np.abs(estimate) / se),
+            "p": 2 * scipy.stats.norm.sf(np.abs(estimate) / se),
         },
         index=names,
     )
@@ -186,7 +186,7 @@ def mixed_model(frame: pd.DataFrame, formula: str, group: str, joint: str | None
         wanted = set(joint.split(":"))
         rows = [i for i, name in enumerate(names) if {part.split("[")[0] for part in name.split(":")} == wanted]
         wald = float(estimate[rows] @ np.linalg.solve(covariance[np.ix_(rows, rows)], estimate[rows]))
-        tested = {"wald": wald, "df": len(rows), "p": float(stats.chi2.sf(wald, len(rows)))}
+        tested = {"wald": wald, "df": len(rows), "p": float(scipy.stats.chi2.sf(wald, len(rows)))}
     return Mixed(terms, tested, bool(fit.converged))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # loads scipy.stats when it is used: a second
 
 from valuetrace.analysis.cube import Cube
 
@@ -65,7 +65,7 @@ def _densities(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         if len(values) < 3 or np.ptp(values) == 0:
             continue
         grid = np.linspace(values.min(), values.max(), DENSITY_POINTS)
-        density = stats.gaussian_kde(values)(grid)
+        density = scipy.stats.gaussian_kde(values)(grid)
         parts.append(
             pd.DataFrame(dict(zip(by, key, strict=True)) | {"median": grid, "density": density / density.max()})
         )

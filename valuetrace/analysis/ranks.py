@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # loads scipy.stats when it is used: a second
 
 FEW = 64
 """Below so many subsets their medians are taken one by one."""
@@ -15,7 +15,7 @@ def rank_words(scores: np.ndarray, ties: str = "average") -> np.ndarray:
     Section 2 ("token ranks"); a column is one model's scores for one prompt. Tied words share
     the average of their ranks as in the paper, or ``ties`` (min, max) for a check of what that decides.
     """
-    return rankdata(-np.asarray(scores, dtype=np.float64), axis=0, method=ties)
+    return scipy.stats.rankdata(-np.asarray(scores, dtype=np.float64), axis=0, method=ties)
 
 
 def subset_medians(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
