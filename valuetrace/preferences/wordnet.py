@@ -21,6 +21,7 @@ from valuetrace.preferences.sample import COLUMNS, is_held_out
 FILES = {"data.noun": "noun", "data.verb": "verb", "data.adj": "adjective", "data.adv": "adverb"}
 NEIGHBOURS = 50  # in order of length, the rejected definition is at most so many places away (5% where few)
 _TRIES = 20
+_WORD = re.compile(r"[a-z]+")
 _EXAMPLE = re.compile(r'[;:,]?\s*"')  # what follows the definition: quoted uses
 
 
@@ -127,8 +128,9 @@ def _synset(line: str, part: str) -> Synset:
     fields = head.split(" ")
     size = int(fields[3], 16)
     lemmas = tuple(word.partition("(")[0].replace("_", " ") for word in fields[4 : 4 + 2 * size : 2])
-    return Synset(f"{part} {fields[0]}", part, lemmas, _EXAMPLE.split(gloss, maxsplit=1)[0].strip(" ;\n"))
+    definition = _EXAMPLE.split(gloss, maxsplit=1)[0] if '"' in gloss else gloss
+    return Synset(f"{part} {fields[0]}", part, lemmas, definition.strip(" ;\n"))
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+", text.lower())
+    return _WORD.findall(text.lower())

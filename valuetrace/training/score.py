@@ -87,8 +87,8 @@ def score_checkpoints(
     add the next would leave rounding behind). Returns ``step, word, token_id`` (missing for a lexicon's
     word; with ``vocabulary`` a second block of rows holds every token id, ``word`` its decoded text), then a
     float32 column a prompt key, in the reward model's own units. Under ``accelerate launch`` the work is
-    dealt out and every process returns the whole table. A killed search goes on
-    from its shards. InputError names a step that has no checkpoint.
+    dealt out and every process returns the whole table. A killed search goes on from its shards. InputError
+    names a step that has no checkpoint.
     """
     # seconds of torch and transformers, which those who only read scores need not wait for
     from valuetrace.scoring.search import score_prompts
