@@ -196,6 +196,7 @@ def run(clone: Path, *command: str) -> str:
         "PYTHONPATH": str(clone),
     }
     env |= {"DVC_NO_ANALYTICS": "1", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # bytecode lands in folders that stages depend on, and must not count
     done = subprocess.run(command, cwd=clone, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode and "cannot be downloaded" in done.stdout:
         pytest.skip("the package registry is out of reach: " + done.stdout[-500:])
