@@ -6,6 +6,7 @@ Out: data/assets/<name>/         an asset's files
 Run: python stages/fetch.py
 """
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,9 @@ def main() -> None:
     rows = settings.get("assets", dict[str, assets.Asset])
     with ThreadPoolExecutor() as pool:  # each waits for the network
         folders = dict(zip(rows, pool.map(assets.fetch, rows, rows.values()), strict=True))
+    for path in assets.FETCHED.iterdir():  # what a killed download or a former row left
+        if path.name not in rows:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     with tables.fresh_folder(OUT.with_name(f".{OUT.name}.partial")) as temporary:
         for name, folder in folders.items():
             tables.write_json({"asset": name, "files": tables.fingerprint(folder)}, temporary / f"{name}.json")

@@ -25,9 +25,8 @@ def main() -> None:
     chosen = settings.get("analysis.tokens", Tokens)
     pairs, tokens, contrasts = [], [], []
     for first, second in product(chosen.first, chosen.second):
-        files = [tables.score_files(LOGPROBS / model) for model in (first, second)]
-        for name in [name for name in files[0] if name in files[1]]:
-            p, q = (tables.read_scores(of_model[name], [chosen.prompt]) for of_model in files)
+        for name, files in tables.score_files(LOGPROBS / first, LOGPROBS / second).items():
+            p, q = (tables.read_scores(path, [chosen.prompt]) for path in files)
             joined = implicit.join_tokens(p, q, chosen.prompt)
             where = {"first": first, "second": second, "format": name}
             tokens.append(implicit.extremes(joined, chosen.measure, chosen.top).assign(**where, measure=chosen.measure))

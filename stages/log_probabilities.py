@@ -34,9 +34,8 @@ def main() -> None:
     comparisons, medians, grid = [], [], []
     for label, pair in chosen.comparisons.items():
         cells = []
-        files = {model: tables.score_files(LOGPROBS / model) for model in pair}
-        for name in [name for name in files[pair[0]] if name in files[pair[1]]]:
-            scores = {model: tables.read_scores(files[model][name]) for model in pair}
+        for name, files in tables.score_files(*(LOGPROBS / model for model in pair)).items():
+            scores = {model: tables.read_scores(path) for model, path in zip(pair, files, strict=True)}
             for case in chosen.cases:
                 cell = section.cell(scores, lexicon, prompts, formats[name], case)
                 counts = cell.words["construct"].value_counts().reindex(chosen.constructs, fill_value=0)
@@ -81,7 +80,7 @@ def _coverage(models: list[str]) -> list[dict]:
     """How many words of each lexicon and construct are single tokens, by model and spelling."""
     found = []
     for name in models:
-        path = next(iter(tables.score_files(LOGPROBS / name).values()))
+        path = next(iter(tables.score_files(LOGPROBS / name).values()))[0]
         texts = set(tables.read_scores(path, prompts=["greatest_ever_one"])["token_decoded"])
         for lexicon in ("big_two", "big_two_nouns", "mfd2"):
             words = pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)

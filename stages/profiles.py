@@ -23,7 +23,7 @@ OUT = Path("metrics/profiles")
 def main(reward_model: str | None = None) -> None:
     if reward_model is None:
         bases = settings.get("bases", list[str])
-        files = [path for base in bases for path in tables.score_files(f"data/logprobs/{base}").values()]
+        files = [path for base in bases for (path,) in tables.score_files(f"data/logprobs/{base}").values()]
         out = OUT / "bases"
     else:
         files, out = [Path("data/rewards", f"{reward_model}.parquet")], OUT / "reward_models" / reward_model

@@ -220,7 +220,6 @@ def test_unknown_classes_and_several_outputs(tmp_path):
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 def test_a_saved_classifier_gives_transformers_own_logits(architecture, tmp_path):
     stock = tiny.model(architecture, cls=AutoModelForSequenceClassification, reward=True)
-    stock.set_attn_implementation("eager")
     stock.save_pretrained(tmp_path)
     tiny.tokenizer(architecture).save_pretrained(tmp_path)
     model = load_reward_model(tmp_path, FORM, attention="eager", device="cpu")

@@ -109,6 +109,11 @@ def test_what_anyone_can_make_again_is_no_one_s_to_pull():
     assert all(options.get("cache") is False for options in unpushed().values())
 
 
+def test_a_broken_download_survives_until_the_next_run():
+    """It lies beside the assets' folders (valuetrace/assets.py), and DVC empties an output that does not persist."""
+    assert unpushed()["data/assets"]["persist"] is True
+
+
 def test_ablations_can_be_answered_where_no_model_is():
     """Of what a data size changes, no stage depends on a file that is not in git, the remote or another such stage."""
     absent = {path.partition(HOLE)[0] for path in unpushed()}

@@ -306,3 +306,16 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
 
 def test_text_has_unix_line_ends_and_no_other_encoding(tmp_path):
     assert tables.write_text("a\nß\n", tmp_path / "t").read_bytes() == b"a\n\xc3\x9f\n"
+
+
+def test_score_files_are_those_of_the_formats_that_all_folders_have(tmp_path):
+    for folder, formats in (("a", ("solved", "chat", "raw")), ("b", ("chat", "solved"))):
+        (tmp_path / folder).mkdir()
+        for name in formats:
+            (tmp_path / folder / f"{name}.parquet").touch()
+    found = tables.score_files(tmp_path / "a", tmp_path / "b")
+    assert list(found) == ["chat", "solved"]
+    assert found["chat"] == [tmp_path / "a" / "chat.parquet", tmp_path / "b" / "chat.parquet"]
+    assert list(tables.score_files(tmp_path / "a")) == ["chat", "raw", "solved"]
+    with pytest.raises(InputError, match=r"c: no score file. Run the stage that writes it"):
+        tables.score_files(tmp_path / "a", tmp_path / "c")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import functools
 import types
 import typing
 from pathlib import Path
@@ -25,7 +23,7 @@ def load(path: str | Path = PARAMS) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        params = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
+        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Run from the root of the repository.") from None
     except (YAMLError, UnicodeDecodeError) as error:
@@ -33,12 +31,6 @@ def load(path: str | Path = PARAMS) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise InputError(f"{path}: must hold a mapping of parameter groups.")
     return params
-
-
-@functools.lru_cache(maxsize=4)
-def _parse(text: str) -> Any:
-    """A stage asks for five parameters or so, and parsing takes a quarter of a second."""
-    return YAML(typ="safe").load(text)
 
 
 def get(key: str, as_type: Any, path: str | Path = PARAMS) -> Any:

@@ -166,12 +166,13 @@ def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFr
     return frame
 
 
-def score_files(folder: str | Path) -> dict[str, Path]:
-    """Format → score file of a folder that ``stages/logprobs.py`` wrote, in alphabetical order."""
-    files = {path.stem: path for path in sorted(Path(folder).glob("*.parquet"))}
-    if not files:
-        raise InputError(f"{folder}: no score file. Run the stage that writes it (stages/logprobs.py).")
-    return files
+def score_files(*folders: str | Path) -> dict[str, list[Path]]:
+    """Format → score file in each folder that ``stages/logprobs.py`` wrote, by name: what all have."""
+    files = [{path.stem: path for path in Path(folder).glob("*.parquet")} for folder in folders]
+    if not all(files):
+        empty = some(str(folder) for folder, own in zip(folders, files, strict=True) if not own)
+        raise InputError(f"{empty}: no score file. Run the stage that writes it (stages/logprobs.py).")
+    return {name: [own[name] for own in files] for name in sorted(set.intersection(*map(set, files)))}
 
 
 def prompt_keys(frame: pd.DataFrame) -> list[str]:
