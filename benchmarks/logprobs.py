@@ -14,7 +14,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from valuetrace import models, settings
+from valuetrace.core import settings
+from valuetrace.models import loading
+from valuetrace.models.rows import MODELS, Scoring
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format, render
 from valuetrace.scoring.logprobs import next_token_logprobs
@@ -36,13 +38,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many turns counts")
     arguments = parser.parse_args()
     prompts, formats = value_laden(), settings.get("formats", dict[str, Format])
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {models.best_device()}")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {loading.best_device()}")
     print(
         f"{'model':24}{'format':10}{'tokens':>8}{'plain s':>10}{'stage s':>10}{'ratio':>8}{'max difference, nats':>24}"
     )
     for name in arguments.models:
-        how = settings.get(f"models.{name}.scoring", models.Scoring)
-        tokenizer, model = models.load_tokenizer(models.MODELS / name), models.load_row(models.MODELS / name, how)
+        how = settings.get(f"models.{name}.scoring", Scoring)
+        tokenizer, model = loading.load_tokenizer(MODELS / name), loading.load_row(MODELS / name, how)
         for form_name in [arguments.format] if arguments.format else how.formats:
             form = replace(formats[form_name], arguments=how.chat_arguments)
             seconds = {"plain": [], "stage": []}

@@ -5,8 +5,8 @@ Prints a table and writes metrics/test_sizes.json. Run: python benchmarks/test_s
 
 import sys
 
-from valuetrace.analysis import simulation
-from valuetrace.tables import write_json
+from valuetrace.analysis.compare import simulation
+from valuetrace.core.files import write_json
 
 SEED = 1
 SCENARIOS = {

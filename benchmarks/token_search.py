@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel
 
-from valuetrace import models, tiny
+from valuetrace.models import loading, tiny
+from valuetrace.models.rows import DTYPES, MODELS
 from valuetrace.scoring import candidates as conversations
 from valuetrace.scoring import chat, heads, search
 from valuetrace.scoring.reward_model import RewardModel
@@ -111,9 +112,9 @@ def random_shape(shape: str, dtype: torch.dtype, device: str) -> RewardModel:
 
 def demo_base(folder: Path, dtype: str, device: str) -> RewardModel:
     """A model folder with a random head: chat format where it has a template, else the bare prompt."""
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder)
     attention = "eager" if AutoConfig.from_pretrained(folder).model_type == "gemma2" else "sdpa"
-    backbone = models.load(folder, dtype=dtype, attention=attention, device=device, cls=AutoModel)
+    backbone = loading.load(folder, dtype=dtype, attention=attention, device=device, cls=AutoModel)
     head = heads.Linear(backbone.config.hidden_size).to(device)
     return RewardModel(backbone, head, tokenizer, CHAT if tokenizer.chat_template else RAW, folder.name)
 
@@ -227,11 +228,11 @@ def measure(model: RewardModel, arguments: argparse.Namespace) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    demo = [models.MODELS / name for name in ("smollm2-135m-instruct", "gemma3-270m")]
+    demo = [MODELS / name for name in ("smollm2-135m-instruct", "gemma3-270m")]
     parser.add_argument("folders", nargs="*", type=Path, help="model folders (default: both demo bases)")
     parser.add_argument("--shape", choices=SHAPES, help="random weights in this shape instead of a folder")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", choices=models.DTYPES)
+    parser.add_argument("--dtype", default="float32", choices=DTYPES)
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--rounds", type=int, default=3, help="turns; the median counts")
     parser.add_argument("--candidates", type=int, help="candidates of the search, a turn")

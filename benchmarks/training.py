@@ -25,7 +25,8 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
-from valuetrace import models, settings
+from valuetrace.core import settings
+from valuetrace.models import loading
 from valuetrace.preferences import evenly_spaced
 from valuetrace.training import Lora, Training, batches, encoding, model
 from valuetrace.training.trainer import PairTrainer
@@ -67,7 +68,7 @@ class Clock(TrainerCallback):
 
 
 def ours(base: Path, pairs: pd.DataFrame, plan: np.ndarray) -> Clock:
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = loading.load_tokenizer(base)
     built = model.build(base, PARAMS, tokenizer, "sdpa")
     encoded, _ = encoding.encode(pairs, tokenizer, PARAMS.format, PARAMS.max_length)
     optimizer = torch.optim.AdamW(
@@ -95,7 +96,7 @@ def ours(base: Path, pairs: pd.DataFrame, plan: np.ndarray) -> Clock:
 def trls(base: Path, pairs: pd.DataFrame, plan: np.ndarray, **options) -> Clock:
     from peft import get_peft_model
 
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = loading.load_tokenizer(base)
     with torch.random.fork_rng():  # the same first weights as model.build draws
         plain = model.load_base(base, head="linear", dtype="float32", attention="sdpa", pad=tokenizer.pad_token_id)
         torch.manual_seed(PARAMS.seed)

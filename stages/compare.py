@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from valuetrace import settings, stage, tables
-from valuetrace.analysis.compare import compare_files
+from valuetrace.analysis.compare.run import compare_files
+from valuetrace.core import files, settings, stage
 from valuetrace.figures import compare as figures
 
 
@@ -31,7 +31,7 @@ def main(name: str) -> None:
     draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
     scores = [Path(run.folder, file) for file in run.files]
     comparison = compare_files(scores, run.groups, run.lexicon, run.also, **draws)
-    tables.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
+    files.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
     comparison.write_plots(f"plots/compare/{name}")
     figures.draw(f"plots/compare/{name}")
 

@@ -16,9 +16,12 @@ Run: python stages/dynamics.py
 
 from pathlib import Path
 
-from valuetrace import settings, stage, tables
-from valuetrace.analysis import ablations, dynamics, movers, survival
-from valuetrace.errors import InputError
+from valuetrace.analysis.ablations import fit as ablations
+from valuetrace.analysis.dynamics import inheritance as survival
+from valuetrace.analysis.dynamics import movers
+from valuetrace.analysis.dynamics import trajectories as dynamics
+from valuetrace.core import files, settings, stage
+from valuetrace.core.errors import InputError
 from valuetrace.training import score
 
 PLOTS = Path("plots/dynamics")
@@ -28,7 +31,7 @@ def main() -> None:
     chosen = settings.get("dynamics", dynamics.Dynamics)
     bases = settings.get("trained", list[str])
     prompts = chosen.search.prompts()
-    lexicon = tables.read_csv(f"lexicons/{chosen.search.lexicon}.csv", ("word", "construct"))
+    lexicon = files.read_csv(f"lexicons/{chosen.search.lexicon}.csv", ("word", "construct"))
     scores = {base: score.read(score.SCORES / f"{base}.parquet") for base in bases}
     paths = dynamics.trajectories(scores, lexicon, prompts, chosen.constructs)
     logprobs = survival.read_logprobs(survival.LOGPROBS, bases, paths.words, paths.prompts)
@@ -44,9 +47,9 @@ def main() -> None:
     }
     found["overlay"] = ablations.overlay(found["gaps"], found["kendall"], found["survival"])
     for name, table in found.items():
-        tables.write_csv(table, PLOTS / f"{name}.csv")
+        files.write_csv(table, PLOTS / f"{name}.csv")
 
-    training = {base: tables.read_json(f"metrics/training/{base}.json") for base in bases}
+    training = {base: files.read_json(f"metrics/training/{base}.json") for base in bases}
     run = {"profile": settings.get("profile", str), "source": settings.get("preferences.source", str)}
     run |= {"data_size": _pairs(training), "objective": settings.get("training.objective", str)}
     run |= {"seed": settings.get("training.seed", int), "data_seed": settings.get("preferences.seed", int)}
@@ -55,7 +58,7 @@ def main() -> None:
     metrics |= {"prompts": prompts["framing"].value_counts(sort=False).to_dict(), "format": chosen.format}
     metrics |= {"case": chosen.case, "draws": chosen.draws, "seed": chosen.seed}
     metrics |= ablations.run_summary(found, paths.steps[paths.early], run, training)
-    tables.write_json(metrics, "metrics/dynamics.json")
+    files.write_json(metrics, "metrics/dynamics.json")
 
 
 def _pairs(training: dict[str, dict]) -> int:

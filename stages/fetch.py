@@ -10,7 +10,8 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from valuetrace import assets, settings, stage, tables
+from valuetrace import assets
+from valuetrace.core import files, settings, stage
 
 OUT = Path("metrics/assets")
 
@@ -22,10 +23,10 @@ def main() -> None:
     for path in assets.FETCHED.iterdir():  # what a killed download or a former row left
         if path.name not in rows:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with tables.fresh_folder(OUT.with_name(f".{OUT.name}.partial")) as temporary:
+    with files.fresh_folder(OUT.with_name(f".{OUT.name}.partial")) as temporary:
         for name, folder in folders.items():
-            tables.write_json({"asset": name, "files": tables.fingerprint(folder)}, temporary / f"{name}.json")
-        tables.replace_folder(temporary, OUT)
+            files.write_json({"asset": name, "files": files.fingerprint(folder)}, temporary / f"{name}.json")
+        files.replace_folder(temporary, OUT)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,17 @@ Run: python stages/figures.py
 
 import pandas as pd
 
-from valuetrace import models, settings, stage
-from valuetrace.analysis.settings import Analysis
-from valuetrace.figures import dynamics, implicit_rewards, log_probabilities, style
+from valuetrace.analysis.bases.settings import Analysis
+from valuetrace.core import settings, stage
+from valuetrace.figures import base_preferences as log_probabilities
+from valuetrace.figures import dynamics, implicit_rewards, style
+from valuetrace.models.rows import Model
 from valuetrace.prompts import value_laden
 
 
 def main() -> None:
     chosen = settings.get("analysis", Analysis)
-    labels = {name: row.label for name, row in settings.get("models", dict[str, models.Model]).items()}
+    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
     style.apply()
 
     medians = pd.read_csv("plots/log_probabilities/medians.csv")

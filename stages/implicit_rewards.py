@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import settings, stage, tables
-from valuetrace.analysis import implicit
-from valuetrace.analysis.settings import Tokens
+from valuetrace import tables
+from valuetrace.analysis.bases import implicit
+from valuetrace.analysis.bases.settings import Tokens
+from valuetrace.core import settings, stage
 
 LOGPROBS = Path("data/logprobs")
 PLOTS = Path("plots/implicit_rewards")
@@ -37,9 +38,9 @@ def main() -> None:
     where = ["first", "second", "format", "measure"]
     for parts, name in ((tokens, "tokens"), (contrasts, "contrast")):
         frame = pd.concat(parts)
-        tables.write_csv(frame[where + [c for c in frame.columns if c not in where]], PLOTS / f"{name}.csv")
+        files.write_csv(frame[where + [c for c in frame.columns if c not in where]], PLOTS / f"{name}.csv")
     metrics = {"prompt": chosen.prompt, "measure": chosen.measure, "words": chosen.contrast, "pairs": pairs}
-    tables.write_json(metrics, "metrics/implicit_rewards.json")
+    files.write_json(metrics, "metrics/implicit_rewards.json")
 
 
 def _by_measure(frame: pd.DataFrame) -> dict:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from valuetrace import lexicon as lex
-from valuetrace import settings, stage, tables
+from valuetrace.core import files, settings, stage
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def main() -> None:
     params = settings.get("lexicons", Lexicons)
     words = lex.load_vocabulary(params.wordnet)
     metrics = {name: write_lexicon(name, source, params.zipf_floor, words) for name, source in params.sources.items()}
-    tables.write_json(metrics, "metrics/lexicons.json")
+    files.write_json(metrics, "metrics/lexicons.json")
 
 
 def write_lexicon(name: str, source: Source, zipf_floor: float, words: lex.Vocabulary) -> dict:
@@ -57,7 +57,7 @@ def write_lexicon(name: str, source: Source, zipf_floor: float, words: lex.Vocab
     edits = lex.read_edits(source.edits) if source.edits else None
     unrolled = lex.unroll(dictionary, edits, zipf_floor, words)
     lex.check_contrasts(unrolled, source.contrasts, name)
-    tables.write_csv(unrolled, Path("lexicons") / f"{name}.csv")
+    files.write_csv(unrolled, Path("lexicons") / f"{name}.csv")
     metrics = {
         "words": len(unrolled),
         "words_per_construct": lex.words_per_construct(unrolled),
@@ -66,7 +66,7 @@ def write_lexicon(name: str, source: Source, zipf_floor: float, words: lex.Vocab
     }
     if source.nouns:
         nouns = lex.nouns(unrolled, words)
-        tables.write_csv(nouns, Path("lexicons") / f"{name}_nouns.csv")
+        files.write_csv(nouns, Path("lexicons") / f"{name}_nouns.csv")
         metrics |= {"nouns": len(nouns), "nouns_per_construct": lex.words_per_construct(nouns)}
     if edits is not None:
         metrics["edits"] = edits["action"].value_counts().sort_index().to_dict()

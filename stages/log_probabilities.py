@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import settings, stage, tables
-from valuetrace.analysis import log_probabilities as section
-from valuetrace.analysis.settings import Analysis
+from valuetrace import tables
+from valuetrace.analysis.bases import preferences as section
+from valuetrace.analysis.bases.settings import Analysis
+from valuetrace.core import settings, stage
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
@@ -66,14 +67,14 @@ def main() -> None:
 
     where = ["comparison", "format", "case"]
     medians = pd.concat(medians)
-    tables.write_csv(medians[where + [c for c in medians.columns if c not in where]], PLOTS / "medians.csv")
-    tables.write_csv(pd.DataFrame(grid), PLOTS / "grid.csv")
+    files.write_csv(medians[where + [c for c in medians.columns if c not in where]], PLOTS / "medians.csv")
+    files.write_csv(pd.DataFrame(grid), PLOTS / "grid.csv")
     metrics = {"lexicon": chosen.lexicon, "prompts": len(prompts), "draws": chosen.draws, "seed": chosen.seed}
     metrics |= {
         "comparisons": comparisons,
         "coverage": _coverage(sorted({m for p in chosen.comparisons.values() for m in p})),
     }
-    tables.write_json(metrics, "metrics/log_probabilities.json")
+    files.write_json(metrics, "metrics/log_probabilities.json")
 
 
 def _coverage(models: list[str]) -> list[dict]:

@@ -12,29 +12,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import __version__, models, settings, stage, tables
+from valuetrace import __version__, tables
+from valuetrace.core import files, settings, stage
+from valuetrace.models import loading
+from valuetrace.models.rows import MODELS, Scoring, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.logprobs import next_token_logprobs
 
 
 def main(name: str) -> None:
-    how = settings.get(f"models.{name}.scoring", models.Scoring)
+    how = settings.get(f"models.{name}.scoring", Scoring)
     formats = settings.get("formats", dict[str, Format])
     prompts = value_laden()
-    source = models.MODELS / name
-    tokenizer = models.load_tokenizer(source)
-    model = models.load_row(source, how)
-    tokens = models.vocabulary(model, tokenizer)
+    source = MODELS / name
+    tokenizer = loading.load_tokenizer(source)
+    model = loading.load_row(source, how)
+    tokens = loading.vocabulary(model, tokenizer)
     out = Path("data/logprobs", name)
-    with tables.fresh_folder(out.with_name(f".{name}.partial")) as temporary:
+    with files.fresh_folder(out.with_name(f".{name}.partial")) as temporary:
         for format_name in how.formats:
             form = replace(formats[format_name], arguments=how.chat_arguments)
             made_by = {"model": name, "kind": "logprob", "format": format_name, "dtype": how.dtype}
-            made_by |= {"origin": models.provenance(source)["origin"], "valuetrace": __version__}
+            made_by |= {"origin": provenance(source)["origin"], "valuetrace": __version__}
             scores = next_token_logprobs(model, tokenizer, prompts, form)
             tables.write_scores(pd.concat([tokens, scores], axis=1), temporary / f"{format_name}.parquet", made_by)
-        tables.replace_folder(temporary, out)
+        files.replace_folder(temporary, out)
 
 
 if __name__ == "__main__":

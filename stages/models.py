@@ -8,15 +8,17 @@ Run: python stages/models.py NAME
 
 import sys
 
-from valuetrace import models, settings, stage, tables
+from valuetrace.core import files, settings, stage
+from valuetrace.models import making
+from valuetrace.models.rows import MODELS, Model, provenance
 
 
 def main(name: str) -> None:
-    row = settings.get(f"models.{name}", models.Model)
-    folder = models.MODELS / name
-    models.make(name, row.source, row.tokenizer, folder)
-    made = models.provenance(folder) | {"files": tables.fingerprint(folder)}
-    tables.write_json(made, f"metrics/models/{name}.json")
+    row = settings.get(f"models.{name}", Model)
+    folder = MODELS / name
+    making.make(name, row.source, row.tokenizer, folder)
+    made = provenance(folder) | {"files": files.fingerprint(folder)}
+    files.write_json(made, f"metrics/models/{name}.json")
 
 
 if __name__ == "__main__":

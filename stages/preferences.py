@@ -10,7 +10,8 @@ Run: python stages/preferences.py
 
 from pathlib import Path
 
-from valuetrace import preferences, settings, stage, tables
+from valuetrace import preferences
+from valuetrace.core import files, settings, stage
 
 OUT = Path("data/preferences")
 
@@ -24,11 +25,11 @@ def main() -> None:
     everything, held_out, left_out, origin = preferences.load(params.source, source, params.seed)
     train = preferences.take(everything, size, source.strides)
     for name, pairs in (("train", train), ("held_out", held_out)):
-        tables.write_atomically(OUT / f"{name}.parquet", lambda to, pairs=pairs: pairs.to_parquet(to, index=False))
+        files.write_atomically(OUT / f"{name}.parquet", lambda to, pairs=pairs: pairs.to_parquet(to, index=False))
     available = {"train": len(everything), "held_out": len(held_out)}
     metrics = {"origin": origin, "data_size": size, "seed": params.seed, "available": available}
     metrics |= {"left_out": dict(sorted(left_out.items())), **preferences.summary(train, held_out)}
-    tables.write_json(metrics, "metrics/preferences.json")
+    files.write_json(metrics, "metrics/preferences.json")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from valuetrace import lexicon as lex
-from valuetrace import settings, stage, tables
-from valuetrace.analysis.audit import Subject, profile
+from valuetrace import tables
+from valuetrace.analysis.profile import Subject, profile
+from valuetrace.core import settings, stage
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
@@ -31,13 +32,13 @@ def main(reward_model: str | None = None) -> None:
     name = settings.get("analysis.lexicon", str)
     seeded = {key: settings.get(f"analysis.{key}", int) for key in ("draws", "seed")}
     lexicon, prompts = lex.load_lexicon(f"lexicons/{name}.csv"), value_laden()
-    with tables.fresh_folder(out.with_name(f".{out.name}.partial")) as temporary:
+    with files.fresh_folder(out.with_name(f".{out.name}.partial")) as temporary:
         for path in files:
             scores = tables.read_scores(path)
             model, kind, form = (scores.attrs[key] for key in ("model", "kind", "format"))
             found = profile(Subject(model, kind, name, form, formats[form]), scores, lexicon, prompts, **seeded)
-            tables.write_json(found, temporary / ("" if reward_model else model) / f"{form}.json")
-        tables.replace_folder(temporary, out)
+            files.write_json(found, temporary / ("" if reward_model else model) / f"{form}.json")
+        files.replace_folder(temporary, out)
 
 
 if __name__ == "__main__":

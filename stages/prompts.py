@@ -6,12 +6,13 @@ Out: prompts/value_laden.csv  key, text, framing, adjective, superlative, concis
 Run: python stages/prompts.py
 """
 
-from valuetrace import prompts, stage, tables
+from valuetrace import prompts
+from valuetrace.core import files, stage
 
 
 def main() -> None:
-    tables.write_csv(prompts.value_laden(), "prompts/value_laden.csv")
-    tables.write_csv(prompts.authority_boost(), "prompts/authority.csv")
+    files.write_csv(prompts.value_laden(), "prompts/value_laden.csv")
+    files.write_csv(prompts.authority_boost(), "prompts/authority.csv")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ from typing import Literal
 import pandas as pd
 from accelerate import PartialState
 
-from valuetrace import __version__, models, settings, stage, tables
+from valuetrace import __version__, tables
+from valuetrace.core import settings, stage
+from valuetrace.models import loading
+from valuetrace.models.rows import MODELS, Scoring, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.reward_model import load_reward_model
@@ -30,18 +33,18 @@ class Rewards:
 
 
 def main(name: str) -> None:
-    how = settings.get(f"models.{name}.scoring", models.Scoring)
+    how = settings.get(f"models.{name}.scoring", Scoring)
     chosen = settings.get("rewards", Rewards)
     form = replace(settings.get("formats", dict[str, Format])[how.formats[0]], arguments=how.chat_arguments)
     place = {"device_map": "auto"} if how.devices == "all" else {}
-    folder = models.MODELS / name
+    folder = MODELS / name
     model = load_reward_model(folder, form, dtype=how.dtype, attention=how.attention, head=how.head, **place)
     if chosen.lexicons:
         lists = [pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)["word"] for lexicon in chosen.lexicons]
         candidates = list(dict.fromkeys(pd.concat(lists)))
         tokens = pd.DataFrame({"token_id": pd.NA, "token_name": candidates, "token_decoded": candidates})
     else:
-        tokens = models.vocabulary(model.backbone, model.tokenizer).head(len(model.tokenizer))
+        tokens = loading.vocabulary(model.backbone, model.tokenizer).head(len(model.tokenizer))
         candidates = list(tokens["token_id"])
     prompts = dict(value_laden()[["key", "text"]].itertuples(index=False))
     shards = Path("data/shards", name)  # what a killed run goes on from
@@ -50,7 +53,7 @@ def main(name: str) -> None:
     if not PartialState().is_main_process:  # every process has all scores; one writes them
         return
     made_by = {"model": name, "kind": "reward", "format": how.formats[0], "tokenisation": chosen.tokenisation}
-    made_by |= {"dtype": how.dtype, "origin": models.provenance(folder).get("origin"), "valuetrace": __version__}
+    made_by |= {"dtype": how.dtype, "origin": provenance(folder).get("origin"), "valuetrace": __version__}
     tables.write_scores(pd.concat([tokens, scores], axis=1), f"data/rewards/{name}.parquet", made_by)
 
 

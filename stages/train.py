@@ -18,7 +18,9 @@ from pathlib import Path
 import pandas as pd
 from accelerate import PartialState
 
-from valuetrace import models, preferences, settings, stage, tables
+from valuetrace import preferences
+from valuetrace.core import files, settings, stage
+from valuetrace.models.rows import MODELS, Scoring, provenance
 from valuetrace.training import Training, run, score
 from valuetrace.training.checkpoint import CHECKPOINTS, LOG
 
@@ -27,22 +29,22 @@ PAIRS = Path("data/preferences")
 
 def main(base: str) -> None:
     params = settings.get("training", Training)
-    how = settings.get(f"models.{base}.scoring", models.Scoring)
+    how = settings.get(f"models.{base}.scoring", Scoring)
     params = replace(params, format=replace(params.format, arguments=how.chat_arguments))
     pairs = [preferences.read(PAIRS / f"{name}.parquet") for name in ("train", "held_out")]
     out = CHECKPOINTS / base
     search = settings.get("dynamics.search", score.Search)
     words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
-    metrics = run.train(models.MODELS / base, *pairs, params, how.attention, out)
+    metrics = run.train(MODELS / base, *pairs, params, how.attention, out)
     steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
     options = {"vocabulary": search.vocabulary, "dtype": params.precision, "attention": how.attention}
-    scores = score.score_checkpoints(models.MODELS / base, out, words, prompts, params.format, steps, **options)
+    scores = score.score_checkpoints(MODELS / base, out, words, prompts, params.format, steps, **options)
     if PartialState().is_main_process:
-        tables.write_json(metrics, f"metrics/training/{base}.json")
+        files.write_json(metrics, f"metrics/training/{base}.json")
         plots = Path("plots/training", base)
-        tables.write_csv(pd.read_csv(out / LOG), plots / "curve.csv")
-        tables.write_csv(pd.DataFrame(metrics["checkpoints"]), plots / "held_out.csv")
-        made_by = {"base": base, "origin": models.provenance(models.MODELS / base), "pairs": metrics["pairs"]}
+        files.write_csv(pd.read_csv(out / LOG), plots / "curve.csv")
+        files.write_csv(pd.DataFrame(metrics["checkpoints"]), plots / "held_out.csv")
+        made_by = {"base": base, "origin": provenance(MODELS / base), "pairs": metrics["pairs"]}
         score.write(scores, score.SCORES / f"{base}.parquet", made_by)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import settings, stage, tables
-from valuetrace.analysis.survival import LOGPROBS, shared_logprobs
+from valuetrace import tables
+from valuetrace.analysis.dynamics.inheritance import LOGPROBS, shared_logprobs
+from valuetrace.core import files, settings, stage
 from valuetrace.scoring.chat import Format
 from valuetrace.training.score import Search
 
@@ -29,7 +30,7 @@ def main() -> None:
     }
     shared = shared_logprobs(scores, search.words(), keys, form, case)
     table = pd.concat(shared, names=["base", "word"]).reset_index()
-    tables.write_atomically(LOGPROBS, lambda to: table.to_parquet(to, index=False))
+    files.write_atomically(LOGPROBS, lambda to: table.to_parquet(to, index=False))
 
 
 if __name__ == "__main__":

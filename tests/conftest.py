@@ -21,7 +21,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def tokenizers() -> dict:
     """The tiny tokenizer of each architecture. Copy one before changing it."""
-    from valuetrace import tiny
+    from valuetrace.models import tiny
 
     return {name: tiny.tokenizer(name) for name in tiny.ARCHITECTURES}
 
@@ -29,6 +29,6 @@ def tokenizers() -> dict:
 @pytest.fixture(scope="session")
 def tiny_models() -> dict:
     """A tiny random language model of each architecture."""
-    from valuetrace import tiny
+    from valuetrace.models import tiny
 
     return {name: tiny.model(name, seed=3) for name in tiny.ARCHITECTURES}

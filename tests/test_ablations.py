@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from valuetrace import tables
-from valuetrace.analysis import ablations, experiments, inheritance
-from valuetrace.errors import InputError
+from valuetrace.analysis.ablations import collect as experiments
+from valuetrace.analysis.ablations import fit as ablations
+from valuetrace.analysis.ablations import inheritance
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
 
 SIZES = np.repeat([125.0, 250, 500, 1000], 3)
 SEEDS = np.tile([1, 2, 3], 4)
@@ -122,7 +124,7 @@ def pipeline(tmp_path):
     git("init", "-q")
 
     def experiment(name: str, metrics: object) -> None:
-        tables.write_text(json.dumps(metrics) if metrics is not None else "", tmp_path / experiments.METRICS)
+        files.write_text(json.dumps(metrics) if metrics is not None else "", tmp_path / experiments.METRICS)
         git("add", "-A")
         git("commit", "-q", "--allow-empty", "-m", name)
         git("update-ref", name, "HEAD")
@@ -142,8 +144,8 @@ def test_collect_reads_experiments_workspace_and_runs(pipeline):
     assert read == {"experiments": 1, "without_results": ["empty"], "runs": 1}
     assert runs["data_size"].tolist() == [500, 500]  # the queue's entry is no run
 
-    tables.write_json({"final": [row(250, 1)]}, pipeline / experiments.METRICS)
-    tables.write_csv(pd.DataFrame([row(500, 1, gap=9.0), row(1000, 2)]), pipeline / experiments.RUNS)
+    files.write_json({"final": [row(250, 1)]}, pipeline / experiments.METRICS)
+    files.write_csv(pd.DataFrame([row(500, 1, gap=9.0), row(1000, 2)]), pipeline / experiments.RUNS)
     metrics = experiments.update(pipeline, experiments.Settings(20, 1))
     runs = pd.read_csv(pipeline / experiments.RUNS)
     assert list(runs.columns) == list(ablations.COLUMNS)
@@ -166,7 +168,7 @@ def test_a_clone_without_experiments_draws_from_the_committed_runs(tmp_path):
         experiments.collect(tmp_path)
     rows = [row(size, seed, framing, gap) for size, gap in ((100, -9.0), (200, -7.0), (400, -4.0))
             for seed in (1, 2) for framing in ("positive", "negative")]  # fmt: skip
-    tables.write_csv(pd.DataFrame(rows), tmp_path / experiments.RUNS)
+    files.write_csv(pd.DataFrame(rows), tmp_path / experiments.RUNS)
     metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
     assert (metrics["runs"], metrics["experiments"]) == (6, 0)
     assert metrics["groups"][0]["line"]["per_doubling"]["estimate"] == pytest.approx(2.5)
@@ -207,11 +209,11 @@ def test_inheritance_is_what_runs_share_with_their_own_base_alone():
 def test_inheritance_is_collected_and_kept(tmp_path):
     from valuetrace.figures import ablations as figures
 
-    tables.write_json(told(1, 0.5, 0.4) | {"final": [row(100, 1)]}, tmp_path / experiments.METRICS)
+    files.write_json(told(1, 0.5, 0.4) | {"final": [row(100, 1)]}, tmp_path / experiments.METRICS)
     metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
     assert [part["difference"] for part in metrics["inheritance"]] == pytest.approx([0.1] * 4)
     assert "difference +0.10, 1 runs" in experiments.as_text(metrics)
-    tables.write_json(told(2, 0.5, 0.1) | {"final": [row(100, 2)]}, tmp_path / experiments.METRICS)
+    files.write_json(told(2, 0.5, 0.1) | {"final": [row(100, 2)]}, tmp_path / experiments.METRICS)
     metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
     assert metrics["inheritance"][0]["difference"] == pytest.approx(0.25)  # the first run stands in the table
     table = pd.read_csv(tmp_path / experiments.INHERITANCE)

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from valuetrace import assets, models, tables
-from valuetrace.errors import InputError
+from valuetrace import assets
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.models import making
+from valuetrace.models.rows import Source, TokenizerChanges, provenance
 
 WORDS, MORE = b"agency\ncommunion\n", b"care\nloyalty\n" * 1000
 ZERO = "0" * 64
@@ -156,7 +159,7 @@ def mirror(tmp_path, monkeypatch) -> Path:
 
 def package(archives: list[Path], files: dict[str, tuple[list[str], str]]) -> assets.Asset:
     """files: name → (members, sha256)."""
-    pins = {path.name.split("-1.0")[0] + "==1.0": tables.sha256(path) for path in archives}
+    pins = {path.name.split("-1.0")[0] + "==1.0": files.sha256(path) for path in archives}
     return assets.Asset("package", "s", "l", {n: assets.File(h, m) for n, (m, h) in files.items()}, pins)
 
 
@@ -178,7 +181,7 @@ def test_package_members_are_joined_in_the_row_s_order_across_archives(mirror):
 def test_wrong_archive_hash(mirror):
     archive = wheel(mirror, "demo_words", {"w": WORDS})
     asset = package([archive], {"w": (["w"], sha256(WORDS))})
-    expected = tables.sha256(archive)
+    expected = files.sha256(archive)
     wheel(mirror, "demo_words", {"w": b"another"})
     fails("demo", asset, "demo_words==1.0", expected, "do not use it")
 
@@ -380,8 +383,8 @@ def hub(monkeypatch):
 def make(repository: str = REPOSITORY, revision: str | None = None) -> Path:
     """As the stage does it."""
     folder = Path("models", "m")
-    source = models.Source("hub", repository=repository, revision=revision)
-    models.make("m", source, models.TokenizerChanges(), folder)
+    source = Source("hub", repository=repository, revision=revision)
+    making.make("m", source, TokenizerChanges(), folder)
     return folder
 
 
@@ -403,16 +406,16 @@ def test_hub_brings_weights_config_and_tokenizer_and_no_code(hub):
     ]
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (folder / name).read_bytes() == WEIGHTS[name]
-    assert models.provenance(folder)["origin"] == {"repository": REPOSITORY, "revision": REVISION}
+    assert provenance(folder)["origin"] == {"repository": REPOSITORY, "revision": REVISION}
 
 
 def test_hub_revision_is_recorded_once_and_used_again(hub):
-    tables.write_json({"another/model": OTHER}, assets.REVISIONS)
+    files.write_json({"another/model": OTHER}, assets.REVISIONS)
     make()
-    assert tables.read_json(assets.REVISIONS) == {"another/model": OTHER, REPOSITORY: REVISION}
+    assert files.read_json(assets.REVISIONS) == {"another/model": OTHER, REPOSITORY: REVISION}
     hub.current = OTHER  # the repository moves on; the run does not
     hub.asked.clear()
-    assert models.provenance(make())["origin"]["revision"] == REVISION
+    assert provenance(make())["origin"]["revision"] == REVISION
     assert f"/api/models/{REPOSITORY}" not in [path for _, path, _ in hub.asked]
 
 
@@ -504,9 +507,9 @@ def test_a_folder_that_was_half_made_is_not_believed(tmp_path):
     folder = tmp_path / ".f.partial"
     folder.mkdir()
     (folder / "half").touch()
-    with tables.fresh_folder(folder) as fresh:
+    with files.fresh_folder(folder) as fresh:
         assert list(fresh.iterdir()) == []
         (fresh / "whole").touch()
-        tables.replace_folder(fresh, tmp_path / "f")
+        files.replace_folder(fresh, tmp_path / "f")
     assert (tmp_path / "f" / "whole").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["f"]

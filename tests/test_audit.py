@@ -13,11 +13,14 @@ import pytest
 import torch
 
 from valuetrace import audit as auditing
-from valuetrace import cli, models, tables, tiny
-from valuetrace.analysis import audit
+from valuetrace import cli, tables
+from valuetrace.analysis import profile as audit
 from valuetrace.audit import cost, inputs
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
 from valuetrace.lexicon import COLUMNS
+from valuetrace.models import loading, tiny
+from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
 from valuetrace.report import audit as report
 from valuetrace.scoring.chat import Format
@@ -221,7 +224,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 def changed(folder: Path, to: Path, **config) -> Path:
     shutil.copytree(folder, to)
-    tables.write_json({**tables.read_json(to / "config.json"), **config}, to / "config.json")
+    files.write_json({**files.read_json(to / "config.json"), **config}, to / "config.json")
     return to
 
 
@@ -273,13 +276,13 @@ def test_the_page_holds_everything_and_loads_nothing(audited):
         for part in path.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
         assert value is not None
-    assert tables.read_json(audited.out / "profile.json")["profile"] == audited.result["profile"]
+    assert files.read_json(audited.out / "profile.json")["profile"] == audited.result["profile"]
 
 
 def test_a_reference_is_set_beside(audited, folders, words, tmp_path):
     other = audited.result["profile"] | {"model": "reference-rm"}
-    tables.write_json(other, tmp_path / "references" / "reference-rm--chat.json")
-    tables.write_json(other | {"model": "else", "kind": "logprob"}, tmp_path / "references" / "else--chat.json")
+    files.write_json(other, tmp_path / "references" / "reference-rm--chat.json")
+    files.write_json(other | {"model": "else", "kind": "logprob"}, tmp_path / "references" / "else--chat.json")
     request = auditing.Request(
         str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=100, out=tmp_path, references=tmp_path / "references"
     )
@@ -318,8 +321,8 @@ def test_vocabulary_of_a_reward_model(folders, words, tmp_path, capsys):
     assert status == 0
     assert "Top tokens, positive" in out
     scores = tables.read_scores(tmp_path / "scores.parquet")
-    assert len(scores) == len(models.load_tokenizer(folders["rm"]))
-    result = tables.read_json(tmp_path / "profile.json")
+    assert len(scores) == len(loading.load_tokenizer(folders["rm"]))
+    result = files.read_json(tmp_path / "profile.json")
     assert result["profile"]["ranked_words"] < 15  # togetherness is several tokens
 
 
@@ -364,7 +367,7 @@ def test_rewards_that_are_no_numbers_leave_status_3_and_the_rest(folders, words,
 
     broken = changed(folders["rm"], tmp_path / "nan")
     weights = load_file(broken / "model.safetensors")
-    tokenizer = models.load_tokenizer(broken)
+    tokenizer = loading.load_tokenizer(broken)
     (token,) = tokenizer("power", add_special_tokens=False).input_ids
     weights["model.embed_tokens.weight"][token] = torch.nan
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
@@ -385,11 +388,11 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
     foreign = changed(lm, tmp / "foreign", architectures=["ViTForImageClassification"])
     small = changed(rm, tmp / "short", max_position_embeddings=8)
     large = changed(lm, tmp / "large")
-    tokenizer = models.load_tokenizer(lm)
+    tokenizer = loading.load_tokenizer(lm)
     tokenizer.add_tokens([f"<extra{i}>" for i in range(9000 - len(tokenizer))])
     tokenizer.save_pretrained(large)
     failing = changed(rm, tmp / "failing")
-    broken = models.load_tokenizer(rm)
+    broken = loading.load_tokenizer(rm)
     broken.chat_template = "{{ raise_exception('no system role') }}"
     broken.save_pretrained(failing)
     (failing / "chat_template.jinja").write_text(broken.chat_template)
@@ -484,10 +487,10 @@ def test_a_hub_id_is_downloaded_once(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "make", make)
+    monkeypatch.setattr(inputs.making, "make", make)
     for _ in range(2):
-        assert inputs.find_model("owner/model-1B") == models.MODELS / "owner--model-1B"
-    assert inputs.find_model("owner/model-1B", "v2") == models.MODELS / "owner--model-1B@v2"
+        assert inputs.find_model("owner/model-1B") == MODELS / "owner--model-1B"
+    assert inputs.find_model("owner/model-1B", "v2") == MODELS / "owner--model-1B@v2"
     assert fetched == [("owner/model-1B", None), ("owner/model-1B", "v2")]
 
 
@@ -512,7 +515,7 @@ def test_a_demo_base(repository, tmp_path, capsys):
     status, out, _ = run(capsys, folder, "--format", "solved", "--out", tmp_path, "--draws", 200)
     assert status == 0
     assert "agency" in out
-    result = tables.read_json(tmp_path / "profile.json")
+    result = files.read_json(tmp_path / "profile.json")
     assert result["profile"]["ranked_words"] > 200
     assert result["profile"]["probability_on_ranked_words"]["positive"] > 0.01
     estimated, actual = (result["cost"][key]["memory_bytes"] for key in ("estimated", "actual"))

@@ -7,8 +7,10 @@ from functools import cache
 import pytest
 from tokenizers import processors
 
-from valuetrace import models, settings
-from valuetrace.errors import InputError
+from valuetrace.core import settings
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading
+from valuetrace.models.rows import Model
 from valuetrace.prompts import value_laden
 from valuetrace.scoring import chat
 
@@ -228,7 +230,7 @@ DEMO = {
 # fmt: on
 
 
-load_once = cache(models.load_tokenizer)
+load_once = cache(loading.load_tokenizer)
 
 
 def demo_folder(repository, name: str):
@@ -257,7 +259,7 @@ def test_exact_ids_of_the_demo_bases(repository, name, form):
 
 @pytest.mark.slow
 def test_every_declared_format_of_the_demo_bases_is_held(repository):
-    rows = settings.get("models", dict[str, models.Model], repository / "params.yaml")
+    rows = settings.get("models", dict[str, Model], repository / "params.yaml")
     bases = settings.get("bases", list[str], repository / "params.yaml")
     assert set(DEMO) == {(name, form) for name in bases for form in rows[name].scoring.formats}
 

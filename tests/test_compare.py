@@ -9,10 +9,14 @@ import pandas as pd
 import pytest
 
 from valuetrace import cli, prompts, tables
-from valuetrace.analysis import compare, cube, panels, published, random_lexicon, simulation, top_k
-from valuetrace.errors import InputError
+from valuetrace.analysis.compare import effects as panels
+from valuetrace.analysis.compare import published, random_lexicon, simulation, top_k
+from valuetrace.analysis.compare import run as compare
+from valuetrace.analysis.compare import scores as cube
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.core.settings import ROOT
 from valuetrace.report import compare as report
-from valuetrace.settings import ROOT
 
 PUBLISHED = ROOT.parent / "shared" / "published"
 KEYS = ["best_ever_one", "greatest_ever_one", "worst_ever_one", "bad_ever_one"]
@@ -393,8 +397,8 @@ def test_the_command_writes_numbers_tables_and_pictures(command, tmp_path, capsy
     assert json.loads(capsys.readouterr().out) == metrics
     assert metrics["difference"] == "B − A" and len(metrics["panels"]) == 4
     assert set(metrics["files"].values()) == {
-        tables.sha256(tmp_path / "one.csv"),
-        tables.sha256(tmp_path / "three.csv"),
+        files.sha256(tmp_path / "one.csv"),
+        files.sha256(tmp_path / "three.csv"),
     }
     for row in metrics["panels"]:
         assert (

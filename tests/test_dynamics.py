@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.analysis import dynamics, movers, survival
-from valuetrace.analysis.ablations import overlay, run_summary
-from valuetrace.errors import InputError
+from valuetrace.analysis.ablations.fit import overlay, run_summary
+from valuetrace.analysis.dynamics import inheritance as survival
+from valuetrace.analysis.dynamics import movers
+from valuetrace.analysis.dynamics import trajectories as dynamics
+from valuetrace.core.errors import InputError
 from valuetrace.report import dynamics as report
 from valuetrace.scoring.chat import Format
 from valuetrace.training import score
@@ -211,7 +213,7 @@ def checkpoints(tmp_path_factory):
     """A tiny base and two checkpoints with random adapters and heads."""
     import torch
 
-    from valuetrace import models, tiny
+    from valuetrace.models import loading, tiny
     from valuetrace.training import checkpoint, model
     from valuetrace.training.settings import Lora, Training
 
@@ -220,7 +222,7 @@ def checkpoints(tmp_path_factory):
     form = Format("text", True, "Question: {prompt}\nAnswer:", "eos")
     lora = Lora(4, 8, 0.0, ["q_proj", "v_proj"])
     params = Training(form, "bradley_terry", lora, 1e-3, 0.0, 2, 2, 1, 64, 1, 2, 1.0)
-    trained = model.build(folder / "base", params, models.load_tokenizer(folder / "base"), "sdpa")
+    trained = model.build(folder / "base", params, loading.load_tokenizer(folder / "base"), "sdpa")
     provenance = {"base": checkpoint.base_identity(folder / "base"), "config_hash": "-"}
     provenance |= {"training": dataclasses.asdict(params)}
     optimizer = torch.optim.AdamW([value for value in trained.parameters() if value.requires_grad])
@@ -236,7 +238,7 @@ def checkpoints(tmp_path_factory):
 def test_checkpoint_scores_equal_plain_forwards(checkpoints, tmp_path):
     import torch
 
-    from valuetrace import models
+    from valuetrace.models import loading
     from valuetrace.training.checkpoint import load_reward_model_parts
 
     folder, form = checkpoints
@@ -247,7 +249,7 @@ def test_checkpoint_scores_equal_plain_forwards(checkpoints, tmp_path):
     found = score.score_checkpoints(folder / "base", folder / "run", words, prompts, form, [0, 6], progress=False)
     assert found["word"].tolist() == words * 2
     assert found["step"].tolist() == [0] * 3 + [6] * 3
-    tokenizer = models.load_tokenizer(folder / "base")
+    tokenizer = loading.load_tokenizer(folder / "base")
     for step in (0, 6):
         merged = load_reward_model_parts(folder / "base", folder / "run" / f"step-{step}").to("cpu")
         for key, prompt in prompts.items():

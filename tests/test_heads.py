@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
-from valuetrace import tiny
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.models import tiny
 from valuetrace.scoring import chat, heads, search
 from valuetrace.scoring.reward_model import load_reward_model
 

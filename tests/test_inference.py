@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.analysis import inference
-from valuetrace.analysis.ranks import rank_words, subset_medians
+from valuetrace.stats import inference
+from valuetrace.stats.ranks import rank_words, subset_medians
 
 RNG = np.random.default_rng
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from valuetrace import lexicon as lex
-from valuetrace.errors import InputError
-from valuetrace.settings import build
-from valuetrace.tables import write_csv
+from valuetrace.core.errors import InputError
+from valuetrace.core.files import write_csv
+from valuetrace.core.settings import build
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "data" / "assets"

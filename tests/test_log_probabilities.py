@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from valuetrace.analysis import log_probabilities as section
-from valuetrace.analysis.inference import cohens_d, fdr_bh
-from valuetrace.analysis.ranks import FEW, rank_words, subset_medians
-from valuetrace.errors import InputError
+from valuetrace.analysis.bases import preferences as section
+from valuetrace.core.errors import InputError
 from valuetrace.scoring.chat import Format
+from valuetrace.stats.inference import cohens_d, fdr_bh
+from valuetrace.stats.ranks import FEW, rank_words, subset_medians
 
 # --- medians of many subsets ---------------------------------------------------------------------
 

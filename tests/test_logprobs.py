@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuetrace import models, tiny
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading, tiny
 from valuetrace.scoring.chat import Format, render
 from valuetrace.scoring.logprobs import cut_batches, next_token_logprobs
 
@@ -86,7 +86,7 @@ def test_batches_hold_every_prompt_once_and_pad_nothing(lengths, size):
 def test_vocabulary_names_every_row_of_the_embedding(tokenizers, architecture):
     tokenizer = tokenizers[architecture]
     model = tiny.model(architecture, vocab_size=len(tokenizer) + 3)
-    found = models.vocabulary(model, tokenizer)
+    found = loading.vocabulary(model, tokenizer)
     known = found.iloc[:-3]
     assert list(found["token_id"]) == list(range(len(tokenizer) + 3))
     assert [tokenizer.convert_tokens_to_ids(name) for name in known["token_name"]] == list(known["token_id"])
@@ -102,4 +102,4 @@ def test_vocabulary_refuses_an_embedding_that_is_too_small(tokenizers):
     tokenizer = tokenizers["llama"]
     model = tiny.model("llama", vocab_size=len(tokenizer) - 1)
     with pytest.raises(InputError, match="tokenizer and model do not belong together"):
-        models.vocabulary(model, tokenizer)
+        loading.vocabulary(model, tokenizer)

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from valuetrace import preferences, settings
-from valuetrace.errors import InputError
+from valuetrace import preferences
+from valuetrace.core import settings
+from valuetrace.core.errors import InputError
 from valuetrace.preferences import conversations, sources, wordnet
 from valuetrace.preferences.conversations import Columns
 from valuetrace.preferences.summary import length_only_accuracy

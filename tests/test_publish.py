@@ -15,8 +15,9 @@ import yaml
 from hub_server import TOKEN, Hub
 from safetensors.torch import load_file, save_file
 
-from valuetrace import cli, tables
-from valuetrace.errors import InputError
+from valuetrace import cli
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
 
 BASES = ("tiny-llama", "tiny-gemma2")
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "provenance.json"}
@@ -25,18 +26,20 @@ FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "prove
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, repository) -> Path:
     """A workspace with two tiny bases, a checkpoint of each, and the metrics of their runs."""
-    from valuetrace import models, settings
+    from valuetrace.core import settings
+    from valuetrace.models import loading, making
+    from valuetrace.models.rows import Model
     from valuetrace.training import Training, checkpoint, model
 
     root = tmp_path_factory.mktemp("workspace")
     (root / "params.yaml").write_text(_params(repository), encoding="utf-8")
     params = settings.get("training", Training, root / "params.yaml")
-    rows = settings.get("models", dict[str, models.Model], root / "params.yaml")
+    rows = settings.get("models", dict[str, Model], root / "params.yaml")
     params = replace(params, lora=replace(params.lora, rank=4))
     for base in BASES:
         folder = root / "data/models" / base
-        models.make(base, rows[base].source, rows[base].tokenizer, folder)
-        built = model.build(folder, params, models.load_tokenizer(folder), rows[base].scoring.attention)
+        making.make(base, rows[base].source, rows[base].tokenizer, folder)
+        built = model.build(folder, params, loading.load_tokenizer(folder), rows[base].scoring.attention)
         with torch.no_grad():
             for name, value in built.named_parameters():
                 if "lora_B" in name:
@@ -47,7 +50,7 @@ def trained(tmp_path_factory, repository) -> Path:
         _write_checkpoint(root / "data/checkpoints" / base / "step-2", built, {**made, "step": 2})
         row = {"step": 2, "pairs": 32, "held_out_loss": 0.65625, "held_out_accuracy": 0.625}
         metrics = {"base": base, "pairs": 32, "steps": 2, "held_out": {"pairs": 48}, "checkpoints": [row]}
-        tables.write_json(metrics, root / f"metrics/training/{base}.json")
+        files.write_json(metrics, root / f"metrics/training/{base}.json")
     return root
 
 
@@ -120,9 +123,9 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(workspace, capsys):
     tensors = load_file(folder / "adapter_model.safetensors")
     name = next(name for name in tensors if "lora_A" in name)
     save_file({**tensors, name: tensors[name][:, :-1].contiguous()}, folder / "adapter_model.safetensors")
-    made = tables.read_json(folder / "provenance.json")
-    made["sha256"]["adapter_model.safetensors"] = tables.sha256(folder / "adapter_model.safetensors")
-    tables.write_json(made, folder / "provenance.json")
+    made = files.read_json(folder / "provenance.json")
+    made["sha256"]["adapter_model.safetensors"] = files.sha256(folder / "adapter_model.safetensors")
+    files.write_json(made, folder / "provenance.json")
     assert _refused(["publish"], capsys).count("does not fit data/models/tiny-llama") == 1
     assert not Path("checkpoints").exists()
 
@@ -134,9 +137,9 @@ def test_an_adapter_of_another_base_is_refused(workspace, capsys):
 
 
 def test_checkpoints_of_another_run_than_the_metrics_are_refused(workspace, capsys):
-    metrics = tables.read_json("metrics/training/tiny-llama.json")
+    metrics = files.read_json("metrics/training/tiny-llama.json")
     metrics["checkpoints"][-1]["held_out_loss"] = 0.5
-    tables.write_json(metrics, "metrics/training/tiny-llama.json")
+    files.write_json(metrics, "metrics/training/tiny-llama.json")
     assert "dvc repro -f -s train@tiny-llama" in _refused(["publish"], capsys)
 
 
@@ -144,7 +147,7 @@ def test_an_ablation_in_the_scratch_folder_leaves_the_published_adapter(workspac
     assert cli.main(["publish"]) == 0
     before = Path("checkpoints.dvc").read_text()
     path = "data/checkpoints/tiny-llama/step-2/provenance.json"
-    tables.write_json({**tables.read_json(path), "held_out": {"loss": 0.5, "accuracy": 0.75}}, path)
+    files.write_json({**files.read_json(path), "held_out": {"loss": 0.5, "accuracy": 0.75}}, path)
     assert cli.main(["publish"]) == 0
     assert Path("checkpoints.dvc").read_text() == before
 
@@ -160,7 +163,7 @@ def test_nothing_to_publish_and_damage_are_named(workspace, capsys):
 
 def test_a_clone_publishes_the_adapters_that_it_pulled(workspace, hub):
     assert cli.main(["publish"]) == 0
-    before = tables.sha256("checkpoints/tiny-llama/adapter_model.safetensors")
+    before = files.sha256("checkpoints/tiny-llama/adapter_model.safetensors")
     shutil.rmtree("data")  # neither checkpoints nor bases
     assert cli.main(["publish", "--to", "someone/values"]) == 0
     assert _stored(hub, "someone/values-tiny-llama", "adapter_model.safetensors") == before
@@ -169,7 +172,7 @@ def test_a_clone_publishes_the_adapters_that_it_pulled(workspace, hub):
 def test_card_tells_licence_data_hyperparameters_and_metrics(workspace):
     preferences = {"origin": {"source": "wordnet", "licence": "WordNet licence", "excluded_lexicons": ["big_two"]}}
     part = {"pairs": 32, "length_only_accuracy": 0.4688}
-    tables.write_json({**preferences, "train": part, "held_out": part}, "metrics/preferences.json")
+    files.write_json({**preferences, "train": part, "held_out": part}, "metrics/preferences.json")
     gap = {
         "first": "tiny-gemma2",
         "second": "tiny-llama",
@@ -179,7 +182,7 @@ def test_card_tells_licence_data_hyperparameters_and_metrics(workspace):
         "high": 4,
     }
     dynamics = {"last_step": 2, "lexicon": "big_two_nouns", "prompts": {"positive": 9}, "final": [gap]}
-    tables.write_json({**dynamics, "words": {"agency": 180, "communion": 279}}, "metrics/dynamics.json")
+    files.write_json({**dynamics, "words": {"agency": 180, "communion": 279}}, "metrics/dynamics.json")
     Path("plots/dynamics").mkdir(parents=True)
     Path("plots/dynamics/ranks.csv").write_text(
         "base,framing,construct,step,median_rank,low,high,words,prompts\n"
@@ -209,7 +212,7 @@ def test_card_says_which_numbers_are_absent(workspace):
     assert cli.main(["publish", "--base", "tiny-llama"]) == 0
     body = _card("tiny-llama")[1]
     assert "metrics/preferences.json is absent" in body and "metrics/dynamics.json is absent" in body
-    tables.write_json({"last_step": 7}, "metrics/dynamics.json")
+    files.write_json({"last_step": 7}, "metrics/dynamics.json")
     assert cli.main(["publish", "--base", "tiny-llama"]) == 0
     assert "tells of another run" in _card("tiny-llama")[1]
 
@@ -225,10 +228,11 @@ def test_gemma_terms_are_inherited_said_and_put_into_a_notice(workspace):
 
 
 def test_hub_ids_and_licences_of_the_demo_rows_are_known(repository):
-    from valuetrace import models, settings
+    from valuetrace.core import settings
+    from valuetrace.models.rows import Model
     from valuetrace.publish import cards
 
-    rows = settings.get("models", dict[str, models.Model], repository / "params.yaml")
+    rows = settings.get("models", dict[str, Model], repository / "params.yaml")
     chosen = cards.known()
     for base in settings.get("bases", list[str], repository / "params.yaml"):
         row = rows[base]
@@ -245,7 +249,7 @@ def test_push_stores_every_file(workspace, hub, part, capfd):
         name = f"someone/values-{base}"
         assert hub.visibility[name] == "private" and set(hub.repositories[name]) == FILES
         for file in FILES:
-            assert _stored(hub, name, file) == tables.sha256(f"checkpoints/{base}/{file}")
+            assert _stored(hub, name, file) == files.sha256(f"checkpoints/{base}/{file}")
     assert hub.count("PUT /storage") == (2 if part is None else 8)
     assert hub.count("lfs/verify") == 2 and hub.commits == 2
     out, err = capfd.readouterr()
@@ -262,7 +266,7 @@ def test_pushing_again_sends_nothing_again(workspace, hub):
 def test_a_connection_dropped_in_the_middle_is_taken_up_again(workspace, hub, capfd):
     hub.drops = 2
     assert cli.main(["publish", "--base", "tiny-llama", "--to", "someone/values"]) == 0
-    digest = tables.sha256("checkpoints/tiny-llama/adapter_model.safetensors")
+    digest = files.sha256("checkpoints/tiny-llama/adapter_model.safetensors")
     assert _stored(hub, "someone/values-tiny-llama", "adapter_model.safetensors") == digest
     assert TOKEN not in "".join(capfd.readouterr())
 
@@ -443,7 +447,7 @@ def test_a_fresh_clone_pulls_is_up_to_date_and_answers_an_ablation(workspace, tm
     _dvc(clone, "pull")
     for base in BASES:
         name = f"checkpoints/{base}/adapter_model.safetensors"
-        assert tables.sha256(clone / name) == tables.sha256(workspace / name)
+        assert files.sha256(clone / name) == files.sha256(workspace / name)
     assert not (clone / "data/source").exists() and not (clone / "data/table").exists()
     assert "Data and pipelines are up to date." in _dvc(clone, "repro", "--allow-missing")
     said = _dvc(clone, "exp", "run", "--pull", "--allow-missing", "-S", "data_size=2k")
@@ -487,13 +491,13 @@ def _write_checkpoint(folder: Path, built, made: dict) -> None:
     state = get_peft_model_state_dict(built, save_embedding_layers=False)
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "adapter_model.safetensors")
     built.peft_config["default"].save_pretrained(folder)
-    digests = {name: tables.sha256(folder / name) for name in ("adapter_model.safetensors", "adapter_config.json")}
-    tables.write_json({**made, "sha256": digests}, folder / "provenance.json")
+    digests = {name: files.sha256(folder / name) for name in ("adapter_model.safetensors", "adapter_config.json")}
+    files.write_json({**made, "sha256": digests}, folder / "provenance.json")
 
 
 def _params(repository: Path) -> str:
     """The repository's training parameters on two random bases."""
-    from valuetrace import settings
+    from valuetrace.core import settings
 
     params = {"trained": list(BASES), "training": settings.load(repository / "conf/training.yaml")["training"]}
     row = {"family": "tiny", "training": "random", "licence": "none", "tokenizer": {}}

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from markupsafe import Markup
 
-from valuetrace import models
-from valuetrace.analysis import implicit
-from valuetrace.errors import InputError
+from valuetrace.analysis.bases import implicit
+from valuetrace.core.errors import InputError
+from valuetrace.models.rows import Model, Scoring, Source, TokenizerChanges
 from valuetrace.report import compare, page
 from valuetrace.scoring.chat import Format
 
@@ -177,9 +177,9 @@ def rendered(metrics, tmp_path, monkeypatch) -> str:
     for name in ("log_probabilities", "format_grid", "implicit_words", "implicit_tokens"):
         (tmp_path / "plots" / f"{name}.png").write_bytes(PIXEL)
     monkeypatch.chdir(tmp_path)
-    source = models.Source("random", architecture="llama")
-    made = (source, models.TokenizerChanges(), models.Scoring("float32", ["raw"]))
-    rows = {name: models.Model(f"<{name}>", "family", "random", "none", *made) for name in ("m1", "m2")}
+    source = Source("random", architecture="llama")
+    made = (source, TokenizerChanges(), Scoring("float32", ["raw"]))
+    rows = {name: Model(f"<{name}>", "family", "random", "none", *made) for name in ("m1", "m2")}
     return page.render(
         metrics,
         {"tokens": TOKENS},

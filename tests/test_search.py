@@ -15,8 +15,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from valuetrace import models, tiny
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading, tiny
+from valuetrace.models.rows import MODELS
 from valuetrace.scoring import candidates as conversations
 from valuetrace.scoring import chat, heads, search, shared_prefix
 from valuetrace.scoring.reward_model import RewardModel
@@ -353,14 +354,14 @@ def test_a_killed_run_resumes(tmp_path, one_thread):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["smollm2-135m-instruct", "gemma3-270m"])
 def test_demo_bases_equal_a_float64_full_forward(name):
-    folder = models.MODELS / name
+    folder = MODELS / name
     if not (folder / "config.json").is_file():
         pytest.skip(f"{folder} has not been made (dvc repro)")
-    backbone = models.load(folder, cls=AutoModel, device="cpu")
+    backbone = loading.load(folder, cls=AutoModel, device="cpu")
     head = heads.Linear(backbone.config.hidden_size)
     torch.nn.init.normal_(head.score.weight, std=0.05, generator=torch.Generator().manual_seed(0))
     form = CHAT if name.startswith("smollm2") else TEXT
-    model = RewardModel(backbone, head, models.load_tokenizer(folder), form, name)
+    model = RewardModel(backbone, head, loading.load_tokenizer(folder), form, name)
     rng = np.random.default_rng(0)
     names = [*range(8), *rng.choice(model.rows, 40, replace=False).tolist(), "freedom", "peace of mind"]
     ours, loop = errors(model, names)

@@ -9,10 +9,12 @@ from dvc.utils.hydra import compose_and_dump
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from valuetrace import assets, models, preferences, prompts, settings
-from valuetrace.analysis.dynamics import Dynamics
-from valuetrace.analysis.settings import Analysis
-from valuetrace.errors import InputError
+from valuetrace import assets, preferences, prompts
+from valuetrace.analysis.bases.settings import Analysis
+from valuetrace.analysis.dynamics.trajectories import Dynamics
+from valuetrace.core import settings
+from valuetrace.core.errors import InputError
+from valuetrace.models.rows import Model, Source
 from valuetrace.scoring.chat import Format
 from valuetrace.training import Training
 
@@ -168,7 +170,7 @@ def profile(request, repository):
     groups = {
         "assets": dict[str, assets.Asset],
         "formats": dict[str, Format],
-        "models": dict[str, models.Model],
+        "models": dict[str, Model],
         "bases": list[str],
         "trained": list[str],
         "reward_models": list[str],
@@ -242,10 +244,10 @@ def test_analysis_refuses(repository, change, message):
 @pytest.mark.parametrize(
     ("as_type", "value", "message"),
     [
-        (models.Source, {"kind": "gguf", "file": "x"}, "a gguf source needs asset"),
-        (models.Source, {"kind": "hub"}, "a hub source needs repository"),
-        (models.Source, {"kind": "random"}, "a random source needs architecture"),
-        (models.Source, {"kind": "zip"}, "must be one of gguf, hub, random"),
+        (Source, {"kind": "gguf", "file": "x"}, "a gguf source needs asset"),
+        (Source, {"kind": "hub"}, "a hub source needs repository"),
+        (Source, {"kind": "random"}, "a random source needs architecture"),
+        (Source, {"kind": "zip"}, "must be one of gguf, hub, random"),
         (Format, {"kind": "text", "space": True, "template": "no prompt"}, "template must hold {prompt} exactly once"),
         (Format, {"kind": "text", "space": True, "template": "{prompt}{prompt}"}, "exactly once"),
         (assets.File, {"sha256": "ab"}, "64 lower-case hexadecimal digits"),

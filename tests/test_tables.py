@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from valuetrace import tables
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
 from valuetrace.prompts import value_laden
 
 # texts that a CSV reader may take for something else
@@ -68,15 +69,15 @@ def test_one_prompt_of_many_is_read(tmp_path):
 
 def test_csv_round_trip_is_exact(tmp_path):
     frame = pd.DataFrame({"word": ["null", "NA", "", "a\nb"], "x": [0.1, 1 / 3, 1e-300, -2.0]})
-    tables.write_csv(frame, tmp_path / "t.csv")
+    files.write_csv(frame, tmp_path / "t.csv")
     assert b"\r" not in (tmp_path / "t.csv").read_bytes()
-    pd.testing.assert_frame_equal(tables.read_csv(tmp_path / "t.csv", ("word", "x")), frame)
+    pd.testing.assert_frame_equal(files.read_csv(tmp_path / "t.csv", ("word", "x")), frame)
 
 
 def test_json_round_trip(tmp_path):
     value = {"b": np.float64(0.5), "a": [np.int64(3), None, True, "ß"], "c": np.array([1.5, 2.0]), 4: (1, 2)}
-    tables.write_json(value, tmp_path / "m.json")
-    read = tables.read_json(tmp_path / "m.json")
+    files.write_json(value, tmp_path / "m.json")
+    read = files.read_json(tmp_path / "m.json")
     assert read == {"b": 0.5, "a": [3, None, True, "ß"], "c": [1.5, 2.0], "4": [1, 2]}
     assert list(read) == ["b", "a", "c", "4"]
     assert (tmp_path / "m.json").read_text(encoding="utf-8").endswith("}\n")
@@ -84,16 +85,16 @@ def test_json_round_trip(tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, float("-inf"), np.float32("nan"), np.array([1.0, np.nan])])
 def test_json_refuses_what_is_no_number(tmp_path, bad):
-    tables.write_json({"x": 1}, tmp_path / "m.json")
+    files.write_json({"x": 1}, tmp_path / "m.json")
     with pytest.raises(ValueError, match="finite"):
-        tables.write_json({"deep": [{"x": bad}]}, tmp_path / "m.json")
-    assert tables.read_json(tmp_path / "m.json") == {"x": 1}
+        files.write_json({"deep": [{"x": bad}]}, tmp_path / "m.json")
+    assert files.read_json(tmp_path / "m.json") == {"x": 1}
 
 
 def test_sha256(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     # FIPS 180-2, Appendix B.1
-    assert tables.sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 # --- the authors' two forms of CSV ---------------------------------------------------------------
@@ -248,23 +249,23 @@ def test_what_is_no_score_table_is_not_written(tmp_path, change, message):
 def test_read_csv_names_what_is_missing(tmp_path):
     path = tmp_path / "t.csv"
     with pytest.raises(InputError, match=f"{re.escape(str(path))}: no such file"):
-        tables.read_csv(path, ("a",))
+        files.read_csv(path, ("a",))
     path.write_text("b,c\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match=re.escape("column a is missing (found: b, c). The header must name a, b.")):
-        tables.read_csv(path, ("a", "b"))
+        files.read_csv(path, ("a", "b"))
     path.write_bytes(b"a\n\xff\n")
     with pytest.raises(InputError, match="not a readable CSV"):
-        tables.read_csv(path, ("a",))
+        files.read_csv(path, ("a",))
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b""])
 def test_read_json_names_what_is_wrong(tmp_path, content):
     path = tmp_path / "m.json"
     with pytest.raises(InputError, match=f"{re.escape(str(path))}: no such file"):
-        tables.read_json(path)
+        files.read_json(path)
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"{re.escape(str(path))}: not valid JSON"):
-        tables.read_json(path)
+        files.read_json(path)
 
 
 # --- atomic writes -------------------------------------------------------------------------------
@@ -276,16 +277,16 @@ def failing(path):
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path):
-    path = tables.write_text("old", tmp_path / "f.txt")
+    path = files.write_text("old", tmp_path / "f.txt")
     with pytest.raises(RuntimeError, match="killed"):
-        tables.write_atomically(path, failing)
+        files.write_atomically(path, failing)
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_writer_that_fails_leaves_no_new_file(tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
-        tables.write_atomically(tmp_path / "new" / "f.txt", failing)
+        files.write_atomically(tmp_path / "new" / "f.txt", failing)
     assert not list((tmp_path / "new").iterdir())
 
 
@@ -297,7 +298,7 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
         to.write_text("{}", encoding="utf-8")
         seen.append((path.exists(), to.parent == path.parent, to.suffix))
 
-    tables.write_atomically(path, write)
+    files.write_atomically(path, write)
     assert seen == [(False, True, ".json")]
     assert json.loads(path.read_text(encoding="utf-8")) == {}
     assert list(tmp_path.iterdir()) == [path]
@@ -305,7 +306,7 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
 
 
 def test_text_has_unix_line_ends_and_no_other_encoding(tmp_path):
-    assert tables.write_text("a\nß\n", tmp_path / "t").read_bytes() == b"a\n\xc3\x9f\n"
+    assert files.write_text("a\nß\n", tmp_path / "t").read_bytes() == b"a\n\xc3\x9f\n"
 
 
 def test_score_files_are_those_of_the_formats_that_all_folders_have(tmp_path):

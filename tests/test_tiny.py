@@ -6,8 +6,8 @@ import sys
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from valuetrace import tiny
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.models import tiny
 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)

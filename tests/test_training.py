@@ -16,8 +16,10 @@ import pandas as pd
 import pytest
 import torch
 
-from valuetrace import models, tables
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading, making
+from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.scoring.chat import Format
 from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
 
@@ -59,7 +61,7 @@ def _pairs(count: int, seed: int = 0) -> pd.DataFrame:
 def bases(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     for name in ARCHITECTURES:
-        models.make(name, models.Source("random", architecture=name), models.TokenizerChanges(), folder / name)
+        making.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
     return {name: folder / name for name in ARCHITECTURES}
 
 
@@ -147,7 +149,7 @@ def test_earlier_messages_stand_before_the_prompt(tokenizers):
 
 
 def test_bad_pairs_and_tokenizers(bases):
-    tokenizer = models.load_tokenizer(bases["llama"])
+    tokenizer = loading.load_tokenizer(bases["llama"])
     for chosen, problem in (("same", "identical replies"), ("  ", "empty reply")):
         pairs = pd.DataFrame([{"prompt": "p", "chosen": chosen, "rejected": "same", "history": ""}])
         with pytest.raises(InputError, match=problem):
@@ -183,7 +185,7 @@ def test_rewards_loss_and_gradients_equal_trls(bases, name):
     """The shared prompt against two padded conversations a pair, through transformers' own classifier."""
     from trl.trainer.reward_trainer import DataCollatorForPreference
 
-    tokenizer = models.load_tokenizer(bases[name])
+    tokenizer = loading.load_tokenizer(bases[name])
     params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
     ours = model.build(bases[name], params, tokenizer, ARCHITECTURES[name])
     for key, value in ours.named_parameters():  # B is 0 at the start and would hide A's gradient
@@ -215,11 +217,11 @@ def test_rewards_loss_and_gradients_equal_trls(bases, name):
 @pytest.mark.parametrize("name", ["gemma2", "llama"])  # with and without a cap on the logits
 def test_grm_reads_the_reply_as_the_language_model_does(bases, name):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp")
-    tokenizer = models.load_tokenizer(bases[name])
+    tokenizer = loading.load_tokenizer(bases[name])
     ours = model.build(bases[name], params, tokenizer, ARCHITECTURES[name]).eval()
     encoded, _ = encoding.encode(_pairs(3), tokenizer, PLAIN, 64)
     rows = [{key: encoded[key][i] for key in encoded} for i in range(3)]
-    language = models.load(bases[name], attention=ARCHITECTURES[name])
+    language = loading.load(bases[name], attention=ARCHITECTURES[name])
     with torch.no_grad():
         found = ours(**batches.collate(rows, tokenizer.pad_token_id))["chosen_logprob"]
         for row, logprob in zip(rows, found, strict=True):
@@ -229,7 +231,7 @@ def test_grm_reads_the_reply_as_the_language_model_does(bases, name):
 
 
 def test_base_that_cannot_be_trained(bases):
-    tokenizer = models.load_tokenizer(bases["llama"])
+    tokenizer = loading.load_tokenizer(bases["llama"])
     with pytest.raises(InputError, match="adapters do not fit"):
         wrong = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, modules=["no_such_layer"]))
         model.build(bases["llama"], wrong, tokenizer, "sdpa")
@@ -249,7 +251,7 @@ TRAJECTORY = [0.904985, 0.537707, 0.475198, 0.418197]
 def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
     base, out = bases["llama"], tmp_path / "whole" / "llama"
     told = _train(base, out)
-    log = tables.read_csv(out / checkpoint.LOG, ("step", "loss"))
+    log = files.read_csv(out / checkpoint.LOG, ("step", "loss"))
     assert log["step"].tolist() == [1, 2, 3, 4] and log["pairs"].tolist() == [4, 8, 12, 16]
     np.testing.assert_allclose(log["loss"], TRAJECTORY, atol=2e-4)
     assert checkpoint.steps(out) == [0, 2, 4] and not list(out.glob("*/optimizer.safetensors"))
@@ -276,7 +278,7 @@ def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
     assert checkpoint.steps(halved) == [0, 2] and (halved / "step-2" / checkpoint.OPTIMIZER).is_file()
     assert _train(base, halved) == told
     assert _weights(halved) == whole
-    pd.testing.assert_frame_equal(tables.read_csv(halved / checkpoint.LOG, ("step",)), log)
+    pd.testing.assert_frame_equal(files.read_csv(halved / checkpoint.LOG, ("step",)), log)
 
     # a finished run is not repeated; a changed parameter starts anew
     monkeypatch.setattr(run, "_go_on", lambda *_: pytest.fail("trained again"))
@@ -315,7 +317,7 @@ def safetensors_of(folder: Path) -> dict[str, torch.Tensor]:
 def test_grm_with_its_head_is_trained_and_loaded(bases, tmp_path):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp", checkpoint_every=4)
     _train(bases["gemma2"], tmp_path / "gemma2", params)
-    log = tables.read_csv(tmp_path / "gemma2" / checkpoint.LOG, ("loss",))
+    log = files.read_csv(tmp_path / "gemma2" / checkpoint.LOG, ("loss",))
     reward_model = checkpoint.load_trained(bases["gemma2"], tmp_path / "gemma2/step-4", attention="eager")
     assert log["loss"].iloc[-1] < 0.3 and reward_model.head.v_head.summary[0].out_features == 1024
 
@@ -329,7 +331,7 @@ def test_bfloat16_and_gradient_checkpointing(bases, tmp_path):
     }.items():
         params = dataclasses.replace(PARAMS, **changes)
         _train(bases["llama"], tmp_path / name, params, count=8)
-        losses_of[name] = tables.read_csv(tmp_path / name / checkpoint.LOG, ("loss",))["loss"]
+        losses_of[name] = files.read_csv(tmp_path / name / checkpoint.LOG, ("loss",))["loss"]
     np.testing.assert_allclose(losses_of["plain"], losses_of["recomputed"], rtol=1e-5)
     np.testing.assert_allclose(losses_of["plain"], losses_of["half"], rtol=0.1)
     kept = safetensors_of(tmp_path / "half/step-2")
@@ -358,7 +360,7 @@ def test_damaged_and_foreign_checkpoints(bases, tmp_path, capfd, monkeypatch):
     assert "damaged" in capfd.readouterr().err and _weights(out) == whole
 
     # the adapter of another shape, with a base that claims to be the same
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = loading.load_tokenizer(base)
     other = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, rank=2))
     with pytest.raises(InputError, match="does not fit"):
         checkpoint.load_adapter(model.build(base, other, tokenizer, "sdpa"), out / "step-4")
@@ -399,12 +401,13 @@ from pathlib import Path
 from accelerate import PartialState
 from test_training import PARAMS, _pairs
 from valuetrace import tables
+from valuetrace.core import files
 from valuetrace.training import run
 base, out, count, changes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), eval(sys.argv[4])
 params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=changes.pop("dropout")), **changes)
 told = run.train(base, _pairs(count), _pairs(6, seed=1), params, "sdpa", out)
 if PartialState().is_main_process:
-    tables.write_json(told, out.with_suffix(".json"))
+    files.write_json(told, out.with_suffix(".json"))
 """
 
 

@@ -26,8 +26,8 @@ from typing import BinaryIO, Literal
 from filelock import FileLock
 from tqdm import tqdm
 
-from valuetrace import tables
-from valuetrace.errors import InputError, some
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
 
 FETCHED = Path("data/assets")
 REVISIONS = Path("conf/revisions.lock.json")
@@ -86,7 +86,7 @@ def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
     """Fetch an asset into ``folder`` (data/assets/<name>), whole and verified, or raise InputError."""
     folder = folder or FETCHED / name
     temporary = folder.with_name(f".{folder.name}.partial")
-    with tables.fresh_folder(temporary):
+    with files.fresh_folder(temporary):
         if asset.kind == "package":
             _fetch_package(name, asset, temporary)
         for file_name, file in asset.files.items():
@@ -98,7 +98,7 @@ def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
                     raise InputError(f"asset {name}: {file.path} does not exist. Put the file there.")
                 shutil.copyfile(file.path, to)
             _verify(to, file.sha256, f"asset {name}: {file_name}")
-        tables.replace_folder(temporary, folder)
+        files.replace_folder(temporary, folder)
     return folder
 
 
@@ -118,10 +118,10 @@ def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path =
     """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock.with_name(f".{lock.name}.lock")):
-        known = tables.read_json(lock) if lock.is_file() else {}
+        known = files.read_json(lock) if lock.is_file() else {}
         if repository not in known:
             known[repository] = lookup(repository)
-            tables.write_json(dict(sorted(known.items())), lock)
+            files.write_json(dict(sorted(known.items())), lock)
         return known[repository]
 
 
@@ -308,7 +308,7 @@ def _mirror(relative: Path) -> Path | None:
 
 
 def _verify(path: Path, expected: str, what: str) -> None:
-    found = tables.sha256(path)
+    found = files.sha256(path)
     if found != expected:
         path.unlink()
         raise InputError(

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,11 +117,11 @@ def _add_compare(subcommands) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from valuetrace.analysis.compare import compare_files
-    from valuetrace.analysis.cube import read_groups
+    from valuetrace.analysis.compare.run import compare_files
+    from valuetrace.analysis.compare.scores import read_groups
+    from valuetrace.core.files import write_json, write_text
     from valuetrace.figures import compare as figures
     from valuetrace.report import compare as report
-    from valuetrace.tables import write_json, write_text
 
     draws = {"seed": options.seed, "draws": options.draws, "lexicon_draws": options.lexicon_draws}
     comparison = compare_files(options.scores, read_groups(options.groups), options.lexicon, options.also, **draws)
@@ -175,12 +175,13 @@ def _add_ablations(subcommands) -> None:
 
 
 def _ablations(options: argparse.Namespace) -> None:
-    from valuetrace import models, settings
-    from valuetrace.analysis import experiments
+    from valuetrace.analysis.ablations import collect as experiments
+    from valuetrace.core import settings
     from valuetrace.figures import ablations, style
+    from valuetrace.models.rows import Model
 
     chosen = settings.get("ablations", experiments.Settings)
-    labels = {name: row.label for name, row in settings.get("models", dict[str, models.Model]).items()}
+    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
     metrics = experiments.update(".", chosen)
     style.apply()
     ablations.draw("plots/ablations", labels, "plots")

@@ -8,7 +8,7 @@ from itertools import permutations
 import pandas as pd
 import yaml
 
-from valuetrace.settings import ROOT
+from valuetrace.core.settings import ROOT
 
 DESIGN = ROOT / "prompts" / "design.yaml"
 COLUMNS = ("key", "text", "framing", "adjective", "superlative", "concision")

@@ -11,10 +11,11 @@ import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 
-from valuetrace import models
 from valuetrace.audit.inputs import Job
 from valuetrace.audit.scorers import LogProbabilities, Rewards, dtype_of
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading
+from valuetrace.models.rows import DTYPES
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Cost:
 
 def check_memory(job: Job) -> None:
     """InputError where the weights alone exceed what is free: known before they are read."""
-    needed = stored_parameters(job.folder) * models.DTYPES[dtype_of(job)]
-    on_cpu = job.request.device == "cpu" or models.best_device().type == "cpu"
+    needed = stored_parameters(job.folder) * DTYPES[dtype_of(job)]
+    on_cpu = job.request.device == "cpu" or loading.best_device().type == "cpu"
     if on_cpu:
         free = psutil.virtual_memory().available
-    elif models.best_device().type == "cuda":
+    elif loading.best_device().type == "cuda":
         devices = range(torch.cuda.device_count()) if job.request.device == "auto" else [job.request.device]
         free = sum(torch.cuda.mem_get_info(device)[0] for device in devices)
     else:

@@ -10,11 +10,14 @@ from typing import Literal
 import pandas as pd
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from valuetrace import models, settings, tables
-from valuetrace.analysis.compare import find_lexicon
-from valuetrace.errors import InputError, some
+from valuetrace import tables
+from valuetrace.analysis.compare.run import find_lexicon
+from valuetrace.core import files, settings
+from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon import ZIPF_FLOOR, is_wildcard, unroll
 from valuetrace.lexicon.vocabulary import WORDNET
+from valuetrace.models import loading, making
+from valuetrace.models.rows import MODELS, Source, TokenizerChanges
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import ADAPTERS
@@ -94,17 +97,17 @@ def find_model(name: str, revision: str | None = None) -> Path:
     if path.is_file():
         raise InputError(f"{name}: a file. Give the folder that holds config.json, tokenizer and safetensors.")
     for root in (Path(), settings.ROOT):
-        if (root / models.MODELS / name).is_dir():
-            return root / models.MODELS / name
+        if (root / MODELS / name).is_dir():
+            return root / MODELS / name
     params = settings.ROOT / settings.PARAMS
     if params.is_file() and name in settings.load(params).get("models", {}):
         raise InputError(f"{name}: its folder is not made yet. Run: dvc repro models@{name}")
     if not _HUB_ID.fullmatch(name):
-        raise InputError(f"{name}: no such folder, no model in {models.MODELS}/, and no Hub id (owner/name).")
-    folder = models.MODELS / (name.replace("/", "--") + (f"@{revision}" if revision else ""))
+        raise InputError(f"{name}: no such folder, no model in {MODELS}/, and no Hub id (owner/name).")
+    folder = MODELS / (name.replace("/", "--") + (f"@{revision}" if revision else ""))
     if not folder.is_dir():
-        source = models.Source("hub", repository=name, revision=revision)
-        models.make(name, source, models.TokenizerChanges(), folder)
+        source = Source("hub", repository=name, revision=revision)
+        making.make(name, source, TokenizerChanges(), folder)
     return folder
 
 
@@ -112,7 +115,7 @@ def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "l
     """What a model folder holds, by the class that its config.json names."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json. Give the folder of a model.")
-    architecture = (tables.read_json(folder / "config.json").get("architectures") or ["(none)"])[0]
+    architecture = (files.read_json(folder / "config.json").get("architectures") or ["(none)"])[0]
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
     if head is not None or architecture in ADAPTERS or architecture.endswith("ForSequenceClassification"):
@@ -155,7 +158,7 @@ def read_prompts(name: str) -> pd.DataFrame:
             )
         frame = known.set_index("key").loc[keys].reset_index()
     else:
-        frame = tables.read_csv(name, ("key", "text", "framing"), dtype=str)[["key", "text", "framing"]]
+        frame = files.read_csv(name, ("key", "text", "framing"), dtype=str)[["key", "text", "framing"]]
     for column in frame.columns:
         blank = frame.index[frame[column].str.strip() == ""]
         if len(blank):
@@ -178,7 +181,7 @@ def choose_format(name: str | None, kind: str, folder: Path) -> tuple[str, Forma
         if name not in known:
             raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
         return name, known[name]
-    name = "chat" if models.load_tokenizer(folder).chat_template else {"reward": "question", "logprob": "raw"}[kind]
+    name = "chat" if loading.load_tokenizer(folder).chat_template else {"reward": "question", "logprob": "raw"}[kind]
     return name, known[name]
 
 
@@ -186,7 +189,7 @@ def read_references(folder: Path) -> list[dict]:
     """The profiles in a folder (``stages/profiles.py``), by path, each with its ``file``."""
     profiles = []
     for path in sorted(Path(folder).rglob("*.json")):
-        found = tables.read_json(path)
+        found = files.read_json(path)
         if not {"model", "kind", "rows", "format", "prompts_sha256"} <= set(found):
             raise InputError(f"{path}: not a value profile. Make it again (stages/profiles.py), or take it away.")
         profiles.append(found | {"file": path.relative_to(folder).as_posix()})

@@ -14,12 +14,14 @@ import psutil
 import torch
 import transformers
 
-from valuetrace import __version__, models, tables
-from valuetrace.analysis import audit as analysis
+from valuetrace import __version__, tables
+from valuetrace.analysis import profile as analysis
 from valuetrace.audit import cost as costs
 from valuetrace.audit.inputs import Job, Request, resolve
 from valuetrace.audit.scorers import LogProbabilities, Rewards
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.models.rows import provenance
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
 
@@ -96,8 +98,8 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
             "name": job.name,
             "kind": job.kind,
             "architecture": job.architecture,
-            "origin": models.provenance(job.folder),
-            "config_sha256": tables.sha256(job.folder / "config.json"),
+            "origin": provenance(job.folder),
+            "config_sha256": files.sha256(job.folder / "config.json"),
             "device": planned.cost.device,
             "dtype": planned.cost.dtype,
             "unnamed_rows": planned.scorer.unnamed,
@@ -130,14 +132,14 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
 
 def write(result: dict, job: Job) -> None:
     """profile.json, and from it the picture's table, the picture and the page."""
-    from valuetrace.figures import audit as figures
+    from valuetrace.figures import profile as figures
     from valuetrace.report import audit as report
 
-    tables.write_json(result, job.out / "profile.json")
+    files.write_json(result, job.out / "profile.json")
     picture = analysis.side_by_side(result["profile"], result["references"])
-    tables.write_csv(picture, job.out / "profile.csv")
+    files.write_csv(picture, job.out / "profile.csv")
     figures.draw(job.out / "profile.csv", job.out / "profile.png")
-    tables.write_text(report.page(result, job.out / "profile.png"), job.out / "audit.html")
+    files.write_text(report.page(result, job.out / "profile.png"), job.out / "audit.html")
 
 
 def _made_by(planned: Plan) -> dict:
@@ -147,8 +149,8 @@ def _made_by(planned: Plan) -> dict:
         "kind": job.kind,
         "format": job.format,
         "dtype": planned.cost.dtype,
-        "origin": models.provenance(job.folder),
-        "config_sha256": tables.sha256(job.folder / "config.json"),
+        "origin": provenance(job.folder),
+        "config_sha256": files.sha256(job.folder / "config.json"),
         "lexicon": job.request.lexicon,
         "case": job.request.case,
         "valuetrace": __version__,

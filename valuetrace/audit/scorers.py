@@ -16,10 +16,12 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from valuetrace import models, tables
-from valuetrace.analysis.log_probabilities import CASES
+from valuetrace.analysis.bases.preferences import CASES
 from valuetrace.audit.inputs import Job
-from valuetrace.errors import InputError, some
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
+from valuetrace.models import loading
+from valuetrace.models.rows import DTYPES
 from valuetrace.scoring.chat import encode_reply, render
 from valuetrace.scoring.logprobs import cut_batches, next_token_logprobs
 from valuetrace.scoring.reward_model import load_reward_model
@@ -40,7 +42,7 @@ class Rewards:
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
-            self.rows = models.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
+            self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
             self.names = list(self.rows["token_id"])
             lengths = np.ones(len(self.names), dtype=int)
         else:
@@ -106,8 +108,8 @@ class LogProbabilities:
     def __init__(self, job: Job):
         self.job = job
         with _in_one_line(job):
-            self.backbone = models.load(job.folder, cls=_LanguageModel, **_place(job), **_numerics(job))
-        self.tokenizer = models.load_tokenizer(job.folder)
+            self.backbone = loading.load(job.folder, cls=_LanguageModel, **_place(job), **_numerics(job))
+        self.tokenizer = loading.load_tokenizer(job.folder)
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
         context = getattr(_text(self.backbone.config), "max_position_embeddings", None)
@@ -141,7 +143,7 @@ class LogProbabilities:
         return (time.perf_counter() - start) * self.tokens / (len(batch) * self.lengths[batch[0]])
 
     def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
-        rows = models.vocabulary(self.backbone, self.tokenizer)
+        rows = loading.vocabulary(self.backbone, self.tokenizer)
         scores = self._run(list(self.job.prompts["key"]))
         table = pd.concat([rows, scores], axis=1).head(len(self.tokenizer))
         bad = ~np.isfinite(table[scores.columns].to_numpy())
@@ -188,19 +190,19 @@ def _place(job: Job) -> dict:
     if device == "auto":
         return {"device_map": "auto"}
     if device is None:
-        return {"device": models.best_device()}
+        return {"device": loading.best_device()}
     try:
         chosen = torch.device(device)
     except RuntimeError:
         raise InputError(f"--device {device}: unknown. Give cpu, cuda, cuda:1, or auto (all devices).") from None
-    if chosen.type != "cpu" and chosen.type != models.best_device().type:
-        raise InputError(f"--device {device}: this machine has none; torch sees {models.best_device()}.")
+    if chosen.type != "cpu" and chosen.type != loading.best_device().type:
+        raise InputError(f"--device {device}: this machine has none; torch sees {loading.best_device()}.")
     return {"device": chosen}
 
 
 def _numerics(job: Job) -> dict:
     """dtype and attention: sdpa, but eager where soft caps must hold (sdpa has none)."""
-    config = tables.read_json(job.folder / "config.json")
+    config = files.read_json(job.folder / "config.json")
     capped = (config.get("text_config") or config).get("attn_logit_softcapping") is not None
     return {"dtype": dtype_of(job), "attention": "eager" if capped else "sdpa"}
 
@@ -209,10 +211,10 @@ def dtype_of(job: Job) -> str:
     """The dtype asked for; else the weights' own on an accelerator, float32 on a CPU."""
     if job.request.dtype is not None:
         return job.request.dtype
-    config = tables.read_json(job.folder / "config.json")
+    config = files.read_json(job.folder / "config.json")
     own = config.get("dtype") or config.get("torch_dtype") or "float32"
-    on_cpu = job.request.device == "cpu" or models.best_device().type == "cpu"
-    return own if own in models.DTYPES and not on_cpu else "float32"
+    on_cpu = job.request.device == "cpu" or loading.best_device().type == "cpu"
+    return own if own in DTYPES and not on_cpu else "float32"
 
 
 def _conversations(job: Job, tokenizer) -> dict:

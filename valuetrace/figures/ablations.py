@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from valuetrace.core.files import read_csv
 from valuetrace.figures import style
-from valuetrace.tables import read_csv
 
 FRAMINGS = ("positive", "negative")
 GROUP = ["profile", "source", "objective", "first", "second"]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from valuetrace.core.files import read_csv, write_atomically
 from valuetrace.figures import style
-from valuetrace.tables import read_csv, write_atomically
 
 FRAMINGS = ("positive", "negative")
 TABLES = ("medians", "models", "bases", "density", "single_prompts", "single_prompt_bases", "panels")

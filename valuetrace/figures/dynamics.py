@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from valuetrace.core.files import read_csv
 from valuetrace.figures import style
-from valuetrace.tables import read_csv
 
 FRAMINGS = ("positive", "negative")
 LINES = ("-", "--")  # constructs: solid and dashed, so that they differ in grey too

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.core.files import read_csv
 from valuetrace.lexicon.entries import clean, is_wildcard, matches
-from valuetrace.tables import read_csv
 
 EDIT_COLUMNS = ("action", "construct", "pattern", "word", "reason")
 

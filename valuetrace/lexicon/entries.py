@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 
 COLUMNS = ("word", "lexicon", "construct", "polarity", "pattern", "part_of_speech")
 POLARITIES = ("", "virtue", "vice")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
+from valuetrace.core.files import read_csv, read_json
 from valuetrace.lexicon.entries import COLUMNS, check, clean, table
-from valuetrace.tables import read_csv, read_json
 
 Groups = dict[tuple[str, str], list[str]]
 

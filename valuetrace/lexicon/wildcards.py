@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.edits import apply_edits
 from valuetrace.lexicon.entries import COLUMNS, entries, is_wildcard, labelled, sort_rows
 from valuetrace.lexicon.family import word_family

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 
 PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 FILES = (*(f"data.{part}" for part in PARTS), "index.sense")

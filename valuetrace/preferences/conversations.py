@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 from valuetrace.preferences.sample import COLUMNS
 
 

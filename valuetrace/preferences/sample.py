@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 COLUMNS = ("prompt", "chosen", "rejected", "source", "key", "history")
 

@@ -12,11 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuetrace import assets, tables
-from valuetrace.errors import InputError, some
+from valuetrace import assets
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
+from valuetrace.core.files import read_csv
 from valuetrace.preferences import conversations, wordnet
 from valuetrace.preferences.sample import split
-from valuetrace.tables import read_csv
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def load(name: str, source: Source, seed: int) -> tuple[pd.DataFrame, pd.DataFra
             origin |= {"repository": source.repository, "revision": revision}
         else:
             rows = _file(Path(source.path))
-            origin |= {"path": source.path, "sha256": tables.sha256(source.path)}
+            origin |= {"path": source.path, "sha256": files.sha256(source.path)}
         pairs, left_out = conversations.pairs(rows, source.columns, source.prefixes, source.invalid, name)
     return *split(pairs, source.held_out, seed), left_out, origin
 

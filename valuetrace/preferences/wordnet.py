@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 from valuetrace.preferences.sample import COLUMNS, is_held_out
 
 FILES = {"data.noun": "noun", "data.verb": "verb", "data.adj": "adjective", "data.adv": "adverb"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from valuetrace import models, settings
-from valuetrace.errors import InputError, some
+from valuetrace.core import settings
+from valuetrace.core.errors import InputError, some
+from valuetrace.models.rows import MODELS, Model
 from valuetrace.publish import adapters, cards, hub, remote
 
 __all__ = ["Request", "publish"]
@@ -28,14 +29,14 @@ def publish(request: Request, say: Callable[[str], None]) -> dict[str, str]:
 
     Everything is read, checked and logged in before anything is written. InputError names what is missing.
     """
-    rows = settings.get("models", dict[str, models.Model])
+    rows = settings.get("models", dict[str, Model])
     bases = request.bases or settings.get("trained", list[str])
     unknown = [base for base in bases if base not in rows]
     if unknown:
         raise InputError(f"--base {some(unknown)}: no such model in params.yaml (there are {some(rows, 10)}).")
     names = hub.repositories(request.to, bases) if request.to else {}
     chosen = cards.known()
-    found = {base: adapters.read(base, models.MODELS / base) for base in bases}
+    found = {base: adapters.read(base, MODELS / base) for base in bases}
     texts = {base: cards.render(cards.context(found[base], rows[base], chosen, names.get(base))) for base in bases}
     for base, adapter in found.items():
         to = f", to {names[base]}" if base in names else ""

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from valuetrace import tables
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
 from valuetrace.training import checkpoint
 from valuetrace.training.model import MLP_UNITS
 
@@ -62,7 +62,7 @@ def read(base: str, base_folder: Path) -> Adapter:
         tensors = load((folder / checkpoint.ADAPTER).read_bytes())
     except safetensors.SafetensorError as error:
         raise InputError(f"{folder / checkpoint.ADAPTER}: not a safetensors file ({error}). Train it again.") from None
-    configuration = tables.read_json(folder / checkpoint.CONFIG)
+    configuration = files.read_json(folder / checkpoint.CONFIG)
     if (base_folder / "config.json").is_file():
         check_fit(folder, made, tensors, configuration, base_folder)
     half, rounding = to_half(tensors, folder)
@@ -130,16 +130,16 @@ def write(adapter: Adapter, card: str, notice: str | None, hub_name: str | None)
     """Write ``checkpoints/<base>/`` whole or not at all; the same adapter and card give the same bytes."""
     folder = PUBLISHED / adapter.base
     configuration = {**adapter.configuration, "base_model_name_or_path": hub_name or adapter.base}
-    with tables.fresh_folder(PUBLISHED / f".{adapter.base}.partial") as temporary:
+    with files.fresh_folder(PUBLISHED / f".{adapter.base}.partial") as temporary:
         (temporary / checkpoint.ADAPTER).write_bytes(save(adapter.tensors, {"format": "pt"}))
-        tables.write_json(configuration, temporary / checkpoint.CONFIG)
-        tables.write_text(card, temporary / CARD)
+        files.write_json(configuration, temporary / checkpoint.CONFIG)
+        files.write_text(card, temporary / CARD)
         if notice:
-            tables.write_text(notice + "\n", temporary / NOTICE)
-        digests = {name: tables.sha256(temporary / name) for name in (checkpoint.ADAPTER, checkpoint.CONFIG)}
+            files.write_text(notice + "\n", temporary / NOTICE)
+        digests = {name: files.sha256(temporary / name) for name in (checkpoint.ADAPTER, checkpoint.CONFIG)}
         text = json.dumps({**adapter.provenance, "sha256": digests}, indent=2, ensure_ascii=False)
-        tables.write_text(text + "\n", temporary / PROVENANCE)
-        tables.replace_folder(temporary, folder)
+        files.write_text(text + "\n", temporary / PROVENANCE)
+        files.replace_folder(temporary, folder)
     return folder
 
 
@@ -152,7 +152,7 @@ def _of_the_run(base: str) -> Path:
         raise InputError(
             f"{base}: no trained checkpoint ({scratch}/step-<n>) and no published one. Train it: dvc repro train@{base}"
         )
-    last = tables.read_json(path)["checkpoints"][-1]
+    last = files.read_json(path)["checkpoints"][-1]
     told = (last["step"], last["held_out_loss"], last["held_out_accuracy"])
     for folder in folders:
         made = checkpoint.read_provenance(folder)

@@ -11,8 +11,8 @@ import jinja2
 import pandas as pd
 import yaml
 
-from valuetrace import settings, tables
-from valuetrace.models import Model
+from valuetrace.core import files, settings
+from valuetrace.models.rows import Model
 from valuetrace.publish.adapters import Adapter
 
 PUBLISH = settings.ROOT / "conf" / "publish.yaml"
@@ -193,7 +193,7 @@ def _profiles(base: str) -> list[dict[str, Any]]:
     """Audits of the trained model in metrics/profiles/ (kind reward, named after the base or a step of it)."""
     result = []
     for path in sorted((METRICS / "profiles").rglob("*.json")):
-        found = tables.read_json(path)
+        found = files.read_json(path)
         if found["kind"] != "reward" or found["model"].split("/")[0] != base:
             continue
         rows = []
@@ -230,4 +230,4 @@ def _template(form: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict | None:
-    return tables.read_json(path) if path.is_file() else None
+    return files.read_json(path) if path.is_file() else None

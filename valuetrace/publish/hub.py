@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from valuetrace.assets import retry
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token with write access (huggingface.co/settings/tokens)"
 QUOTA = (402, 413, 507)

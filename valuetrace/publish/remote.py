@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 
 LIMIT = 20_000_000  # bytes of a remote that lies in the repository
 

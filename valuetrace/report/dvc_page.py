@@ -5,7 +5,7 @@ Run after an update of Vega: python -m valuetrace.report.dvc_page (needs vl-conv
 
 from importlib.metadata import version
 
-from valuetrace.tables import write_text
+from valuetrace.core.files import write_text
 
 PAGE = """<!doctype html>
 <!-- Vega, Vega-Lite and Vega-Embed (BSD-3-Clause) as bundled by vl-convert-python VERSION. -->

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 
 class Numbers:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 from valuetrace.scoring import chat
 from valuetrace.scoring.reward_model import RewardModel
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -21,8 +21,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from valuetrace import tables
-from valuetrace.errors import InputError, some
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
 
 # Where a gating head reads the prompt: the tokens of the assistant's header.
 LLAMA3_ASSISTANT = (128009, 128006, 78191, 128007, 271)  # <|eot_id|> header "assistant" header "\n\n"
@@ -234,7 +234,7 @@ def load_head(folder: str | Path, name: str | None = None) -> Head:
     class without an adapter, several outputs, a missing tensor or one of another shape.
     """
     folder = Path(folder)
-    config = tables.read_json(folder / "config.json")
+    config = files.read_json(folder / "config.json")
     name = name or (config.get("architectures") or ["(none)"])[0]
     if name not in ADAPTERS:
         raise InputError(f"{folder}: no adapter for the class {name}. There are: {some(ADAPTERS, 20)}.")

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 from valuetrace.scoring.chat import Format, render
 
 

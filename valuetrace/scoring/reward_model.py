@@ -13,8 +13,8 @@ from accelerate import PartialState
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from valuetrace import models
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
+from valuetrace.models import loading
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Head, load_head
 
@@ -92,10 +92,10 @@ def load_reward_model(
     reward_head = load_head(folder, head)  # first: a wrong class is known before gigabytes are read
     if device is None and "device_map" not in options:
         device = PartialState(cpu=not torch.accelerator.is_available()).device  # one of its own to each process
-    backbone = models.load(folder, dtype=dtype, attention=attention, device=device, cls=_Backbone, **options)
+    backbone = loading.load(folder, dtype=dtype, attention=attention, device=device, cls=_Backbone, **options)
     if reward_head.unverified:
         print(f"{folder.name}: not checked against the real weights: {reward_head.unverified}", file=sys.stderr)
-    return RewardModel(backbone, reward_head.to(backbone.device), models.load_tokenizer(folder), form, folder.name)
+    return RewardModel(backbone, reward_head.to(backbone.device), loading.load_tokenizer(folder), form, folder.name)
 
 
 class _Backbone:

@@ -18,8 +18,8 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from valuetrace import tables
-from valuetrace.errors import InputError, some
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
 from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
 from valuetrace.scoring.reward_model import RewardModel
@@ -137,7 +137,7 @@ def _score(
         if scores is None:
             scores = batches.score(shards[number], bar)
             if path is not None:
-                tables.write_atomically(path, lambda to, scores=scores: np.save(to, scores))
+                files.write_atomically(path, lambda to, scores=scores: np.save(to, scores))
         elif not bar.disable:
             bar.initial += len(scores)  # read, not computed: it counts for no rate
             bar.update(len(scores))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 NAME = "valuetrace_shared_prefix"
 

@@ -20,8 +20,10 @@ from safetensors.torch import load, save
 from torch import nn
 from transformers import PreTrainedModel
 
-from valuetrace import models, tables
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading
+from valuetrace.models.rows import provenance
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import GRM, Linear
 from valuetrace.scoring.reward_model import RewardModel
@@ -36,10 +38,10 @@ _KEPT_OPTIMIZERS = 2  # should the last checkpoint be damaged, training goes on 
 def base_identity(folder: str | Path) -> dict[str, Any]:
     """What the base is: its recorded origin, or the SHA-256 of its weights where none is recorded."""
     folder = Path(folder)
-    known = models.provenance(folder)
+    known = provenance(folder)
     if "origin" in known:
         return {"name": folder.name, "origin": known["origin"]}
-    return {"name": folder.name, "sha256": [tables.sha256(path) for path in sorted(folder.glob("*.safetensors"))]}
+    return {"name": folder.name, "sha256": [files.sha256(path) for path in sorted(folder.glob("*.safetensors"))]}
 
 
 def write(
@@ -52,18 +54,18 @@ def write(
     from peft import get_peft_model_state_dict
 
     target = folder / f"step-{step}"
-    with _full_disk(folder), tables.fresh_folder(folder / f".step-{step}.partial") as temporary:
+    with _full_disk(folder), files.fresh_folder(folder / f".step-{step}.partial") as temporary:
         if len(log):
-            tables.write_csv(log, folder / LOG)
+            files.write_csv(log, folder / LOG)
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         (temporary / ADAPTER).write_bytes(save(tensors, {"format": "pt"}))
         configuration = model.peft_config["default"].to_dict()
-        tables.write_json(_json(configuration), temporary / CONFIG)
+        files.write_json(_json(configuration), temporary / CONFIG)
         (temporary / OPTIMIZER).write_bytes(save(_optimizer_tensors(model, optimizer)))
-        digests = {name: tables.sha256(temporary / name) for name in (ADAPTER, CONFIG, OPTIMIZER)}
-        tables.write_json({**provenance, "step": step, "sha256": digests}, temporary / "provenance.json")
-        tables.replace_folder(temporary, target)
+        digests = {name: files.sha256(temporary / name) for name in (ADAPTER, CONFIG, OPTIMIZER)}
+        files.write_json({**provenance, "step": step, "sha256": digests}, temporary / "provenance.json")
+        files.replace_folder(temporary, target)
     for old in steps(folder)[:-_KEPT_OPTIMIZERS]:
         (folder / f"step-{old}" / OPTIMIZER).unlink(missing_ok=True)
 
@@ -104,13 +106,13 @@ def verify(folder: Path) -> None:
             continue
         if not path.is_file():
             raise InputError(f"{path}: missing. The checkpoint is incomplete; train again or pull it again.")
-        if tables.sha256(path) != digest:
+        if files.sha256(path) != digest:
             raise InputError(f"{path}: damaged (its SHA-256 is not the recorded one).")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """A checkpoint's provenance; InputError where it is missing or no checkpoint's."""
-    found = tables.read_json(folder / "provenance.json")
+    found = files.read_json(folder / "provenance.json")
     if not {"base", "config_hash", "training", "step", "sha256"} <= set(found):
         raise InputError(f"{folder / 'provenance.json'}: not that of a checkpoint of ours.")
     return found
@@ -167,9 +169,9 @@ def load_reward_model_parts(
     verify(folder)
     if made["base"] != base_identity(base_folder):
         raise InputError(f"{folder}: trained on {made['base']}, which is not {base_folder}.")
-    pad = models.load_tokenizer(base_folder).pad_token_id
+    pad = loading.load_tokenizer(base_folder).pad_token_id
     base = load_base(base_folder, head=made["training"]["head"], dtype=dtype, attention=attention, pad=pad)
-    model = get_peft_model(base, LoraConfig(**tables.read_json(folder / CONFIG)))
+    model = get_peft_model(base, LoraConfig(**files.read_json(folder / CONFIG)))
     load_adapter(model, folder)
     merged = model.merge_and_unload().eval()
     return merged if device is None else merged.to(device)
@@ -188,7 +190,7 @@ def load_trained(base_folder: str | Path, checkpoint_folder: str | Path, **optio
         head.score.load_state_dict(model.score.state_dict())
     form = Format(**made["training"]["format"])
     name = f"{made['base']['name']}/step-{made['step']}"
-    tokenizer = models.load_tokenizer(base_folder)
+    tokenizer = loading.load_tokenizer(base_folder)
     return RewardModel(model.base_model, head.float().eval().to(model.device), tokenizer, form, name)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 from valuetrace.scoring.chat import Conversation, Format, encode_reply, render
 
 IDS = ("prompt_ids", "chosen_ids", "rejected_ids")

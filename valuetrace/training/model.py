@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from valuetrace import models
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading
 from valuetrace.training.batches import CHOSEN, PAD, PROMPT
 from valuetrace.training.settings import Training
 
@@ -35,7 +35,7 @@ def load_base(folder: str | Path, *, head: str, dtype: str, attention: str, pad:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # the report of a missing score.weight: it is drawn below
     try:
-        model = models.load(
+        model = loading.load(
             folder, dtype=dtype, attention=attention, cls=AutoModelForSequenceClassification, num_labels=1
         )
     except ValueError as error:

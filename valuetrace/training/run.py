@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from valuetrace import models, tables
-from valuetrace.errors import InputError
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.models import loading
 from valuetrace.preferences import evenly_spaced
 from valuetrace.training import batches, checkpoint, encoding, losses, model
 from valuetrace.training.settings import Training
@@ -76,7 +77,7 @@ def _train(base_folder, train_pairs, held_out, params: Training, attention, out:
         _clear(out, done)
     process.wait_for_everyone()
 
-    tokenizer = models.load_tokenizer(base_folder)
+    tokenizer = loading.load_tokenizer(base_folder)
     encoded, cut = encoding.encode(train_pairs, tokenizer, params.format, params.max_length)
     encoded_held_out, cut_held_out = encoding.encode(held_out, tokenizer, params.format, params.max_length)
     if done != total:
@@ -113,7 +114,7 @@ def _go_on(built, encoded, held_out, plan, kept, params, tokenizer, out, done, p
     log = (
         []
         if done is None
-        else tables.read_csv(out / checkpoint.LOG, ("step",)).query("step <= @done").to_dict("records")
+        else files.read_csv(out / checkpoint.LOG, ("step",)).query("step <= @done").to_dict("records")
     )
 
     def save(step: int) -> None:

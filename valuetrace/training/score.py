@@ -11,8 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuetrace import models, tables
-from valuetrace.errors import InputError, some
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
+from valuetrace.models import loading
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
@@ -53,7 +54,7 @@ class Search:
     def words(self) -> list[str]:
         """The lexicon's words, once each."""
         path = f"lexicons/{self.lexicon}.csv"
-        return list(dict.fromkeys(tables.read_csv(path, ("word", "construct"))["word"]))
+        return list(dict.fromkeys(files.read_csv(path, ("word", "construct"))["word"]))
 
 
 def evenly_spaced_steps(available: list[int], count: int) -> list[int]:
@@ -101,13 +102,13 @@ def score_checkpoints(
     parts = []
     for step in steps:
         model = checkpoint.load_trained(
-            base_folder, folder / f"step-{step}", dtype=dtype, attention=attention, device=models.best_device()
+            base_folder, folder / f"step-{step}", dtype=dtype, attention=attention, device=loading.best_device()
         )
         model = replace(model, form=form)
         texts, ids = list(words), [pd.NA] * len(words)
         candidates: list[str | int] = list(words)
         if vocabulary:
-            rows = models.vocabulary(model.backbone, model.tokenizer)
+            rows = loading.vocabulary(model.backbone, model.tokenizer)
             rows = rows[rows["token_id"] < len(model.tokenizer)]
             candidates += rows["token_id"].tolist()
             texts, ids = texts + rows["token_decoded"].tolist(), ids + rows["token_id"].tolist()
@@ -125,7 +126,7 @@ def write(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
     table = table.replace_schema_metadata({b"valuetrace": json.dumps(made_by).encode()})
     split = [name for name in frame.columns if name not in INDEX]
     layout = {"compression": "zstd", "use_dictionary": ["word"], "use_byte_stream_split": split}
-    return tables.write_atomically(path, lambda to: pq.write_table(table, to, **layout))
+    return files.write_atomically(path, lambda to: pq.write_table(table, to, **layout))
 
 
 def read(path: str | Path) -> pd.DataFrame:

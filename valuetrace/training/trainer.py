@@ -12,7 +12,7 @@ from torch import nn
 from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 from valuetrace.training import losses
 from valuetrace.training.batches import collate
 from valuetrace.training.settings import Training

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import scipy  # loads scipy.stats when it is used: a second
 
-from valuetrace.analysis.inference import percentile_interval
-from valuetrace.analysis.ranks import rank_words, subset_medians
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
+from valuetrace.stats.inference import percentile_interval
+from valuetrace.stats.ranks import rank_words, subset_medians
 from valuetrace.training.score import INDEX, Search
 
 FRAMINGS = ("positive", "negative")

@@ -15,9 +15,10 @@ import pandas as pd
 from wordfreq import zipf_frequency
 
 from valuetrace import prompts
-from valuetrace.analysis.ranks import rank_words, subset_medians
-from valuetrace.errors import InputError, some
-from valuetrace.tables import prompt_keys, read_csv, read_scores, sha256
+from valuetrace.core.errors import InputError, some
+from valuetrace.core.files import read_csv, sha256
+from valuetrace.stats.ranks import rank_words, subset_medians
+from valuetrace.tables import prompt_keys, read_scores
 
 SHOWN = 20
 """So many excluded words are named in the metrics; all are counted."""

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from valuetrace.errors import InputError
+from valuetrace.core.errors import InputError
 
 # What transformers and peft say of each other's parameters at every training: nothing that a user could change
 _BETWEEN_LIBRARIES = (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy  # loads scipy.stats when it is used: a second
 
-from valuetrace.analysis.cube import Cube
+from valuetrace.analysis.compare.scores import Cube
 
 SINGLE_PROMPTS = ("greatest_ever_one", "worst_ever_one")
 """Appendix D's two prompts, those of Christian et al. 2025."""

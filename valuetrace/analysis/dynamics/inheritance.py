@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.dynamics import FRAMINGS, Trajectories, kendall
-from valuetrace.analysis.inference import percentile_interval
-from valuetrace.analysis.log_probabilities import CASES
-from valuetrace.analysis.ranks import rank_words
-from valuetrace.errors import InputError, some
+from valuetrace.analysis.bases.preferences import CASES
+from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories, kendall
+from valuetrace.core.errors import InputError, some
 from valuetrace.scoring.chat import Format, token_form
+from valuetrace.stats.inference import percentile_interval
+from valuetrace.stats.ranks import rank_words
 
 LOGPROBS = Path("data/word_logprobs.parquet")
 FEWEST_WORDS = 10  # for a rank correlation to say anything

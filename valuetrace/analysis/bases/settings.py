@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from valuetrace.analysis.implicit import MEASURES
+from valuetrace.analysis.bases.implicit import MEASURES
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 from wordfreq import top_n_list
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -117,7 +117,7 @@ def model(
     architecture: str, seed: int = 0, cls: type | None = None, reward: bool = False, **changes: Any
 ) -> PreTrainedModel:
     """A tiny model as transformers loads it (float32, evaluation mode; a language model by default)."""
-    from valuetrace.models import load
+    from valuetrace.models.loading import load
 
     with tempfile.TemporaryDirectory() as folder:
         _save(Path(folder), architecture, seed, reward, **changes)

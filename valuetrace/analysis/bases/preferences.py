@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.inference import cohens_d, fdr_bh, percentile_interval, welch_t
-from valuetrace.analysis.ranks import rank_words, subset_medians
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 from valuetrace.scoring.chat import Format, token_form
+from valuetrace.stats.inference import cohens_d, fdr_bh, percentile_interval, welch_t
+from valuetrace.stats.ranks import rank_words, subset_medians
 
 CASES = {"lower": str.lower, "capitalised": str.capitalize}
 FEWEST_WORDS = 5  # of a construct, for its median to say anything

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from valuetrace.analysis.cube import Cube
-from valuetrace.settings import ROOT
-from valuetrace.tables import read_csv
+from valuetrace.analysis.compare.scores import Cube
+from valuetrace.core.files import read_csv
+from valuetrace.core.settings import ROOT
 
 CLAIMS = ROOT / "conf" / "published" / "section_2.csv"
 """Section 2's statements, one a row: which base ranks a construct better, p and Cohen's d as printed, and why

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from valuetrace.core.files import read_csv
 from valuetrace.figures import style
-from valuetrace.tables import read_csv
 
 COLUMNS = ("model", "role", "construct", "framing", "words", "percentile", "low", "high", "refused")
 

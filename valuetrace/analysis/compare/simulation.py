@@ -15,9 +15,7 @@ import numpy as np
 import pandas as pd
 
 from valuetrace import prompts
-from valuetrace.analysis import inference
-from valuetrace.analysis.cube import Cube
-from valuetrace.analysis.panels import (
+from valuetrace.analysis.compare.effects import (
     FRAMINGS,
     base_differences,
     bootstrap_differences,
@@ -27,7 +25,9 @@ from valuetrace.analysis.panels import (
     monte_carlo_p,
     three_way_model_unit,
 )
-from valuetrace.analysis.random_lexicon import exchange_labels
+from valuetrace.analysis.compare.random_lexicon import exchange_labels
+from valuetrace.analysis.compare.scores import Cube
+from valuetrace.stats import inference
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from wordfreq import zipf_frequency
 
-from valuetrace.analysis.cube import Cube
-from valuetrace.analysis.ranks import subset_medians
+from valuetrace.analysis.compare.scores import Cube
+from valuetrace.stats.ranks import subset_medians
 
 POOL_FACTOR = 3
 """Other words are the pool where they outnumber the lexicon's so many times."""

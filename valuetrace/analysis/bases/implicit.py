@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 from valuetrace.tables import best_by_text
 
 

@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.inference import percentile_interval, smallest_p
-from valuetrace.analysis.log_probabilities import CASES
-from valuetrace.analysis.ranks import rank_words, subset_medians
+from valuetrace.analysis.bases.preferences import CASES
 from valuetrace.lexicon.entries import label, labelled
 from valuetrace.scoring.chat import Format, token_form
+from valuetrace.stats.inference import percentile_interval, smallest_p
+from valuetrace.stats.ranks import rank_words, subset_medians
 from valuetrace.tables import prompt_keys
 
 FEWEST_WORDS = 6

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.dynamics import FRAMINGS
-from valuetrace.analysis.inference import percentile_interval
+from valuetrace.analysis.dynamics.trajectories import FRAMINGS
+from valuetrace.stats.inference import percentile_interval
 
 GROUP = ("profile", "source", "objective", "first", "second", "framing")
 KEY = (*GROUP, "data_size", "seed", "data_seed")

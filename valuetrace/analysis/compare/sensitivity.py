@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.cube import Cube, Table, build_cube
-from valuetrace.analysis.panels import effects, three_way_model_unit
-from valuetrace.errors import InputError
+from valuetrace.analysis.compare.effects import effects, three_way_model_unit
+from valuetrace.analysis.compare.scores import Cube, Table, build_cube
+from valuetrace.core.errors import InputError
 
 
 def sensitivity(

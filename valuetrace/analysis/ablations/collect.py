@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import tables
-from valuetrace.analysis import ablations, inheritance
-from valuetrace.errors import InputError
+from valuetrace.analysis.ablations import fit as ablations
+from valuetrace.analysis.ablations import inheritance
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
 
 RUNS = Path("plots/ablations/runs.csv")
 INHERITANCE = RUNS.with_name("inheritance.csv")
@@ -70,11 +71,11 @@ def collect(folder: str | Path = ".") -> tuple[pd.DataFrame, pd.DataFrame, dict[
     gaps, survival = [], []
     for path, columns, parts in ((RUNS, ablations.COLUMNS, gaps), (INHERITANCE, inheritance.COLUMNS, survival)):
         if (folder / path).is_file():
-            parts.append(tables.read_csv(folder / path, columns, na_values=[""]))
+            parts.append(files.read_csv(folder / path, columns, na_values=[""]))
     found, without = experiments(folder)
     metrics = list(found.values())
     if (folder / METRICS).is_file():
-        metrics.append(tables.read_json(folder / METRICS))
+        metrics.append(files.read_json(folder / METRICS))
     gaps += [pd.DataFrame(told.get("final", [])) for told in metrics]
     survival += [inheritance.last_survival(told) for told in metrics if told.get("survival")]
     if not any(len(part) for part in gaps):
@@ -116,8 +117,8 @@ def update(folder: str | Path, chosen: Settings) -> dict:
     metrics, fit, curve = summarise(runs, chosen)
     metrics = read | metrics | {"inheritance": inheritance.summary(survival, chosen.draws, chosen.seed)}
     for name, table in (("runs", runs), ("fit", fit), ("curve", curve), ("inheritance", survival)):
-        tables.write_csv(table, folder / RUNS.with_name(f"{name}.csv"))
-    tables.write_json(metrics, folder / "metrics/ablations.json")
+        files.write_csv(table, folder / RUNS.with_name(f"{name}.csv"))
+    files.write_json(metrics, folder / "metrics/ablations.json")
     return metrics
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis import inference, plot_tables
-from valuetrace.analysis.cube import Cube
-from valuetrace.analysis.ranks import subset_medians
+from valuetrace.analysis.compare import plot_tables
+from valuetrace.analysis.compare.scores import Cube
+from valuetrace.stats import inference
+from valuetrace.stats.ranks import subset_medians
 
 FRAMINGS = ("positive", "negative")
 

@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis import plot_tables, published, random_lexicon, top_k
-from valuetrace.analysis.cube import Cube, Table, build_cube, other_words, read_tables, whole_vocabulary
-from valuetrace.analysis.panels import FRAMINGS, bootstrap_differences, model_unit_reason, panels, three_way
-from valuetrace.analysis.sensitivity import sensitivity
-from valuetrace.errors import InputError
+from valuetrace.analysis.compare import plot_tables, published, random_lexicon, top_k
+from valuetrace.analysis.compare.effects import FRAMINGS, bootstrap_differences, model_unit_reason, panels, three_way
+from valuetrace.analysis.compare.scores import Cube, Table, build_cube, other_words, read_tables, whole_vocabulary
+from valuetrace.analysis.compare.sensitivity import sensitivity
+from valuetrace.core.errors import InputError
+from valuetrace.core.files import write_csv
+from valuetrace.core.settings import ROOT
 from valuetrace.lexicon.sources import load_lexicon
-from valuetrace.settings import ROOT
-from valuetrace.tables import write_csv
 
 DRAWS = 9_999
 """Draws of each permutation test and of the bootstrap (Section 2's figure script uses as many)."""

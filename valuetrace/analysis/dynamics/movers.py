@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.dynamics import FRAMINGS, Trajectories, prompt_columns, vocabulary_rows
-from valuetrace.analysis.ranks import rank_words
+from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories, prompt_columns, vocabulary_rows
+from valuetrace.stats.ranks import rank_words
 
 
 def mover_table(paths: Trajectories, count: int) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.cube import Cube
+from valuetrace.analysis.compare.scores import Cube
 
 K = 10
 """Section 2 counts among the ten best-scored tokens."""

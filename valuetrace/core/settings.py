@@ -10,9 +10,9 @@ from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
-from valuetrace.errors import InputError, some
+from valuetrace.core.errors import InputError, some
 
-ROOT = Path(__file__).resolve().parents[1]  # the repository: prompts/, lexicons/ and metrics/ are found from here
+ROOT = Path(__file__).resolve().parents[2]  # the repository: prompts/, lexicons/ and metrics/ are found from here
 PARAMS = Path("params.yaml")
 
 

@@ -1,0 +1,60 @@
+"""From a row to a model folder: convert a GGUF file, download from the Hub, draw random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valuetrace import assets
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.models.loading import load_tokenizer
+from valuetrace.models.rows import Source, TokenizerChanges
+
+
+def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> None:
+    """Make the folder of one model (convert, download or draw it). A GGUF file takes one or two minutes."""
+    temporary = folder.with_name(f".{folder.name}.partial")
+    with files.fresh_folder(temporary):
+        if source.kind == "hub":
+            origin = assets.fetch_hub(source.repository, source.revision, temporary)
+        elif source.kind == "gguf":
+            origin = _convert_gguf(name, source, temporary)
+        else:
+            from valuetrace.models import tiny
+
+            tiny.write(source.architecture, source.seed, temporary, source.reward)
+            origin = {"architecture": source.architecture, "seed": source.seed}
+        _change_tokenizer(changes, temporary)
+        files.write_json({"model": name, "kind": source.kind, "origin": origin}, temporary / "provenance.json")
+        files.replace_folder(temporary, folder)
+
+
+def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, str]:
+    """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with files.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
+        assets.fetch(name, source.asset, fetched)
+        model = AutoModelForCausalLM.from_pretrained(
+            fetched, gguf_file=source.file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
+    return {"file": source.file, "sha256": source.asset.files[source.file].sha256}
+
+
+def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
+    """Write the row's chat template and padding token into the folder, tokenizer and config alike."""
+    if changes == TokenizerChanges():
+        return
+    tokenizer = load_tokenizer(folder)
+    if changes.chat_template is not None:
+        tokenizer.chat_template = changes.chat_template
+    if changes.pad_token is not None:
+        if changes.pad_token not in tokenizer.get_vocab():
+            raise InputError(f"{folder}: pad_token {changes.pad_token!r} is not in the vocabulary.")
+        tokenizer.pad_token = changes.pad_token
+        path = folder / "config.json"
+        files.write_json({**files.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path)
+    tokenizer.save_pretrained(folder)
