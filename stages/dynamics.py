@@ -16,13 +16,13 @@ Run: python stages/dynamics.py
 
 from pathlib import Path
 
+from valuetrace import tables
 from valuetrace.analysis.ablations import fit as ablations
 from valuetrace.analysis.dynamics import inheritance as survival
 from valuetrace.analysis.dynamics import movers
 from valuetrace.analysis.dynamics import trajectories as dynamics
 from valuetrace.core import files, settings, stage
 from valuetrace.core.errors import InputError
-from valuetrace.training import score
 
 PLOTS = Path("plots/dynamics")
 
@@ -32,7 +32,7 @@ def main() -> None:
     bases = settings.get("trained", list[str])
     prompts = chosen.search.prompts()
     lexicon = files.read_csv(f"lexicons/{chosen.search.lexicon}.csv", ("word", "construct"))
-    scores = {base: score.read(score.SCORES / f"{base}.parquet") for base in bases}
+    scores = {base: tables.read_checkpoints(SCORES / f"{base}.parquet") for base in bases}
     paths = dynamics.trajectories(scores, lexicon, prompts, chosen.constructs)
     logprobs = survival.read_logprobs(survival.LOGPROBS, bases, paths.words, paths.prompts)
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import pandas as pd
 from accelerate import PartialState
 
-from valuetrace import preferences
+from valuetrace import preferences, tables
 from valuetrace.core import files, settings, stage
 from valuetrace.models.rows import MODELS, Scoring, provenance
 from valuetrace.training import Training, run, score
 from valuetrace.training.checkpoint import CHECKPOINTS, LOG
+from valuetrace.training.settings import Search
 
 PAIRS = Path("data/preferences")
 
@@ -33,7 +34,7 @@ def main(base: str) -> None:
     params = replace(params, format=replace(params.format, arguments=how.chat_arguments))
     pairs = [preferences.read(PAIRS / f"{name}.parquet") for name in ("train", "held_out")]
     out = CHECKPOINTS / base
-    search = settings.get("dynamics.search", score.Search)
+    search = settings.get("dynamics.search", Search)
     words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
     metrics = run.train(MODELS / base, *pairs, params, how.attention, out)
     steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
@@ -45,7 +46,7 @@ def main(base: str) -> None:
         files.write_csv(pd.read_csv(out / LOG), plots / "curve.csv")
         files.write_csv(pd.DataFrame(metrics["checkpoints"]), plots / "held_out.csv")
         made_by = {"base": base, "origin": provenance(MODELS / base), "pairs": metrics["pairs"]}
-        score.write(scores, score.SCORES / f"{base}.parquet", made_by)
+        tables.write_checkpoints(scores, SCORES / f"{base}.parquet", made_by)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from valuetrace import tables
 from valuetrace.analysis.dynamics.inheritance import LOGPROBS, shared_logprobs
 from valuetrace.core import files, settings, stage
 from valuetrace.scoring.chat import Format
-from valuetrace.training.score import Search
+from valuetrace.training.settings import Search
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from valuetrace import assets
+from valuetrace import hub as model_hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import making
@@ -374,7 +375,7 @@ def use_endpoint(url: str, monkeypatch) -> None:
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def hub_server(monkeypatch):
     server = Hub()
     use_endpoint(server.url, monkeypatch)
     yield from serve(server)
@@ -396,7 +397,7 @@ def make_fails(*says: str, **arguments) -> None:
     assert list(Path("models").iterdir()) == []
 
 
-def test_hub_brings_weights_config_and_tokenizer_and_no_code(hub):
+def test_hub_brings_weights_config_and_tokenizer_and_no_code(hub_server):
     folder = make()
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
@@ -409,40 +410,40 @@ def test_hub_brings_weights_config_and_tokenizer_and_no_code(hub):
     assert provenance(folder)["origin"] == {"repository": REPOSITORY, "revision": REVISION}
 
 
-def test_hub_revision_is_recorded_once_and_used_again(hub):
-    files.write_json({"another/model": OTHER}, assets.REVISIONS)
+def test_hub_revision_is_recorded_once_and_used_again(hub_server):
+    files.write_json({"another/model": OTHER}, model_hub.REVISIONS)
     make()
-    assert files.read_json(assets.REVISIONS) == {"another/model": OTHER, REPOSITORY: REVISION}
-    hub.current = OTHER  # the repository moves on; the run does not
-    hub.asked.clear()
+    assert files.read_json(model_hub.REVISIONS) == {"another/model": OTHER, REPOSITORY: REVISION}
+    hub_server.current = OTHER  # the repository moves on; the run does not
+    hub_server.asked.clear()
     assert provenance(make())["origin"]["revision"] == REVISION
-    assert f"/api/models/{REPOSITORY}" not in [path for _, path, _ in hub.asked]
+    assert f"/api/models/{REPOSITORY}" not in [path for _, path, _ in hub_server.asked]
 
 
-def test_hub_row_with_a_revision_asks_no_lock(hub):
+def test_hub_row_with_a_revision_asks_no_lock(hub_server):
     make(revision=REVISION)
-    assert not assets.REVISIONS.exists()
+    assert not model_hub.REVISIONS.exists()
 
 
-def test_hub_gated(hub):
-    hub.gated = True  # its page is public, its files are not
+def test_hub_gated(hub_server):
+    hub_server.gated = True  # its page is public, its files are not
     make_fails(f"{REPOSITORY} is gated", "Accept its licence", "HF_TOKEN")
 
 
-def test_hub_gated_altogether(hub):
-    hub.refusal = 403, b"{}", {"X-Error-Code": "GatedRepo"}
+def test_hub_gated_altogether(hub_server):
+    hub_server.refusal = 403, b"{}", {"X-Error-Code": "GatedRepo"}
     make_fails(f"{REPOSITORY} is gated")
-    assert not assets.REVISIONS.exists()
+    assert not model_hub.REVISIONS.exists()
 
 
 @pytest.mark.parametrize("name", ["someone/else", "no such/name"])
-def test_hub_missing_repository(hub, name):
+def test_hub_missing_repository(hub_server, name):
     make_fails(f"repository {name} does not exist or is private", "Check its name", repository=name)
-    assert not assets.REVISIONS.exists()
+    assert not model_hub.REVISIONS.exists()
 
 
-def test_hub_missing_revision(hub):
-    make_fails(f"{REPOSITORY} has no revision {OTHER}", str(assets.REVISIONS), revision=OTHER)
+def test_hub_missing_revision(hub_server):
+    make_fails(f"{REPOSITORY} has no revision {OTHER}", str(model_hub.REVISIONS), revision=OTHER)
 
 
 @pytest.mark.parametrize("revision", [None, REVISION])
@@ -456,27 +457,27 @@ def test_hub_out_of_reach(closed_url, monkeypatch, revision):
     )
 
 
-def test_hub_out_of_order(hub):
-    hub.refusal = 500, b"", {}
+def test_hub_out_of_order(hub_server):
+    hub_server.refusal = 500, b"", {}
     make_fails(f"{REPOSITORY} cannot be fetched", "500", "Check the network")
 
 
-def test_hub_wrong_sha256(hub):
-    hub.wrong = True
+def test_hub_wrong_sha256(hub_server):
+    hub_server.wrong = True
     make_fails(
         f"{REPOSITORY}: model.safetensors", f"expected sha256 {ZERO}", "found " + sha256(WEIGHTS["model.safetensors"])
     )
 
 
-def test_hub_wrong_file_is_not_left_in_any_folder(hub):
-    hub.wrong = True
+def test_hub_wrong_file_is_not_left_in_any_folder(hub_server):
+    hub_server.wrong = True
     with pytest.raises(InputError, match="expected sha256"):
-        assets.fetch_hub(REPOSITORY, REVISION, Path("direct"))
+        model_hub.fetch_hub(REPOSITORY, REVISION, Path("direct"))
     assert not list(Path("direct").glob("*.safetensors"))
 
 
-def test_hub_without_safetensors(hub):
-    del hub.files["model.safetensors"]
+def test_hub_without_safetensors(hub_server):
+    del hub_server.files["model.safetensors"]
     make_fails(f"{REPOSITORY} at {REVISION} holds no safetensors file")
 
 

@@ -24,6 +24,7 @@ from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
 from valuetrace.report import audit as report
 from valuetrace.scoring.chat import Format
+from valuetrace.scoring.spelling import word_scores
 
 CHAT = Format("chat", space=False)
 PROMPTS = pd.DataFrame(
@@ -137,9 +138,9 @@ def test_the_capitalised_spelling_is_named_where_it_has_the_probability():
 def test_tokens_count_in_the_spelling_that_the_format_asks_for():
     frame = table({"up": [1.0, 2.0, 3.0, 0.0]}, ["win", " win", " win", " love"], ids=True)
     spaced = Format("text", space=True)
-    found = audit.word_scores(frame, lexicon(agency=["win", "lose"], communion=["love"]), ["up"], spaced)
+    found = word_scores(frame, ["win", "lose", "love"], ["up"], spaced)
     assert found["up"].to_dict() == {"win": 3.0, "love": 0.0}  # of two tokens that decode alike the higher-scored
-    assert audit.word_scores(frame, lexicon(agency=["win"]), ["up"], CHAT)["up"].to_dict() == {"win": 1.0}
+    assert word_scores(frame, ["win"], ["up"], CHAT)["up"].to_dict() == {"win": 1.0}
 
 
 def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):

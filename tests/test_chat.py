@@ -12,7 +12,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.models.rows import Model
 from valuetrace.prompts import value_laden
-from valuetrace.scoring import chat
+from valuetrace.scoring import chat, spelling
 
 PROMPT = "What is love?"
 CHAT = chat.Format("chat", space=False)
@@ -133,7 +133,7 @@ def test_a_reply_begins_as_the_format_says(tokenizers, architecture, space, repl
     assert tokenizer.decode(ids) == text
     assert not set(ids) & set(tokenizer.all_special_ids)
     (token,) = chat.encode_reply(tokenizer, form, "freedom")
-    assert tokenizer.decode([token]) == chat.token_form(form, "freedom") == (" freedom" if space else "freedom")
+    assert tokenizer.decode([token]) == spelling.token_form(form, "freedom") == (" freedom" if space else "freedom")
 
 
 @pytest.mark.parametrize("form", [CHAT, TEXT], ids=["chat", "text"])

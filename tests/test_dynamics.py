@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from valuetrace import tables
 from valuetrace.analysis.ablations.fit import overlay, run_summary
 from valuetrace.analysis.dynamics import inheritance as survival
 from valuetrace.analysis.dynamics import movers
@@ -15,6 +16,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.report import dynamics as report
 from valuetrace.scoring.chat import Format
 from valuetrace.training import score
+from valuetrace.training.settings import Search
 
 CONSTRUCTS = ["agency", "communion"]
 PROMPTS = pd.DataFrame({"key": ["p1", "p2", "n1", "n2"], "framing": ["positive"] * 2 + ["negative"] * 2})
@@ -198,11 +200,11 @@ def test_tables_that_do_not_fit_are_refused(change, message):
 
 
 def test_search_settings_and_steps():
-    search = score.Search("big_two_nouns", ["greatest", "worst"], 4)
+    search = Search("big_two_nouns", ["greatest", "worst"], 4)
     assert search.prompts()["framing"].value_counts().to_dict() == {"positive": 9, "negative": 9}
     for adjectives in (["greatest"], ["greatest", "best", "worst"], ["greatest", "dull"]):
         with pytest.raises(ValueError, match="adjective"):
-            score.Search("big_two_nouns", adjectives, 4)
+            Search("big_two_nouns", adjectives, 4)
     assert score.evenly_spaced_steps([0, 10, 20, 30], 4) == [0, 10, 20, 30]
     assert score.evenly_spaced_steps([0, 1, 2, 4, 8, 16, 32, 64, 96], 4) == [0, 32, 64, 96]
     assert score.evenly_spaced_steps([0, 7], 4) == [0, 7]
@@ -263,8 +265,8 @@ def test_checkpoint_scores_equal_plain_forwards(checkpoints, tmp_path):
             own = found.loc[found["step"] == step, key].to_numpy()
             assert own == pytest.approx(rewards, abs=2e-5)
             assert np.std(rewards) > 1e-2  # not all alike
-    path = score.write(found, tmp_path / "scores.parquet", {"base": "base"})
-    pd.testing.assert_frame_equal(score.read(path), found)
+    path = tables.write_checkpoints(found, tmp_path / "scores.parquet", {"base": "base"})
+    pd.testing.assert_frame_equal(tables.read_checkpoints(path), found)
 
 
 def test_vocabulary_rows_follow_the_words(checkpoints):

@@ -177,7 +177,7 @@ def test_hub_data_set_is_pinned(monkeypatch, tmp_path):
         return rows
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(sources.assets, "resolve_revision", lambda name, lookup: f"resolved {name}")
+    monkeypatch.setattr(sources.hub, "resolve_revision", lambda name, lookup: f"resolved {name}")
     source = preferences.Source("hub", "mit", 0.5, repository="o/n")
     train, out, _, origin = preferences.load("x", source, 1)
     assert len(train) + len(out) == 1 and origin["revision"] == asked["revision"] == "resolved datasets/o/n"

@@ -23,14 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 
 FETCHED = Path("data/assets")
-REVISIONS = Path("conf/revisions.lock.json")
 MIRROR = "VALUETRACE_MIRROR"
 ATTEMPTS = 4  # then give up; the waits between them are 1, 2 and 4 seconds
 _BROKEN = (
@@ -40,7 +38,6 @@ _BROKEN = (
     TimeoutError,
 )  # a download, by the network
 _CHUNK = 1 << 20
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]  # never pickled weights, never code
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
                 if not Path(file.path).is_file():
                     raise InputError(f"asset {name}: {file.path} does not exist. Put the file there.")
                 shutil.copyfile(file.path, to)
-            _verify(to, file.sha256, f"asset {name}: {file_name}")
+            verify(to, file.sha256, f"asset {name}: {file_name}")
         files.replace_folder(temporary, folder)
     return folder
 
@@ -112,68 +109,6 @@ def retry(what: str, action: Callable, errors: tuple[type[Exception], ...], atte
                 raise
             print(f"{what}: {error}. Trying again in {2**attempt} s.", file=sys.stderr, flush=True)
             time.sleep(2**attempt)
-
-
-def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path = REVISIONS) -> str:
-    """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock.with_name(f".{lock.name}.lock")):
-        known = files.read_json(lock) if lock.is_file() else {}
-        if repository not in known:
-            known[repository] = lookup(repository)
-            files.write_json(dict(sorted(known.items())), lock)
-        return known[repository]
-
-
-def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, str]:
-    """Download weights, config and tokenizer of a Hub repository into ``folder``, every large file hash-checked.
-
-    Returns ``{"repository", "revision"}``. Resumes within huggingface_hub's own cache. InputError says
-    what a gated, missing or unreachable repository needs.
-    """
-    from huggingface_hub import HfApi, errors, snapshot_download  # which tries again by itself
-
-    where = f"repository {repository}"
-    try:
-        revision = revision or resolve_revision(repository, lambda name: HfApi().model_info(name).sha)
-        mirrored = _mirror(Path(repository.replace("/", "--")) / revision)
-        if mirrored:
-            for path in [path for pattern in _HUB_FILES for path in mirrored.glob(pattern)]:
-                shutil.copyfile(path, folder / path.name)
-            return _with_weights(folder, repository, revision)
-        info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-        snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
-    except errors.GatedRepoError:
-        raise InputError(
-            f"{where} is gated. Accept its licence on the Hub with your account, then run `hf auth login` "
-            "or set HF_TOKEN."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise InputError(
-            f"{where} has no revision {revision}. Correct the row, or delete its line in {REVISIONS}."
-        ) from None
-    except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise InputError(
-            f"{where} does not exist or is private. Check its name, or log in with `hf auth login`."
-        ) from None
-    except (errors.HTTPError, errors.XetDownloadError, OSError) as error:
-        raise InputError(
-            f"{where} cannot be fetched ({type(error).__name__}: {error}). Check the network, or put a copy under "
-            f"${MIRROR}/{repository.replace('/', '--')}/REVISION/."
-        ) from None
-    for sibling in info.siblings:
-        if sibling.lfs and (folder / sibling.rfilename).is_file():
-            _verify(folder / sibling.rfilename, sibling.lfs.sha256, f"{where}: {sibling.rfilename}")
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return _with_weights(folder, repository, revision)
-
-
-def _with_weights(folder: Path, repository: str, revision: str) -> dict[str, str]:
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(
-            f"repository {repository} at {revision} holds no safetensors file. valuetrace loads no other weights."
-        )
-    return {"repository": repository, "revision": revision}
 
 
 def _fetch_package(name: str, asset: Asset, folder: Path) -> None:
@@ -258,7 +193,7 @@ def _unpack(archives: list[Path], wanted: set[str], to: Path) -> dict[str, Path]
 
 
 def _fetch_url(name: str, file_name: str, file: File, to: Path, keep: Path) -> None:
-    mirrored = _mirror(Path(file_name))
+    mirrored = mirror(Path(file_name))
     if mirrored:
         shutil.copyfile(mirrored, to)
         return
@@ -301,13 +236,13 @@ def _download(url: str, part: Path, label: str) -> None:
             raise ConnectionError(f"the connection closed after {out.tell()} of {total} bytes")
 
 
-def _mirror(relative: Path) -> Path | None:
+def mirror(relative: Path) -> Path | None:
     root = os.environ.get(MIRROR)
     path = Path(root, relative) if root else None
     return path if path is not None and path.exists() else None
 
 
-def _verify(path: Path, expected: str, what: str) -> None:
+def verify(path: Path, expected: str, what: str) -> None:
     found = files.sha256(path)
     if found != expected:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Tables and numbers on disk: schemas, atomic writes, one door for every score file.
+"""Tables on disk: one door for every score file, of words, tokens or checkpoints, and for unrolled lexicons.
 
 A *score table* has one row a candidate reply and one float32 column a prompt key:
 
@@ -21,6 +21,10 @@ from valuetrace.core.errors import InputError, some
 from valuetrace.core.files import read_csv, write_atomically
 
 TOKEN_COLUMNS = ("token_id", "token_name", "token_decoded")
+CHECKPOINT_COLUMNS = ("step", "word", "token_id")
+KNOWN_GROUPS = "known_groups"
+"""The lexicon of words whose order is known (virtue before vice); every search scores them along."""
+
 _MADE_BY = b"valuetrace"
 
 
@@ -88,6 +92,30 @@ def check_scores(frame: pd.DataFrame, path: str | Path) -> None:
         raise InputError(f"{path}: the table has no rows.")
 
 
+def write_checkpoints(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
+    """Write a table of checkpoint scores (``training.score.score_checkpoints``) as parquet, ``made_by`` in its metadata."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({_MADE_BY: json.dumps(made_by).encode()})
+    split = [name for name in frame.columns if name not in CHECKPOINT_COLUMNS]
+    layout = {"compression": "zstd", "use_dictionary": ["word"], "use_byte_stream_split": split}
+    return write_atomically(path, lambda to: pq.write_table(table, to, **layout))
+
+
+def read_checkpoints(path: str | Path) -> pd.DataFrame:
+    """Read what ``write_checkpoints`` wrote; InputError where it is missing, damaged or of another form."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file. Train the base first: dvc repro train.")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a parquet file, or damaged ({error}). Train again.") from None
+    missing = [name for name in CHECKPOINT_COLUMNS if name not in table.column_names]
+    if missing or len(table.column_names) == len(CHECKPOINT_COLUMNS):
+        raise InputError(f"{path}: not a table of checkpoint scores (it lacks {some(missing or ['prompt columns'])}).")
+    frame = table.to_pandas(ignore_metadata=True)
+    return frame.assign(token_id=frame["token_id"].astype("Int64"))
+
+
 def best_by_text(frame: pd.DataFrame, key: str) -> pd.Series:
     """One prompt's scores by decoded text; of tokens that decode alike, the higher-scored stays.
 
@@ -133,3 +161,25 @@ def _require(columns, present, path) -> None:
     missing = [column for column in columns if column not in present]
     if missing:
         raise InputError(f"{path}: column {some(missing)} is missing (found: {some(present, 8)}).")
+
+
+def lexicon_path(name: str) -> Path:
+    """Where the lexicons stage writes the unrolled lexicon ``name``, from the root of the repository."""
+    return Path("lexicons/unrolled", f"{name}.csv")
+
+
+def read_lexicon(name: str) -> pd.DataFrame:
+    """An unrolled lexicon by name: ``word, construct, polarity`` and what else it has; words stay words."""
+    return read_csv(lexicon_path(name), ("word", "construct", "polarity"), dtype=str)
+
+
+def label(construct: str, polarity: str) -> str:
+    """``agency``, or ``care.virtue`` where the dictionary has polarity."""
+    return f"{construct}.{polarity}" if polarity else construct or "(unnamed)"
+
+
+def labelled(lexicon: pd.DataFrame) -> pd.Series:
+    """The label of each row's construct."""
+    return pd.Series(
+        [label(*key) for key in zip(lexicon["construct"], lexicon["polarity"], strict=True)], lexicon.index
+    )

@@ -18,16 +18,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.bases.preferences import CASES
-from valuetrace.lexicon.entries import label, labelled
-from valuetrace.scoring.chat import Format, token_form
-from valuetrace.stats.inference import percentile_interval, smallest_p
+from valuetrace.scoring.chat import Format
+from valuetrace.scoring.spelling import CASES, is_words, word_scores
+from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
+from valuetrace.stats.inference import smallest_p
 from valuetrace.stats.ranks import rank_words, subset_medians
-from valuetrace.tables import prompt_keys
-
-FEWEST_WORDS = 6
-"""Of a construct: with five or fewer, not even the span of all its words holds the median of such words with
-95 % confidence (2 · ½⁵ = .06, 2 · ½⁶ = .03)."""
+from valuetrace.tables import label, labelled, prompt_keys
 
 LEAST_PROBABILITY = 0.01
 """Of a language model, on all ranked words together: below it fewer than one reply in a hundred begins with any
@@ -35,8 +31,6 @@ of them, and their ranks order what the model does not say. A convention, set be
 
 SHOWN = 20
 """Tokens (or words) at the top and at the bottom."""
-
-_CHUNK = 2_000  # bootstrap draws at a time: bounds memory
 
 
 @dataclass(frozen=True)
@@ -70,12 +64,12 @@ def profile(
     mean over prompts), ``percentile`` (0 to 100, higher is better) and their 95 % intervals over words; or
     ``refused`` and ``needs``. ``differences``: percentile under positive minus under negative framing.
     """
-    scores, left_out = _finite(word_scores(table, lexicon, list(prompts["key"]), subject.form, subject.case))
+    scores, left_out = _finite(word_scores(table, lexicon["word"], list(prompts["key"]), subject.form, subject.case))
     framing = prompts.set_index("key")["framing"].reindex(scores.columns)
     ranks = rank_words(scores.to_numpy()) if scores.size else np.empty(scores.shape)
     probability = _probability(scores, framing) if subject.kind == "logprob" else None
     improbable = {} if probability is None else _improbable(probability, subject, table, lexicon)
-    single = not table["token_id"].isna().all()
+    single = not is_words(table)
     rows, differences, groups = [], [], []
     for index, ((construct, polarity), listed) in enumerate(lexicon.groupby(["construct", "polarity"])):
         member = scores.index.isin(listed["word"])
@@ -119,25 +113,6 @@ def profile(
         "differences": differences,
         "left_out": left_out,
     }
-
-
-def word_scores(
-    table: pd.DataFrame, lexicon: pd.DataFrame, keys: list[str], form: Format, case: str = "lower"
-) -> pd.DataFrame:
-    """Scores of the lexicon's words (index ``word``) by prompt key.
-
-    In a table of tokens a word is the single token that the format asks for (``token_form``), the
-    higher-scored of those that decode alike; words of several tokens are absent.
-    """
-    words = dict.fromkeys(lexicon["word"])
-    spell = CASES[case]
-    if table["token_id"].isna().all():
-        spelt = {spell(word): word for word in words}
-    else:
-        spelt = {token_form(form, spell(word)): word for word in words}
-    best = table[table["token_decoded"].isin(spelt)].groupby("token_decoded", sort=False)[keys].max()
-    best.index = pd.Index([spelt[text] for text in best.index], name="word", dtype=object)
-    return best.loc[[word for word in words if word in best.index]]
 
 
 def extremes(table: pd.DataFrame, prompts: pd.DataFrame, shown: int = SHOWN) -> list[dict]:
@@ -229,12 +204,9 @@ def _finite(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
 
 def _medians(ranks: np.ndarray, framing: pd.Series, draws: int, seed: list[int]) -> dict[str, np.ndarray]:
     """Mean over prompts of the median rank, by framing: (1 + draws,), the data first, then resampled words."""
-    rng, words = np.random.default_rng(seed), len(ranks)
-    medians = [np.median(ranks, axis=0)[None]]
-    for start in range(0, draws, _CHUNK):
-        counts = rng.multinomial(words, np.full(words, 1 / words), size=min(_CHUNK, draws - start))
-        medians.append(subset_medians(ranks, counts))
-    medians = np.concatenate(medians)
+    every = np.ones((1, len(ranks)), dtype=bool)
+    drawn = [subset_medians(ranks, counts[0]) for counts in word_draws(every, draws, np.random.default_rng(seed))]
+    medians = np.concatenate([np.median(ranks, axis=0)[None], *drawn])
     return {name: medians[:, framing == name].mean(axis=1) for name in framing.unique()}
 
 
@@ -290,7 +262,7 @@ def _improbable(probability: dict, subject: Subject, table: pd.DataFrame, lexico
     if not low:
         return {}
     other = next(case for case in CASES if case != subject.case)
-    spelt = word_scores(table, lexicon, prompt_keys(table), subject.form, other)
+    spelt = word_scores(table, lexicon["word"], prompt_keys(table), subject.form, other)
     mass = np.exp(spelt.astype(np.float64)).sum(axis=0).mean()
     needs = f"at least {LEAST_PROBABILITY:g} of probability on them: "
     if mass >= LEAST_PROBABILITY:

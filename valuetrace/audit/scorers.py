@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from valuetrace.analysis.bases.preferences import CASES
 from valuetrace.audit.inputs import Job
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
@@ -26,6 +25,7 @@ from valuetrace.scoring.chat import encode_reply, render
 from valuetrace.scoring.logprobs import cut_batches, next_token_logprobs
 from valuetrace.scoring.reward_model import load_reward_model
 from valuetrace.scoring.search import NotANumber, score_prompts
+from valuetrace.scoring.spelling import CASES
 
 BATCH_TOKENS = 1024  # of prompts, a batch of a language model
 SAMPLE = 512  # candidates scored to time a reward model

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
+from valuetrace.tables import label, labelled
 
 COLUMNS = ("word", "lexicon", "construct", "polarity", "pattern", "part_of_speech")
 POLARITIES = ("", "virtue", "vice")
@@ -108,18 +109,6 @@ def check_contrasts(lexicon: pd.DataFrame, contrasts: Iterable[Sequence[str]], w
 def sort_rows(lexicon: pd.DataFrame) -> pd.DataFrame:
     """Rows by construct, polarity, pattern and word, so that two versions differ only where words do."""
     return lexicon[list(COLUMNS)].sort_values(["construct", "polarity", "pattern", "word"], ignore_index=True)
-
-
-def label(construct: str, polarity: str) -> str:
-    """``agency``, or ``care.virtue`` where the dictionary has polarity."""
-    return f"{construct}.{polarity}" if polarity else construct or "(unnamed)"
-
-
-def labelled(lexicon: pd.DataFrame) -> pd.Series:
-    """The label of each row's construct."""
-    return pd.Series(
-        [label(*key) for key in zip(lexicon["construct"], lexicon["polarity"], strict=True)], lexicon.index
-    )
 
 
 def _well_formed(entry: str) -> bool:

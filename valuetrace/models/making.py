@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from valuetrace import assets
+from valuetrace import assets, hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models.loading import load_tokenizer
@@ -16,7 +16,7 @@ def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> 
     temporary = folder.with_name(f".{folder.name}.partial")
     with files.fresh_folder(temporary):
         if source.kind == "hub":
-            origin = assets.fetch_hub(source.repository, source.revision, temporary)
+            origin = hub.fetch_hub(source.repository, source.revision, temporary)
         elif source.kind == "gguf":
             origin = _convert_gguf(name, source, temporary)
         else:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuetrace import assets
+from valuetrace import hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 from valuetrace.core.files import read_csv
@@ -95,14 +95,14 @@ def _hub(source: Source) -> tuple[str, Iterator[dict]]:
 
     where = f"data set {source.repository}"
     try:
-        revision = source.revision or assets.resolve_revision(
+        revision = source.revision or hub.resolve_revision(
             f"datasets/{source.repository}", lambda _: HfApi().dataset_info(source.repository).sha
         )
         rows = load_dataset(source.repository, source.configuration, split=source.split, revision=revision)
     except GatedRepoError:
         raise InputError(f"{where} is gated. Accept its terms on the Hub, then run `hf auth login`.") from None
     except RevisionNotFoundError:
-        raise InputError(f"{where} has no such revision. Correct the row or {assets.REVISIONS}.") from None
+        raise InputError(f"{where} has no such revision. Correct the row or {hub.REVISIONS}.") from None
     except RepositoryNotFoundError:
         raise InputError(f"{where} does not exist or is private. Check its name, or run `hf auth login`.") from None
     except (HfHubHTTPError, OSError) as error:

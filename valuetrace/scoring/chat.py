@@ -28,14 +28,13 @@ class Format:
     kind: ``chat`` (the tokenizer's chat template) or ``text`` (``template`` with ``{prompt}``).
     space: whether a reply begins with a space (after "Answer:") or bare (after a newline or a header):
     it decides which form of a word counts as the reply. closing: what ends the reply in ``text``
-    formats, ``eos`` or nothing (a chat template brings its own). note: one line for the report.
+    formats, ``eos`` or nothing (a chat template brings its own).
     """
 
     kind: Literal["chat", "text"]
     space: bool
     template: str = "{prompt}"
     closing: Literal["eos", "none"] = "none"
-    note: str = ""
     arguments: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -90,11 +89,6 @@ def as_published(tokenizer: PreTrainedTokenizerBase, form: Format, prompt: str, 
     BOS is doubled wherever the template emits one, and templates that trim the reply change it.
     """
     return list(tokenizer(_conversation_text(tokenizer, form, prompt, reply)).input_ids)
-
-
-def token_form(form: Format, word: str) -> str:
-    """The decoded text that stands for ``word`` as the first token of a reply in this format."""
-    return f" {word}" if form.space else word
 
 
 def _texts(tokenizer, form: Format, prompt: str) -> tuple[str, str]:

@@ -125,27 +125,6 @@ def smallest_p(first: int, second: int) -> float:
     return (2 if first == second else 1) / math.comb(first + second, first)
 
 
-def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The central ``level`` of bootstrap draws (percentile interval). draws: (draws,)."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def resample_weights(groups: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap weights: within each group its units are drawn with replacement.
-
-    groups: (units,) labels. Returns (draws, units); each group's weights sum to 1 in every draw, so
-    that values @ weights are group means added up.
-    """
-    groups = np.asarray(groups)
-    weights = np.empty((draws, len(groups)))
-    for group in np.unique(groups):
-        (members,) = np.nonzero(groups == group)
-        n = len(members)
-        weights[:, members] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
-    return weights
-
-
 class Mixed(NamedTuple):
     """``terms``: estimate, se, low, high (95%) and p, a row a fixed effect. ``joint``: Wald test of a set of terms."""
 

@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
-from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
-SCORES = Path("data/checkpoint_scores")
 SHARDS = "scores"  # beside the checkpoints: what a killed search had done, kept apart by the weights' hash
-INDEX = ("step", "word", "token_id")
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched (group ``dynamics.search``).
-
-    lexicon: ``lexicons/<lexicon>.csv``; adjectives: every prompt with one of these; checkpoints: how many in
-    all, at least 2; vocabulary: every token id is scored too, for every prompt.
-    """
-
-    lexicon: str
-    adjectives: list[str]
-    checkpoints: int
-    vocabulary: bool = False
-
-    def __post_init__(self):
-        if self.checkpoints < 2:
-            raise ValueError("checkpoints must be at least 2: step 0 and the last")
-        prompts = self.prompts()
-        framings = prompts.drop_duplicates("adjective")["framing"].value_counts()
-        unknown = [adjective for adjective in self.adjectives if adjective not in set(prompts["adjective"])]
-        if unknown:
-            raise ValueError(f"adjective {some(unknown)} is not in prompts/design.yaml")
-        if len(framings) != 2 or framings.nunique() != 1:
-            raise ValueError("adjectives must hold as many of positive as of negative framing")
-
-    def prompts(self) -> pd.DataFrame:
-        """The prompts with one of the adjectives: ``key, text, framing, …`` (``prompts.value_laden``)."""
-        prompts = value_laden()
-        return prompts[prompts["adjective"].isin(self.adjectives)].reset_index(drop=True)
-
-    def words(self) -> list[str]:
-        """The lexicon's words, once each."""
-        path = f"lexicons/{self.lexicon}.csv"
-        return list(dict.fromkeys(files.read_csv(path, ("word", "construct"))["word"]))
 
 
 def evenly_spaced_steps(available: list[int], count: int) -> list[int]:
@@ -118,27 +76,3 @@ def score_checkpoints(
         parts.append(pd.concat([index, scores], axis=1))
         del model
     return pd.concat(parts, ignore_index=True)
-
-
-def write(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
-    """Write ``score_checkpoints``' table as parquet; ``made_by`` (base, format …) goes into its metadata."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({b"valuetrace": json.dumps(made_by).encode()})
-    split = [name for name in frame.columns if name not in INDEX]
-    layout = {"compression": "zstd", "use_dictionary": ["word"], "use_byte_stream_split": split}
-    return files.write_atomically(path, lambda to: pq.write_table(table, to, **layout))
-
-
-def read(path: str | Path) -> pd.DataFrame:
-    """Read what ``write`` wrote; InputError where it is missing, damaged or of another form."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file. Train the base first (stages/train.py).")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a parquet file, or damaged ({error}). Train again.") from None
-    missing = [name for name in INDEX if name not in table.column_names]
-    if missing or len(table.column_names) == len(INDEX):
-        raise InputError(f"{path}: not a table of checkpoint scores (it lacks {some(missing or ['prompt columns'])}).")
-    frame = table.to_pandas(ignore_metadata=True)
-    return frame.assign(token_id=frame["token_id"].astype("Int64"))

@@ -1,10 +1,15 @@
-"""The parameters of a training run (group ``training`` of params.yaml)."""
+"""The parameters of a training run and of the search over its checkpoints (``training``, ``dynamics.search``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+import pandas as pd
+
+from valuetrace import tables
+from valuetrace.core.errors import some
+from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
 
@@ -71,3 +76,38 @@ class Training:
             raise ValueError("warmup and text_weight lie in [0, 1)")
         if self.batch % self.minibatch:
             raise ValueError(f"batch ({self.batch}) must be a multiple of minibatch ({self.minibatch})")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched (group ``dynamics.search``).
+
+    lexicon: by name; adjectives: every prompt with one of these; checkpoints: how many in
+    all, at least 2; vocabulary: every token id is scored too, for every prompt.
+    """
+
+    lexicon: str
+    adjectives: list[str]
+    checkpoints: int
+    vocabulary: bool = False
+
+    def __post_init__(self):
+        if self.checkpoints < 2:
+            raise ValueError("checkpoints must be at least 2: step 0 and the last")
+        prompts = self.prompts()
+        framings = prompts.drop_duplicates("adjective")["framing"].value_counts()
+        unknown = [adjective for adjective in self.adjectives if adjective not in set(prompts["adjective"])]
+        if unknown:
+            raise ValueError(f"adjective {some(unknown)} is not in prompts/design.yaml")
+        if len(framings) != 2 or framings.nunique() != 1:
+            raise ValueError("adjectives must hold as many of positive as of negative framing")
+
+    def prompts(self) -> pd.DataFrame:
+        """The prompts with one of the adjectives: ``key, text, framing, …`` (``prompts.value_laden``)."""
+        prompts = value_laden()
+        return prompts[prompts["adjective"].isin(self.adjectives)].reset_index(drop=True)
+
+    def words(self) -> list[str]:
+        """The lexicon's words, then those of the known groups (``analysis.validity``), once each."""
+        listed = [tables.read_lexicon(name)["word"] for name in (self.lexicon, tables.KNOWN_GROUPS)]
+        return list(dict.fromkeys(pd.concat(listed)))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.analysis.dynamics.trajectories import FRAMINGS
-from valuetrace.stats.inference import percentile_interval
+from valuetrace.stats.bootstrap import percentile_interval
 
 GROUP = ("profile", "source", "objective", "first", "second", "framing")
 KEY = (*GROUP, "data_size", "seed", "data_seed")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.stats.inference import percentile_interval
+from valuetrace.stats.bootstrap import percentile_interval
 
 GROUP = ("profile", "source", "objective")
 KEY = (*GROUP, "data_size", "seed", "data_seed", "base", "logprobs_of", "framing")

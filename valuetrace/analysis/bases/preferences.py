@@ -14,13 +14,11 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
-from valuetrace.scoring.chat import Format, token_form
-from valuetrace.stats.inference import cohens_d, fdr_bh, percentile_interval, welch_t
+from valuetrace.scoring.chat import Format
+from valuetrace.scoring.spelling import CASES, word_scores
+from valuetrace.stats.bootstrap import CHUNK, percentile_interval, word_draws
+from valuetrace.stats.inference import cohens_d, fdr_bh, welch_t
 from valuetrace.stats.ranks import rank_words, subset_medians
-
-CASES = {"lower": str.lower, "capitalised": str.capitalize}
-FEWEST_WORDS = 5  # of a construct, for its median to say anything
-_CHUNK = 2_000  # relabelings at a time: bounds memory
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,14 @@ def cell(
     tables: model → score table. Where two tokens decode alike, the more probable one counts. Raises
     InputError for a word of both constructs: it would stand on both sides of the contrast.
     """
-    spelt = {token_form(form, CASES[case](word)): word for word in lexicon["word"]}
-    scores = {
-        name: table[table["token_decoded"].isin(spelt)].groupby("token_decoded")[list(prompts["key"])].max()
-        for name, table in tables.items()
-    }
+    keys = list(prompts["key"])
+    scores = {name: word_scores(table, lexicon["word"], keys, form, case) for name, table in tables.items()}
     for name, frame in scores.items():
         if frame.isna().any(axis=None):
             word = frame.index[frame.isna().any(axis=1)][0]
             raise InputError(f"{name}: the log-probability of {word!r} is missing or NaN. Make its score table again.")
     shared = sorted(set.intersection(*(set(frame.index) for frame in scores.values())))
-    words = pd.DataFrame({"word": [spelt[text] for text in shared]}).merge(lexicon[["word", "construct"]], on="word")
+    words = pd.DataFrame({"word": shared}).merge(lexicon[["word", "construct"]], on="word")
     if (twice := words["word"].duplicated()).any():
         raise InputError(
             f"{some(words['word'][twice])}: a word of both constructs cannot be compared. Exclude it from one in the "
@@ -119,8 +114,12 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
     observed = _by_panel(subset_medians(cell.ranks, member), len(cell.models))  # (constructs, models, prompts)
     statistics = _statistics(observed[None], positive)
     rng = np.random.default_rng(seed)
-    relabeled = _statistics_of_draws(cell, positive, draws, lambda n: _relabel(member, n, rng))
-    resampled = _statistics_of_draws(cell, positive, draws, lambda n: _resample(member, n, rng))
+
+    def of(counts: np.ndarray) -> dict[str, np.ndarray]:
+        return _statistics_of_draws(cell, positive, counts)
+
+    relabeled = _joined([of(_relabel(member, min(CHUNK, draws - start), rng)) for start in range(0, draws, CHUNK)])
+    resampled = _joined([of(counts) for counts in word_draws(member, draws, rng)])
 
     rows = []
     for i, construct in enumerate(cell.constructs):
@@ -169,13 +168,13 @@ def _statistics(values: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarra
     return {"difference": difference, "d": d, "contrast": by_framing[:, 0] - by_framing[:, 1]}
 
 
-def _statistics_of_draws(cell: Cell, positive: np.ndarray, draws: int, draw) -> dict[str, np.ndarray]:
-    ranks, parts = cell.ranks, []
-    for start in range(0, draws, _CHUNK):
-        counts = draw(min(_CHUNK, draws - start))  # (constructs, draws, words)
-        values = np.stack([subset_medians(ranks, of_construct) for of_construct in counts], axis=1)
-        shape = (len(values), len(counts), len(cell.models), -1)
-        parts.append(_statistics(values.reshape(shape), positive))
+def _statistics_of_draws(cell: Cell, positive: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics of many draws of words, counts (constructs, draws, words)."""
+    values = np.stack([subset_medians(cell.ranks, of_construct) for of_construct in counts], axis=1)
+    return _statistics(values.reshape(*values.shape[:2], len(cell.models), -1), positive)
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
@@ -183,15 +182,6 @@ def _relabel(member: np.ndarray, draws: int, rng: np.random.Generator) -> np.nda
     """Construct labels dealt out anew over the words, sizes kept: (constructs, draws, words)."""
     order = rng.permuted(np.tile(np.arange(member.shape[1]), (draws, 1)), axis=1)
     return member[:, order]
-
-
-def _resample(member: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Words drawn with replacement within each construct: counts (constructs, draws, words)."""
-    counts = np.zeros((len(member), draws, member.shape[1]), dtype=np.int16)
-    for i, chosen in enumerate(member):
-        n = int(chosen.sum())
-        counts[i][:, chosen] = rng.multinomial(n, np.full(n, 1 / n), size=draws)
-    return counts
 
 
 def _two_sided(draws: np.ndarray, observed: float) -> float:

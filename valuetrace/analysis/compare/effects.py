@@ -11,7 +11,7 @@ import pandas as pd
 
 from valuetrace.analysis.compare import plot_tables
 from valuetrace.analysis.compare.scores import Cube
-from valuetrace.stats import inference
+from valuetrace.stats import bootstrap, inference
 from valuetrace.stats.ranks import subset_medians
 
 FRAMINGS = ("positive", "negative")
@@ -63,17 +63,19 @@ def bootstrap_differences(cube: Cube, ranks: np.ndarray, draws: int, seed: int) 
     then weighted by the models' and prompts' counts.
     """
     rng = np.random.default_rng(seed)
-    signed = inference.resample_weights(cube.base_of, draws, rng) * np.where(cube.is_second, 1.0, -1.0)
-    by_prompt = inference.resample_weights(cube.framing, draws, rng)
+    signed = bootstrap.resample_weights(cube.base_of, draws, rng) * np.where(cube.is_second, 1.0, -1.0)
+    by_prompt = bootstrap.resample_weights(cube.framing, draws, rng)
     result = np.empty((draws, len(cube.constructs), len(FRAMINGS)))
-    for k, row in enumerate(cube.member):
-        (own,) = np.nonzero(row)
-        counts = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws).astype(np.int16)
-        medians = subset_medians(ranks[own], counts).reshape(draws, len(cube.models), len(cube.prompts))
-        gaps = np.einsum("dmp,dm->dp", medians, signed)
-        for f, framing in enumerate(FRAMINGS):
-            mask = cube.framing == framing
-            result[:, k, f] = (gaps[:, mask] * by_prompt[:, mask]).sum(axis=1)
+    start = 0
+    for counts in bootstrap.word_draws(cube.member, draws, rng):
+        at = slice(start, start + counts.shape[1])
+        for k, own in enumerate(counts):
+            medians = subset_medians(ranks, own).reshape(-1, len(cube.models), len(cube.prompts))
+            gaps = np.einsum("dmp,dm->dp", medians, signed[at])
+            for f, framing in enumerate(FRAMINGS):
+                mask = cube.framing == framing
+                result[at, k, f] = (gaps[:, mask] * by_prompt[at][:, mask]).sum(axis=1)
+        start = at.stop
     return result
 
 
@@ -92,9 +94,9 @@ def panels(
         k, f = cube.constructs.index(row["construct"]), FRAMINGS.index(row["framing"])
         row |= {
             "p_bonferroni": number(corrected),
-            "ci_model_unit": None if boot is None else list(inference.percentile_interval(boot[:, k, f])),
+            "ci_model_unit": None if boot is None else list(bootstrap.percentile_interval(boot[:, k, f])),
             "p_random_lexicon": monte_carlo_p(row["difference"], null_gaps[:, k, f]),
-            "random_lexicon_95": list(inference.percentile_interval(null_gaps[:, k, f])),
+            "random_lexicon_95": list(bootstrap.percentile_interval(null_gaps[:, k, f])),
         }
     return rows
 
@@ -173,7 +175,7 @@ def three_way(
             result |= {key: result["coefficients"][0][key] for key in ("coefficient", "ci")}
     if boot is not None and two:
         effect = framing_contrasts(boot)
-        result["ci_model_unit"] = list(inference.percentile_interval(effect[:, 1] - effect[:, 0]))
+        result["ci_model_unit"] = list(bootstrap.percentile_interval(effect[:, 1] - effect[:, 0]))
     return result
 
 

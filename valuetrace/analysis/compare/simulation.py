@@ -27,7 +27,7 @@ from valuetrace.analysis.compare.effects import (
 )
 from valuetrace.analysis.compare.random_lexicon import exchange_labels
 from valuetrace.analysis.compare.scores import Cube
-from valuetrace.stats import inference
+from valuetrace.stats import bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def random_lexicon_p(cube: Cube, medians: np.ndarray, seed: int) -> float:
 
 def bootstrap_excludes_zero(cube: Cube, medians: np.ndarray, seed: int) -> float:
     """0 where the panel's 95% hierarchical bootstrap interval (199 draws) leaves 0 out, else 1."""
-    low, high = inference.percentile_interval(bootstrap_differences(cube, cube.ranks(), 199, seed)[:, 1, 0])
+    low, high = bootstrap.percentile_interval(bootstrap_differences(cube, cube.ranks(), 199, seed)[:, 1, 0])
     return 1.0 if low <= 0 <= high else 0.0
 
 

@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.bases.preferences import CASES
 from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories, kendall
 from valuetrace.core.errors import InputError, some
-from valuetrace.scoring.chat import Format, token_form
-from valuetrace.stats.inference import percentile_interval
+from valuetrace.scoring.chat import Format
+from valuetrace.scoring.spelling import word_scores
+from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
 from valuetrace.stats.ranks import rank_words
 
 LOGPROBS = Path("data/word_logprobs.parquet")
-FEWEST_WORDS = 10  # for a rank correlation to say anything
 
 
 def shared_logprobs(
@@ -31,11 +30,7 @@ def shared_logprobs(
     logprobs: base → score table; where two tokens decode alike, the more probable one counts. InputError
     where fewer than FEWEST_WORDS words are shared.
     """
-    spelt = {token_form(form, CASES[case](word)): word for word in words}
-    found = {}
-    for base, table in logprobs.items():
-        own = table[table["token_decoded"].isin(spelt)].groupby("token_decoded")[keys].max()
-        found[base] = own.set_index(own.index.map(spelt))
+    found = {base: word_scores(table, words, keys, form, case) for base, table in logprobs.items()}
     shared = [word for word in words if all(word in frame.index for frame in found.values())]
     if len(shared) < FEWEST_WORDS:
         raise InputError(
@@ -65,8 +60,8 @@ def survival_table(paths: Trajectories, logprobs: dict[str, pd.DataFrame], draws
     """
     words = next(iter(logprobs.values())).index
     at = [paths.words.index(word) for word in words]
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(at), np.full(len(at), 1 / len(at)), size=draws)
+    every = np.ones((1, len(at)), dtype=bool)
+    counts = np.concatenate([counts[0] for counts in word_draws(every, draws, np.random.default_rng(seed))])
     rows = []
     for b, base in enumerate(paths.bases):
         for s, step in enumerate(paths.steps):

@@ -17,9 +17,10 @@ import pandas as pd
 import scipy  # loads scipy.stats when it is used: a second
 
 from valuetrace.core.errors import InputError, some
-from valuetrace.stats.inference import percentile_interval
+from valuetrace.stats.bootstrap import percentile_interval, word_draws
 from valuetrace.stats.ranks import rank_words, subset_medians
-from valuetrace.training.score import INDEX, Search
+from valuetrace.tables import CHECKPOINT_COLUMNS
+from valuetrace.training.settings import Search
 
 FRAMINGS = ("positive", "negative")
 
@@ -112,12 +113,11 @@ def construct_medians(paths: Trajectories, draws: int, seed: int) -> tuple[np.nd
     flat = np.moveaxis(paths.ranks, 2, 0).reshape(len(paths.words), -1)
     shape = (len(paths.bases), len(paths.steps), len(paths.prompts))
     observed = paths.by_framing(subset_medians(flat, paths.member).reshape(-1, *shape))
-    rng, drawn = np.random.default_rng(seed), []
-    for row in paths.member:
-        (own,) = np.nonzero(row)
-        counts = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws).astype(np.int16)
-        drawn.append(paths.by_framing(subset_medians(flat[own], counts).reshape(draws, *shape)))
-    return observed, np.stack(drawn, axis=1)
+    drawn = [
+        [paths.by_framing(subset_medians(flat, own).reshape(len(own), *shape)) for own in counts]
+        for counts in word_draws(paths.member, draws, np.random.default_rng(seed))
+    ]
+    return observed, np.concatenate([np.stack(part, axis=1) for part in drawn])
 
 
 def rank_table(paths: Trajectories, observed: np.ndarray, drawn: np.ndarray) -> pd.DataFrame:
@@ -189,7 +189,7 @@ def vocabulary_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def prompt_columns(frame: pd.DataFrame) -> list[str]:
     """The prompt keys of a score table."""
-    return [column for column in frame.columns if column not in INDEX]
+    return [column for column in frame.columns if column not in CHECKPOINT_COLUMNS]
 
 
 def _cells(*axes):

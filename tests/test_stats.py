@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.stats import inference
+from valuetrace.stats import bootstrap, inference
 from valuetrace.stats.ranks import rank_words, subset_medians
 
 RNG = np.random.default_rng
@@ -89,7 +89,7 @@ def test_many_units_are_drawn_not_enumerated():
 
 def test_bootstrap_weights_keep_groups_apart():
     groups = np.array(["a", "b", "a", "b", "b"])
-    weights = inference.resample_weights(groups, 4_000, RNG(0))
+    weights = bootstrap.resample_weights(groups, 4_000, RNG(0))
     for group in "ab":
         np.testing.assert_allclose(weights[:, groups == group].sum(axis=1), 1)
     np.testing.assert_allclose(weights.mean(axis=0), [1 / 2, 1 / 3, 1 / 2, 1 / 3, 1 / 3], atol=0.02)

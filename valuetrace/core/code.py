@@ -1,0 +1,66 @@
+"""The code behind a number: the source files that a module imports, directly or not, and one hash of them.
+
+What is kept for a later run (training checkpoints, shards of a search) is named by this hash among others, so that
+nothing outlives the code that made it. The pipeline's test holds the same closure against dvc.yaml.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+from valuetrace.core.settings import ROOT
+
+PACKAGE = "valuetrace"
+LIBRARIES = ("accelerate", "numpy", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl")
+"""Packages whose version can change a weight or a score."""
+
+
+def closure(start: str, root: Path = ROOT) -> list[str]:
+    """Paths (from ``root``, sorted) of ``start`` and of every file of the package that it imports, lazily or not.
+
+    start: a path from ``root`` (``stages/train.py``) or a module of the package (``valuetrace.scoring.search``). The
+    ``__init__`` files that an import runs on its way count too.
+    """
+    waiting, found = [start if start.endswith(".py") else _file(start, root)], set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imports(root / path, root)
+    return sorted(found)
+
+
+def digest(module: str) -> str:
+    """SHA-256 of the closure's source files and of the versions of ``LIBRARIES``."""
+    told = hashlib.sha256(" ".join(f"{name}=={version(name)}" for name in LIBRARIES).encode())
+    for path in closure(module):
+        told.update(f"\0{path}\0".encode() + (ROOT / path).read_bytes())
+    return told.hexdigest()
+
+
+@functools.cache
+def _imports(path: Path, root: Path) -> list[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path}, line {node.lineno}: imports are written in full")
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for module in modules:
+        parts = module.split(".")
+        if parts[0] == PACKAGE:  # each package on the way runs its __init__; the last part may be a name in a module
+            found |= {_file(".".join(parts[:length]), root) for length in range(1, len(parts) + 1)}
+    return sorted(found - {""})
+
+
+def _file(module: str, root: Path) -> str:
+    """The file of a module, from ``root``; empty where there is none."""
+    base = module.replace(".", "/")
+    return next((path for path in (f"{base}.py", f"{base}/__init__.py") if (root / path).is_file()), "")

@@ -1,0 +1,78 @@
+"""The Hugging Face Hub: which revision, and weights, configuration and tokenizer of a model, hash-checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from valuetrace.assets import MIRROR, mirror, verify
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+
+REVISIONS = Path("conf/revisions.lock.json")
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]  # never pickled weights, never code
+
+
+def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path = REVISIONS) -> str:
+    """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock.with_name(f".{lock.name}.lock")):
+        known = files.read_json(lock) if lock.is_file() else {}
+        if repository not in known:
+            known[repository] = lookup(repository)
+            files.write_json(dict(sorted(known.items())), lock)
+        return known[repository]
+
+
+def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, str]:
+    """Download weights, config and tokenizer of a Hub repository into ``folder``, every large file hash-checked.
+
+    Returns ``{"repository", "revision"}``. Resumes within huggingface_hub's own cache. InputError says
+    what a gated, missing or unreachable repository needs.
+    """
+    from huggingface_hub import HfApi, errors, snapshot_download  # which tries again by itself
+
+    where = f"repository {repository}"
+    try:
+        revision = revision or resolve_revision(repository, lambda name: HfApi().model_info(name).sha)
+        mirrored = mirror(Path(repository.replace("/", "--")) / revision)
+        if mirrored:
+            for path in [path for pattern in _HUB_FILES for path in mirrored.glob(pattern)]:
+                shutil.copyfile(path, folder / path.name)
+            return _with_weights(folder, repository, revision)
+        info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+        snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
+    except errors.GatedRepoError:
+        raise InputError(
+            f"{where} is gated. Accept its licence on the Hub with your account, then run `hf auth login` "
+            "or set HF_TOKEN."
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise InputError(
+            f"{where} has no revision {revision}. Correct the row, or delete its line in {REVISIONS}."
+        ) from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise InputError(
+            f"{where} does not exist or is private. Check its name, or log in with `hf auth login`."
+        ) from None
+    except (errors.HTTPError, errors.XetDownloadError, OSError) as error:
+        raise InputError(
+            f"{where} cannot be fetched ({type(error).__name__}: {error}). Check the network, or put a copy under "
+            f"${MIRROR}/{repository.replace('/', '--')}/REVISION/."
+        ) from None
+    for sibling in info.siblings:
+        if sibling.lfs and (folder / sibling.rfilename).is_file():
+            verify(folder / sibling.rfilename, sibling.lfs.sha256, f"{where}: {sibling.rfilename}")
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return _with_weights(folder, repository, revision)
+
+
+def _with_weights(folder: Path, repository: str, revision: str) -> dict[str, str]:
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"repository {repository} at {revision} holds no safetensors file. valuetrace loads no other weights."
+        )
+    return {"repository": repository, "revision": revision}
