@@ -8,7 +8,7 @@ Out: plots/log_probabilities.png  Figure 2: median ranks by construct, framing, 
      plots/dynamics.png           median ranks, gaps, agreement and survival over training (Figures 4a, A4)
      plots/movers.png             words that move most (Figures 5, A6)
      plots/token_paths.png        words that end first and last (Figures A7, A8)
-Run: python stages/figures.py
+Run: python -m stages.figures
 """
 
 import pandas as pd

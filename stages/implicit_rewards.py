@@ -1,11 +1,11 @@
 """Section 3.2: the difference between two base models, read as a reward for every shared token.
 
-In:  data/logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens
+In:  data/token_logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens
 Out: metrics/implicit_rewards.json       pairs × formats: shared tokens, the two word lists' mean scores
      plots/implicit_rewards/tokens.csv   first, second, format, measure, rank, token, score (nats, second
                                          model's preference), log_p, log_q: optimal and pessimal tokens
      plots/implicit_rewards/contrast.csv first, second, format, measure, label, score, variants
-Run: python stages/implicit_rewards.py
+Run: python -m stages.implicit_rewards
 """
 
 from itertools import product
@@ -18,7 +18,7 @@ from valuetrace.analysis.bases import implicit
 from valuetrace.analysis.bases.settings import Tokens
 from valuetrace.core import settings, stage
 
-LOGPROBS = Path("data/logprobs")
+LOGPROBS = Path("data/token_logprobs")
 PLOTS = Path("plots/implicit_rewards")
 
 
