@@ -16,7 +16,7 @@ import pandas as pd
 from valuetrace import tables
 from valuetrace.analysis.bases import implicit
 from valuetrace.analysis.bases.settings import Tokens
-from valuetrace.core import settings, stage
+from valuetrace.core import files, settings, stage
 
 LOGPROBS = Path("data/token_logprobs")
 PLOTS = Path("plots/implicit_rewards")
