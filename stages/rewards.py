@@ -38,7 +38,7 @@ def main(name: str) -> None:
     form = replace(settings.get("formats", dict[str, Format])[how.formats[0]], arguments=how.chat_arguments)
     place = {"device_map": "auto"} if how.devices == "all" else {}
     folder = MODELS / name
-    model = load_reward_model(folder, form, dtype=how.dtype, attention=how.attention, head=how.head, **place)
+    model = load_reward_model(folder, form, dtype=how.dtype, head=how.head, **place)
     if chosen.lexicons:
         lists = [pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)["word"] for lexicon in chosen.lexicons]
         candidates = list(dict.fromkeys(pd.concat(lists)))

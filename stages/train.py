@@ -36,9 +36,9 @@ def main(base: str) -> None:
     out = CHECKPOINTS / base
     search = settings.get("dynamics.search", Search)
     words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
-    metrics = run.train(MODELS / base, *pairs, params, how.attention, out)
+    metrics = run.train(MODELS / base, *pairs, params, out)
     steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
-    options = {"vocabulary": search.vocabulary, "dtype": params.precision, "attention": how.attention}
+    options = {"vocabulary": search.vocabulary, "dtype": params.precision}
     scores = score.score_checkpoints(MODELS / base, out, words, prompts, params.format, steps, **options)
     if PartialState().is_main_process:
         files.write_json(metrics, f"metrics/training/{base}.json")
