@@ -87,8 +87,8 @@ def attention(config: dict[str, Any]) -> str:
 def reading(folder: str | Path, what: str) -> Iterator[None]:
     """Whatever a library raises for a broken folder, as an InputError with the first line of the cause.
 
-    An error that a line of valuetrace itself raises is a defect and stays one; safetensors and the file system,
-    which raise through the line that calls them, apart.
+    An error that the block's own lines raise is a defect and stays one; safetensors and the file system, which
+    raise in the line that calls them, apart.
     """
     from safetensors import SafetensorError
 
@@ -97,8 +97,8 @@ def reading(folder: str | Path, what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        ours = Path(__file__).parents[1] in raised_in.parents
+        _, block, *called = traceback.extract_tb(error.__traceback__)
+        ours = not called or called[-1].filename == block.filename
         if ours and not isinstance(error, (OSError, SafetensorError)):
             raise
         cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
@@ -194,21 +194,21 @@ def check_finite(folder: str | Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def stored(folder: str | Path) -> dict[str, Path]:
-    """The safetensors file in which each tensor of a folder lies, by the index or the file's header."""
+    """The safetensors file in which each tensor of a folder lies: the one file, else those of the index."""
     from safetensors import safe_open
 
     folder = Path(folder)
     index, path = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if index.is_file():
-        found = files.read_json(index)
-        places = found.get("weight_map") if isinstance(found, dict) else None
-        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-            raise InputError(f"{index}: weight_map must name the file of each tensor. Fetch the file again.")
-        return {name: folder / file for name, file in places.items()}
-    if not path.is_file():
+    if path.is_file():
+        with reading(path, "the weights"), safe_open(path, "pt") as file:
+            return dict.fromkeys(file.keys(), path)
+    if not index.is_file():
         raise InputError(f"{folder}: no model.safetensors. Only safetensors are read; convert the weights.")
-    with reading(path, "the weights"), safe_open(path, "pt") as file:
-        return dict.fromkeys(file.keys(), path)
+    found = files.read_json(index)
+    places = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise InputError(f"{index}: weight_map must name the file of each tensor. Fetch the file again.")
+    return {name: folder / file for name, file in places.items()}
 
 
 def best_device() -> torch.device:

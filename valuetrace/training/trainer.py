@@ -18,7 +18,7 @@ from valuetrace.training.batches import collate
 from valuetrace.training.settings import Training
 
 # trl asks for a tokenizer with a padding token and writes into it; our pairs are encoded and padded without one.
-_NO_TOKENIZER = SimpleNamespace(pad_token="", pad_token_id=0, eos_token=None, get_vocab=lambda: {"": 0})
+_NO_TOKENIZER = SimpleNamespace(pad_token="pad", pad_token_id=0, eos_token=None, get_vocab=lambda: {"pad": 0})
 
 
 class PairTrainer(RewardTrainer):
