@@ -40,7 +40,7 @@ def main(name: str) -> None:
     form = replace(settings.get("formats", dict[str, Format])[how.formats[0]], arguments=how.chat_arguments)
     place = {"device_map": "auto"} if how.devices == "all" else {}
     folder = MODELS / name
-    model = load_reward_model(folder, form, dtype=how.dtype, attention=how.attention, head=how.head, **place)
+    model = load_reward_model(folder, form, dtype=how.dtype, head=how.head, **place)
     if chosen.lexicons:
         lists = [tables.read_lexicon(lexicon)["word"] for lexicon in (*chosen.lexicons, tables.KNOWN_GROUPS)]
         candidates = list(dict.fromkeys(pd.concat(lists)))

@@ -27,7 +27,7 @@ FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "prove
 def trained(tmp_path_factory, repository) -> Path:
     """A workspace with two tiny bases, a checkpoint of each, and the metrics of their runs."""
     from valuetrace.core import settings
-    from valuetrace.models import loading, making
+    from valuetrace.models import making
     from valuetrace.models.rows import Model
     from valuetrace.training import Training, checkpoint, model
 
@@ -39,7 +39,7 @@ def trained(tmp_path_factory, repository) -> Path:
     for base in BASES:
         folder = root / "data/models" / base
         making.make(base, rows[base].source, rows[base].tokenizer, folder)
-        built = model.build(folder, params, loading.load_tokenizer(folder), rows[base].scoring.attention)
+        built = model.build(folder, params)
         with torch.no_grad():
             for name, value in built.named_parameters():
                 if "lora_B" in name:
@@ -503,7 +503,7 @@ def _params(repository: Path) -> str:
     row = {"family": "tiny", "training": "random", "licence": "none", "tokenizer": {}}
     for base in BASES:
         source = {"kind": "random", "architecture": base.removeprefix("tiny-"), "seed": 1}
-        how = {"dtype": "float32", "formats": ["chat"], "attention": "eager" if "gemma2" in base else "sdpa"}
+        how = {"dtype": "float32", "formats": ["chat"]}
         params.setdefault("models", {})[base] = {"label": base, "source": source, "scoring": how, **row}
     return yaml.safe_dump(params)
 

@@ -113,9 +113,7 @@ def find_model(name: str, revision: str | None = None) -> Path:
 
 def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
     """What a model folder holds, by the class that its config.json names."""
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json. Give the folder of a model.")
-    architecture = (files.read_json(folder / "config.json").get("architectures") or ["(none)"])[0]
+    architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
     if head is not None or architecture in ADAPTERS or architecture.endswith("ForSequenceClassification"):

@@ -155,7 +155,6 @@ def load_reward_model_parts(
     checkpoint_folder: str | Path,
     *,
     dtype: str = "float32",
-    attention: str = "sdpa",
     device: str | torch.device | None = None,
 ) -> PreTrainedModel:
     """A trained reward model as a plain ``*ForSequenceClassification`` with the adapter merged, evaluation mode.
@@ -169,8 +168,7 @@ def load_reward_model_parts(
     verify(folder)
     if made["base"] != base_identity(base_folder):
         raise InputError(f"{folder}: trained on {made['base']}, which is not {base_folder}.")
-    pad = loading.load_tokenizer(base_folder).pad_token_id
-    base = load_base(base_folder, head=made["training"]["head"], dtype=dtype, attention=attention, pad=pad)
+    base = load_base(base_folder, head=made["training"]["head"], dtype=dtype)
     model = get_peft_model(base, LoraConfig(**files.read_json(folder / CONFIG)))
     load_adapter(model, folder)
     merged = model.merge_and_unload().eval()
