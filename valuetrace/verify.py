@@ -145,7 +145,8 @@ def compare(ours: dict[str, str], theirs: dict[str, str], rules: Rules, against:
 def _compare_file(path: str, ours: str, theirs: str, rules: Rules, result: Result) -> list[str]:
     table = next((table for table in rules.ordered if fnmatchcase(path, table.file)), None)
     ignored = [key for name, keys in rules.ignored.items() if fnmatchcase(path, name) for key in keys]
-    mine, other = (_leaves(path, text, table.key if table else []) for text in (ours, theirs))
+    key = table.key if table else []
+    mine, other = _leaves(path, ours, key), _leaves(f"{result.against}:{path}", theirs, key)
     problems = []
     if table is not None:
         rows, known = ({_row(key) for key in side} - {""} for side in (mine, other))
