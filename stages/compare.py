@@ -2,7 +2,7 @@
 
 In:  the score files and lexicons of params.yaml, compare.runs.<name>
 Out: metrics/compare/<name>.json, plots/compare/<name>/*.csv and figure_1, figure_a1, figure_a2 (.png)
-Run: python stages/compare.py NAME
+Run: python -m stages.compare NAME
 """
 
 import sys

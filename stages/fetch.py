@@ -3,7 +3,7 @@
 In:  params.yaml, assets
 Out: data/assets/<name>/         an asset's files
      metrics/assets/<name>.json  their SHA-256: what later stages depend on where the files need not be here
-Run: python stages/fetch.py
+Run: python -m stages.fetch
 """
 
 import shutil

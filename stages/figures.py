@@ -1,22 +1,21 @@
 """Draw every picture of Sections 3 and 4 from its numbers. Nothing is computed here.
 
-In:  plots/{log_probabilities,implicit_rewards,dynamics}/*.csv; params.yaml: models, analysis
-Out: plots/log_probabilities.png  Figure 2: median ranks by construct, framing, model, format
+In:  plots/{base_preferences,implicit_rewards,dynamics}/*.csv; params.yaml: models, analysis
+Out: plots/base_preferences.png  Figure 2: median ranks by construct, framing, model, format
      plots/format_grid.png        the three-way contrast in every format and spelling
      plots/implicit_words.png     Figure 3: implicit reward of two word lists
      plots/implicit_tokens.png    optimal and pessimal tokens (Tables 1, A2, A3), the first pair
      plots/dynamics.png           median ranks, gaps, agreement and survival over training (Figures 4a, A4)
      plots/movers.png             words that move most (Figures 5, A6)
      plots/token_paths.png        words that end first and last (Figures A7, A8)
-Run: python stages/figures.py
+Run: python -m stages.figures
 """
 
 import pandas as pd
 
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.core import settings, stage
-from valuetrace.figures import base_preferences as log_probabilities
-from valuetrace.figures import dynamics, implicit_rewards, style
+from valuetrace.figures import base_preferences, dynamics, implicit_rewards, style
 from valuetrace.models.rows import Model
 from valuetrace.prompts import value_laden
 
@@ -26,14 +25,14 @@ def main() -> None:
     labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
     style.apply()
 
-    medians = pd.read_csv("plots/log_probabilities/medians.csv")
+    medians = pd.read_csv("plots/base_preferences/medians.csv")
     comparison, case = next(iter(chosen.comparisons)), chosen.cases[0]
-    figure = log_probabilities.medians_by_construct(medians, labels, comparison, case)
-    style.save(figure, "plots/log_probabilities.png")
+    figure = base_preferences.medians_by_construct(medians, labels, comparison, case)
+    style.save(figure, "plots/base_preferences.png")
 
     pairs = {label: sorted(pair) for label, pair in chosen.comparisons.items()}
-    grid = pd.read_csv("plots/log_probabilities/grid.csv")
-    style.save(log_probabilities.format_grid(grid, labels, pairs), "plots/format_grid.png")
+    grid = pd.read_csv("plots/base_preferences/grid.csv")
+    style.save(base_preferences.format_grid(grid, labels, pairs), "plots/format_grid.png")
 
     tokens = chosen.tokens
     contrast = pd.read_csv("plots/implicit_rewards/contrast.csv")

@@ -1,11 +1,11 @@
 """Section 3.2: the difference between two base models, read as a reward for every shared token.
 
-In:  data/logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens
+In:  data/token_logprobs/<model>/<format>.parquet; params.yaml: analysis.tokens
 Out: metrics/implicit_rewards.json       pairs × formats: shared tokens, the two word lists' mean scores
      plots/implicit_rewards/tokens.csv   first, second, format, measure, rank, token, score (nats, second
                                          model's preference), log_p, log_q: optimal and pessimal tokens
      plots/implicit_rewards/contrast.csv first, second, format, measure, label, score, variants
-Run: python stages/implicit_rewards.py
+Run: python -m stages.implicit_rewards
 """
 
 from itertools import product
@@ -16,9 +16,9 @@ import pandas as pd
 from valuetrace import tables
 from valuetrace.analysis.bases import implicit
 from valuetrace.analysis.bases.settings import Tokens
-from valuetrace.core import settings, stage
+from valuetrace.core import files, settings, stage
 
-LOGPROBS = Path("data/logprobs")
+LOGPROBS = Path("data/token_logprobs")
 PLOTS = Path("plots/implicit_rewards")
 
 
@@ -26,8 +26,8 @@ def main() -> None:
     chosen = settings.get("analysis.tokens", Tokens)
     pairs, tokens, contrasts = [], [], []
     for first, second in product(chosen.first, chosen.second):
-        for name, files in tables.score_files(LOGPROBS / first, LOGPROBS / second).items():
-            p, q = (tables.read_scores(path, [chosen.prompt]) for path in files)
+        for name, paths in tables.score_files(LOGPROBS / first, LOGPROBS / second).items():
+            p, q = (tables.read_scores(path, [chosen.prompt]) for path in paths)
             joined = implicit.join_tokens(p, q, chosen.prompt)
             where = {"first": first, "second": second, "format": name}
             tokens.append(implicit.extremes(joined, chosen.measure, chosen.top).assign(**where, measure=chosen.measure))

@@ -7,21 +7,26 @@ Inputs: the group ``lexicons`` of params.yaml; for each of its sources the dicti
 WordNet 3.0 database files; wordfreq's and lemminflect's tables.
 
 Outputs, for each source NAME:
-  lexicons/NAME.csv        word, lexicon, construct, polarity (virtue, vice or empty), pattern (the
-                           dictionary's entry), part_of_speech (joined by |); one row a word and construct
-  lexicons/NAME_nouns.csv  the same for single words that read well as nouns, where ``nouns`` is true
-  metrics/lexicons.json    words a construct and a pattern, shared words a pair of constructs, edits (counts)
+  lexicons/unrolled/NAME.csv          word, lexicon, construct, polarity (virtue, vice or empty), pattern (the
+                                      dictionary's entry), part_of_speech (joined by |); a row a word and construct
+  lexicons/unrolled/NAME_nouns.csv    the same for single words that read well as nouns, where ``nouns`` is true
+  lexicons/unrolled/known_groups.csv  frequent virtues and vices: what the check of a reading needs
+  metrics/lexicons.json               words a construct and a pattern, shared words, edits (counts)
 
-Command: python stages/lexicons.py
+Command: python -m stages.lexicons
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+
+import pandas as pd
 
 from valuetrace import lexicon as lex
+from valuetrace import tables
 from valuetrace.core import files, settings, stage
+
+OUT = tables.lexicon_path("").parent
 
 
 @dataclass(frozen=True)
@@ -37,40 +42,48 @@ class Source:
 
 @dataclass(frozen=True)
 class Lexicons:
-    """The parameter group: WordNet's folder, the rarest word taken (Zipf), the dictionaries by name."""
+    """The parameter group: WordNet's folder, the rarest word taken (Zipf), the dictionaries, the known groups."""
 
     wordnet: str
     zipf_floor: float
     sources: dict[str, Source]
+    known_groups: lex.KnownGroups
 
 
 def main() -> None:
     params = settings.get("lexicons", Lexicons)
     words = lex.load_vocabulary(params.wordnet)
-    metrics = {name: write_lexicon(name, source, params.zipf_floor, words) for name, source in params.sources.items()}
-    files.write_json(metrics, "metrics/lexicons.json")
+    made = {name: unroll(name, source, params.zipf_floor, words) for name, source in params.sources.items()}
+    lexicons = {name: lexicon for own, _ in made.values() for name, lexicon in own.items()}
+    known = params.known_groups
+    others = [lexicon for name, lexicon in lexicons.items() if name != known.source]
+    lexicons[tables.KNOWN_GROUPS] = lex.known_groups(lexicons[known.source], others, known.words)
+    with files.fresh_folder(OUT.with_name(f".{OUT.name}.partial")) as temporary:
+        for name, lexicon in lexicons.items():
+            files.write_csv(lexicon, temporary / f"{name}.csv")
+        files.replace_folder(temporary, OUT)
+    files.write_json({name: metrics for name, (_, metrics) in made.items()}, "metrics/lexicons.json")
 
 
-def write_lexicon(name: str, source: Source, zipf_floor: float, words: lex.Vocabulary) -> dict:
-    """Unroll, check and write one dictionary; its metrics are returned."""
+def unroll(name: str, source: Source, zipf_floor: float, words: lex.Vocabulary) -> tuple[dict[str, pd.DataFrame], dict]:
+    """One dictionary unrolled and checked, its nouns beside it where asked for, and its metrics."""
     dictionary = lex.load_lexicon(source.path, name, source.constructs)
     edits = lex.read_edits(source.edits) if source.edits else None
     unrolled = lex.unroll(dictionary, edits, zipf_floor, words)
     lex.check_contrasts(unrolled, source.contrasts, name)
-    files.write_csv(unrolled, Path("lexicons") / f"{name}.csv")
     metrics = {
         "words": len(unrolled),
         "words_per_construct": lex.words_per_construct(unrolled),
         "words_per_pattern": lex.words_per_pattern(dictionary, unrolled),
         "shared_words": lex.overlaps(unrolled),
     }
+    lexicons = {name: unrolled}
     if source.nouns:
-        nouns = lex.nouns(unrolled, words)
-        files.write_csv(nouns, Path("lexicons") / f"{name}_nouns.csv")
+        nouns = lexicons[f"{name}_nouns"] = lex.nouns(unrolled, words)
         metrics |= {"nouns": len(nouns), "nouns_per_construct": lex.words_per_construct(nouns)}
     if edits is not None:
         metrics["edits"] = edits["action"].value_counts().sort_index().to_dict()
-    return metrics
+    return lexicons, metrics
 
 
 if __name__ == "__main__":

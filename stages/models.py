@@ -3,7 +3,7 @@
 In:  params.yaml, models.<name>.source and .tokenizer
 Out: data/models/<name>/         safetensors, config, tokenizer, provenance.json
      metrics/models/<name>.json  the provenance and every file's SHA-256: what training depends on
-Run: python stages/models.py NAME
+Run: python -m stages.models NAME
 """
 
 import sys

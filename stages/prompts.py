@@ -3,7 +3,7 @@
 In:  prompts/design.yaml
 Out: prompts/value_laden.csv  key, text, framing, adjective, superlative, concision  (54 rows, Appendix E)
      prompts/authority.csv    key, text, split  (36 train and 9 test rows, Appendix F)
-Run: python stages/prompts.py
+Run: python -m stages.prompts
 """
 
 from valuetrace import prompts

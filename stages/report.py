@@ -3,7 +3,7 @@
 In:  metrics/*.json, metrics/compare/*.json, plots/*.png, plots/compare/*/figure_1.png,
      plots/implicit_rewards/tokens.csv; params.yaml: models, formats, profile, compare.runs
 Out: plots/report.html  (no network; every number names its metrics file)
-Run: python stages/report.py
+Run: python -m stages.report
 """
 
 import pandas as pd

@@ -1,13 +1,15 @@
 """Score every lexicon word (or the whole vocabulary) as the reply to every prompt with one reward model.
 
-In:  data/models/<name>/, prompts/value_laden.csv, lexicons/*.csv; params.yaml: models.<name>.scoring, formats, rewards
+In:  data/models/<name>/, prompts/design.yaml, lexicons/unrolled/*.csv; params.yaml: models.<name>.scoring, formats,
+     rewards
 Out: data/rewards/<name>.parquet  token_id, token_name, token_decoded, best_ever_one … (float32, the
      model's own units; words of several tokens have no token_id)
-Run: python stages/rewards.py NAME      (accelerate launch stages/rewards.py NAME splits the candidates)
+     Scratch: data/shards/<name>/, what a killed run goes on from
+Run: python -m stages.rewards NAME      (accelerate launch -m stages.rewards NAME splits the candidates)
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +42,7 @@ def main(name: str) -> None:
     folder = MODELS / name
     model = load_reward_model(folder, form, dtype=how.dtype, head=how.head, **place)
     if chosen.lexicons:
-        lists = [pd.read_csv(f"lexicons/{lexicon}.csv", keep_default_na=False)["word"] for lexicon in chosen.lexicons]
+        lists = [tables.read_lexicon(lexicon)["word"] for lexicon in (*chosen.lexicons, tables.KNOWN_GROUPS)]
         candidates = list(dict.fromkeys(pd.concat(lists)))
         tokens = pd.DataFrame({"token_id": pd.NA, "token_name": candidates, "token_decoded": candidates})
     else:
@@ -52,7 +54,8 @@ def main(name: str) -> None:
     scores = scores.reset_index(drop=True)
     if not PartialState().is_main_process:  # every process has all scores; one writes them
         return
-    made_by = {"model": name, "kind": "reward", "format": how.formats[0], "tokenisation": chosen.tokenisation}
+    made_by = {"model": name, "kind": "reward", "format": how.formats[0], "form": asdict(form)}
+    made_by["tokenisation"] = chosen.tokenisation
     made_by |= {"dtype": how.dtype, "origin": provenance(folder).get("origin"), "valuetrace": __version__}
     tables.write_scores(pd.concat([tokens, scores], axis=1), f"data/rewards/{name}.parquet", made_by)
 

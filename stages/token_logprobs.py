@@ -1,13 +1,13 @@
 """Log-probabilities of the whole vocabulary after all 54 prompts, for one model and each of its formats.
 
 In:  data/models/<name>/, prompts/design.yaml; params.yaml: models.<name>.scoring, formats
-Out: data/logprobs/<name>/<format>.parquet  token_id, token_name, token_decoded, best_ever_one …
+Out: data/token_logprobs/<name>/<format>.parquet  token_id, token_name, token_decoded, best_ever_one …
      (float32, nats), one file a format that the model's row lists
-Run: python stages/logprobs.py NAME
+Run: python -m stages.token_logprobs NAME
 """
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,18 +24,16 @@ from valuetrace.scoring.logprobs import next_token_logprobs
 def main(name: str) -> None:
     how = settings.get(f"models.{name}.scoring", Scoring)
     formats = settings.get("formats", dict[str, Format])
-    prompts = value_laden()
-    source = MODELS / name
+    source, out = MODELS / name, Path("data/token_logprobs", name)
     tokenizer = loading.load_tokenizer(source)
     model = loading.load_row(source, how)
     tokens = loading.vocabulary(model, tokenizer)
-    out = Path("data/logprobs", name)
     with files.fresh_folder(out.with_name(f".{name}.partial")) as temporary:
         for format_name in how.formats:
             form = replace(formats[format_name], arguments=how.chat_arguments)
-            made_by = {"model": name, "kind": "logprob", "format": format_name, "dtype": how.dtype}
-            made_by |= {"origin": provenance(source)["origin"], "valuetrace": __version__}
-            scores = next_token_logprobs(model, tokenizer, prompts, form)
+            made_by = {"model": name, "kind": "logprob", "format": format_name, "form": asdict(form)}
+            made_by |= {"dtype": how.dtype, "origin": provenance(source)["origin"], "valuetrace": __version__}
+            scores = next_token_logprobs(model, tokenizer, value_laden(), form)
             tables.write_scores(pd.concat([tokens, scores], axis=1), temporary / f"{format_name}.parquet", made_by)
         files.replace_folder(temporary, out)
 

@@ -1,10 +1,10 @@
 """The bases' log-probabilities of the lexicon's words: what Section 4 needs of their tables, small enough to publish.
 
-In:  data/logprobs/<base>/<format>.parquet, lexicons/<lexicon>.csv; params.yaml: trained, formats, dynamics.format,
-     case and search
+In:  data/token_logprobs/<base>/<format>.parquet, lexicons/unrolled/*.csv; params.yaml: trained, formats,
+     dynamics.format, case and search
 Out: data/word_logprobs.parquet  base, word, then the log-probability (nats, float32) after each prompt, one column a
                                  key; the words that are single tokens in the vocabulary of every trained base
-Run: python stages/word_logprobs.py
+Run: python -m stages.word_logprobs
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ def main() -> None:
     form = settings.get("formats", dict[str, Format])[name]
     keys = list(search.prompts()["key"])
     scores = {
-        base: tables.read_scores(Path("data/logprobs", base, f"{name}.parquet"), keys)
+        base: tables.read_scores(Path("data/token_logprobs", base, f"{name}.parquet"), keys)
         for base in settings.get("trained", list[str])
     }
     shared = shared_logprobs(scores, search.words(), keys, form, case)

@@ -1,6 +1,7 @@
 """The pipeline: what dvc.yaml declares against what the stages touch; the tiny profile from end to end."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -13,87 +14,86 @@ import pytest
 import yaml
 
 import valuetrace
+from valuetrace.core import code
 
-EVERYWHERE = {f"valuetrace/{name}.py" for name in ("errors", "settings", "tables", "stage")}  # no stage names these
 HOLE = "ANY"
+PIPELINES = ("dvc.yaml", "stages/ablations/dvc.yaml")
 
 
 def stages() -> dict[str, dict]:
-    """Stage name → its command, dependencies and parameters; ``${…}`` is written ``ANY``."""
-    text = (Path(__file__).parents[1] / "dvc.yaml").read_text(encoding="utf-8")
-    found = yaml.safe_load(re.sub(r"\$\{[^}]*\}", HOLE, text))["stages"]
-    return {name: stage.get("do", stage) for name, stage in found.items()}
+    """Stage name → its command, dependencies and parameters, of every pipeline; ``${…}`` is written ``ANY``."""
+    found = {}
+    for path in PIPELINES:
+        text = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+        group = "" if path == "dvc.yaml" else f"{Path(path).parent.name}."
+        listed = yaml.safe_load(re.sub(r"\$\{[^}]*\}", HOLE, text))["stages"]
+        found |= {group + name: stage.get("do", stage) for name, stage in listed.items()}
+    return found
 
 
 STAGES = pytest.mark.parametrize(("name", "stage"), stages().items(), ids=list(stages()))
 
 
 def script(stage: dict) -> str:
+    """The stage's file: a stage runs as a module, so that it imports the code of the tree that it stands in."""
     command = stage["cmd"].split()
-    assert command[0] == "python"
-    return command[1]
+    assert command[:2] == ["python", "-m"]
+    return command[2].replace(".", "/") + ".py"
 
 
-def imports(path: Path, root: Path) -> set[str]:
-    """The files of valuetrace (``/`` at the end: a package) that a file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are written in full"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            while len(parts) > 1 and parts[0] == "valuetrace":
-                base = "/".join(parts)
-                if (root / f"{base}.py").is_file():
-                    found.add(f"{base}.py")
-                    break
-                if (root / base).is_dir():
-                    found.add(f"{base}/")
-                    break
-                parts.pop()  # the name of something inside a module
-    return found
+def covers(dep: str, path: str) -> bool:
+    return path == dep or path.startswith(f"{dep.rstrip('/')}/")
 
 
 # --- dvc.yaml ------------------------------------------------------------------------------------
 
 
-@STAGES
-def test_a_stage_depends_on_its_script_and_on_the_modules_that_it_imports(repository, name, stage):
-    deps = set(stage["deps"])
-    path = script(stage)
-    assert (repository / path).is_file()
-    assert path in deps
-    needed = imports(repository / path, repository) - EVERYWHERE
-    missing = {n for n in needed if not any(n == dep or n.startswith(dep.rstrip("/") + "/") for dep in deps)}
-    assert not missing, f"stage {name} of dvc.yaml lacks {sorted(missing)} among its deps"
+def test_the_package_itself_is_no_dependency(repository):
+    """No stage names valuetrace/__init__.py: it holds a docstring, one import and constants."""
+    body = ast.parse((repository / "valuetrace/__init__.py").read_text(encoding="utf-8")).body
+    assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign) for node in body)
 
 
 @STAGES
-def test_code_that_a_stage_depends_on_exists(repository, name, stage):
-    code = [dep for dep in stage["deps"] if dep.startswith(("stages/", "valuetrace/"))]
-    assert code
-    assert all((repository / dep).exists() for dep in code)
+def test_a_stage_depends_on_all_code_that_it_can_reach(repository, name, stage):
+    """The closure over imports, lazy ones included; empty ``__init__`` files decide nothing."""
+    needed = {path for path in code.closure(script(stage), repository) if (repository / path).stat().st_size}
+    missing = {p for p in needed - {"valuetrace/__init__.py"} if not any(covers(dep, p) for dep in stage["deps"])}
+    assert not missing, f"stage {name} lacks {sorted(missing)} among its deps"
+
+
+@STAGES
+def test_a_stage_depends_on_no_code_that_it_cannot_reach(repository, name, stage):
+    """Or an edit would run it again for nothing. A folder counts as long as something in it is reached."""
+    needed = code.closure(script(stage), repository)
+    declared = [dep for dep in stage["deps"] if dep.startswith(("stages/", "valuetrace"))]
+    assert all((repository / dep).exists() for dep in declared)
+    idle = [dep for dep in declared if not any(covers(dep, path) for path in needed)]
+    assert not idle, f"stage {name} names {idle}, which it does not import"
 
 
 @STAGES
 def test_a_stage_declares_the_parameters_that_it_reads(repository, name, stage):
-    declared = stage.get("params", [])
+    declared = [d for d in stage.get("params", []) if isinstance(d, str)]
+    if len(declared) < len(stage.get("params", [])):
+        return  # the whole file
     for node in ast.walk(ast.parse((repository / script(stage)).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.get":
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        key = "validity" if called == "validity.rule" else None
+        if called == "settings.get":
             parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
             key = "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in parts)
+        if key is not None:
             start = key.partition(HOLE)[0].rstrip(".")
             # the group that is declared, or a part of it where the stage's output depends on no more
             known = any(f"{key}.".startswith(f"{d}.") or d.startswith(f"{start}.") for d in declared)
-            assert known, f"{script(stage)} reads {key}, which stage {name} of dvc.yaml does not declare ({declared})"
+            assert known, f"{script(stage)} reads {key}, which stage {name} does not declare ({declared})"
 
 
 def test_every_stage_file_is_in_the_pipeline(repository):
-    files = {path.relative_to(repository).as_posix() for path in (repository / "stages").glob("*.py")}
+    files = {path.relative_to(repository).as_posix() for path in (repository / "stages").rglob("*.py")}
     assert {script(stage) for stage in stages().values()} == files
 
 
@@ -114,36 +114,36 @@ def test_a_broken_download_survives_until_the_next_run():
     assert unpushed()["data/assets"]["persist"] is True
 
 
-def test_ablations_can_be_answered_where_no_model_is():
+def test_training_can_be_answered_where_no_model_is():
     """Of what a data size changes, no stage depends on a file that is not in git, the remote or another such stage."""
     absent = {path.partition(HOLE)[0] for path in unpushed()}
-    for name in ("preferences", "train", "dynamics", "figures", "report"):
+    for name in ("preferences", "train", "dynamics", "figures", "report", *(n for n in stages() if "." in n)):
         for dep in stages()[name]["deps"]:
             assert not any(dep.startswith(path) or path.startswith(f"{dep}/") for path in absent), (name, dep)
 
 
 def test_no_stage_imports_another(repository):
-    for path in (repository / "stages").glob("*.py"):
+    for path in (repository / "stages").rglob("*.py"):
         modules = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
             modules |= {node.module} if isinstance(node, ast.ImportFrom) else set()
-        others = {other.stem for other in (repository / "stages").glob("*.py")}
-        assert not {module.split(".")[0] for module in modules} & {"stages", "importlib", *others - {"models"}}
+        assert not {module.split(".")[0] for module in modules} & {"stages", "importlib"}
 
 
 def test_a_user_s_mistake_is_one_line_and_status_2(repository):
     """Every stage starts through ``stage.run``, which sees to it."""
-    for path in (repository / "stages").glob("*.py"):
+    for path in (repository / "stages").rglob("*.py"):
         assert "    stage.run(main" in path.read_text(encoding="utf-8"), path
-    done = subprocess.run(
-        [sys.executable, "stages/models.py", "nothing"], cwd=repository, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith(
-        "error: params.yaml: 'models.nothing' is missing (found: gemma3-270m, smollm2-135m-instruct"
-    )
-    assert len(done.stderr.splitlines()) == 1
+    for arguments, message in (
+        (["nothing"], "error: params.yaml: 'models.nothing' is missing (found: gemma3-270m, smollm2-135m-instruct"),
+        ([], "error: models.py: missing a required argument: 'name'. Its first lines say how it is run."),
+    ):
+        command = [sys.executable, "-m", "stages.models", *arguments]
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.startswith(message)
+        assert len(done.stderr.splitlines()) == 1
 
 
 # --- floors --------------------------------------------------------------------------------------
@@ -174,16 +174,25 @@ def test_every_room_has_a_floor(repository):
 
 def test_imports_only_go_down(repository):
     floor = floors()
-    for path in modules(repository):
-        here = room(path.relative_to(repository).as_posix())
-        for target in imports(path, repository):
-            if room(target):  # the package itself holds nothing but a name for InputError
-                assert floor[room(target)] <= floor[here], f"{path.relative_to(repository)} imports {target}"
+    for path in (path.relative_to(repository).as_posix() for path in modules(repository)):
+        for target in code.imports(path, repository):
+            if target != "valuetrace/__init__.py":  # which holds nothing but a name for InputError
+                assert floor[room(target)] <= floor[room(path)], f"{path} imports {target}"
+
+
+def test_a_reader_sees_a_module_and_a_function_whole(repository):
+    """No module over 300 lines, no function over 60, a stage's script in one screen."""
+    for path in [*modules(repository), *(repository / "stages").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= (100 if "stages" in path.parts else 300), path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
 
 
 def test_figures_compute_nothing_and_analysis_draws_nothing(repository):
     for folder, forbidden in {"analysis": {"matplotlib"}, "figures": {"scipy", "statsmodels"}}.items():
-        for path in (repository / "valuetrace" / folder).glob("*.py"):
+        for path in (repository / "valuetrace" / folder).rglob("*.py"):
             tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             names = [n for node in tree if isinstance(node, ast.Import) for n in [alias.name for alias in node.names]]
             tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -195,13 +204,14 @@ def test_figures_compute_nothing_and_analysis_draws_nothing(repository):
 
 
 def run(clone: Path, *command: str) -> str:
-    """Run a command in the clone with this interpreter first in the path; its output, stdout and stderr."""
-    env = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(clone),
-    }
+    """Run a command in the clone with this interpreter first in the path; its output, stdout and stderr.
+
+    No PYTHONPATH: the installed package is the repository under test, and a stage of the clone must not run its code.
+    """
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     env |= {"DVC_NO_ANALYTICS": "1", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # bytecode lands in folders that stages depend on, and must not count
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):  # bytecode lands in folders that stages depend on
+        env.pop(name, None)
     done = subprocess.run(command, cwd=clone, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode and "cannot be downloaded" in done.stdout:
         pytest.skip("the package registry is out of reach: " + done.stdout[-500:])
@@ -211,7 +221,7 @@ def run(clone: Path, *command: str) -> str:
 
 def named(output: str) -> set[str]:
     """The stages that DVC says it runs (of a group, the group's name)."""
-    return set(re.findall(r"Running stage '([\w-]+)", output))
+    return set(re.findall(r"Running stage '(?:[\w./]*:)?([\w-]+)", output))
 
 
 @pytest.fixture
@@ -223,78 +233,137 @@ def clone(repository, tmp_path) -> Path:
     return tmp_path / "clone"
 
 
-@pytest.mark.slow
-def test_the_tiny_profile_from_end_to_end(clone):
-    run(clone, "dvc", "pull", "checkpoints.dvc")  # what is published is no stage's; its absence is told by dvc status
-    first = run(clone, "dvc", "exp", "run", "-S", "profile=tiny")
-    # words and prompts are those of every profile: the lock file answers for them
-    assert {"fetch", "models", "logprobs", "log_probabilities", "rewards", "compare"} <= named(first)
-    assert {"preferences", "train", "word_logprobs", "dynamics", "figures", "report"} <= named(first)
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that the file holds."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path} does not hold {old!r}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
+
+def rerun(clone: Path) -> set[str]:
+    """``dvc repro``, and the stages that it ran; a second one has nothing to do."""
+    ran = named(run(clone, "dvc", "repro"))
+    assert not named(run(clone, "dvc", "repro"))
+    return ran
+
+
+@pytest.mark.slow
+def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone):
+    first = named(run(clone, "dvc", "exp", "run", "-S", "profile=tiny"))
+    # prompts are those of every profile: the lock file answers for them
+    assert {"fetch", "models", "token_logprobs", "base_preferences", "rewards", "compare"} <= first
+    assert {"preferences", "train", "word_logprobs", "dynamics", "figures", "report"} <= first
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
     tiny = set(params["bases"])
     assert params["profile"] == "tiny"
     assert {row["source"]["kind"] for row in params["models"].values()} == {"random"}
-
     lock = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     listed = run(clone, "dvc", "stage", "list", "--name-only").split()  # the lock file holds other profiles' stages too
     assert set(listed) <= set(lock)
     for name in listed:
         assert all((clone / out["path"]).exists() for out in lock[name].get("outs", []))
-    (comparison,) = json.loads((clone / "metrics" / "log_probabilities.json").read_text())["comparisons"]
+    (comparison,) = json.loads((clone / "metrics/base_preferences.json").read_text())["comparisons"]
     assert set(comparison["models"]) == tiny
-    assert any("three_way" in cell for cell in comparison["cells"])
-    pairs = json.loads((clone / "metrics" / "implicit_rewards.json").read_text())["pairs"]
-    assert {pair[key] for pair in pairs for key in ("first", "second")} == tiny
-    dynamics = json.loads((clone / "metrics" / "dynamics.json").read_text())
+    assert all("refused" in cell for cell in comparison["cells"])  # random models read nothing
+    dynamics = json.loads((clone / "metrics/dynamics.json").read_text())
     assert dynamics["run"]["data_size"] == params["data_size"]
-    assert set(dynamics["held_out_accuracy"]) == set(params["trained"]) == tiny
-    medians = pd.read_csv(clone / "plots" / "log_probabilities" / "medians.csv")
-    assert set(medians["model"]) == tiny
-    report = (clone / "plots" / "report.html").read_text(encoding="utf-8")
-    assert "These models are random" in report
+    assert set(dynamics["held_out"]) == set(params["trained"]) == tiny
+    assert set(dynamics["refused"]) == tiny
+    report = (clone / "plots/report.html").read_text(encoding="utf-8")
     assert all(params["models"][name]["label"] in report for name in tiny)
+    assert not named(run(clone, "dvc", "repro"))
 
-    # nothing is left to do, and a second run does nothing
-    assert "up to date" in run(clone, "dvc", "status")
-    again = run(clone, "dvc", "repro")
-    assert "up to date" in again
-    assert not named(again)
+    # an edit changes what follows from it, and nothing else
+    told = {base: json.loads((clone / f"metrics/training/{base}.json").read_text()) for base in tiny}
+    edit(
+        clone / "valuetrace/training/losses.py",
+        "-logsigmoid(rewards[:, 0] - rewards[:, 1])",
+        "-logsigmoid(rewards[:, 1] - rewards[:, 0])",
+    )
+    ran = rerun(clone)
+    assert {"train", "dynamics", "figures", "report"} <= ran <= {"parameters", "train", "dynamics", "figures", "report"}
+    for base in tiny:
+        before, after = (
+            t["checkpoints"] for t in (told[base], json.loads((clone / f"metrics/training/{base}.json").read_text()))
+        )
+        assert after[0] == before[0]  # the untrained head is the same
+        assert after[-1] != before[-1]  # the trained one is not: no old weight is believed
 
-    # a hand-made exclusion runs the lexicons again and what follows, and no model
-    words = pd.read_csv(clone / "lexicons" / "big_two.csv", keep_default_na=False)
+    edit(
+        clone / "valuetrace/scoring/heads.py",
+        "return self.score(last)[:, self.output]",
+        "return 2 * self.score(last)[:, self.output]",
+    )
+    ran = rerun(clone)
+    assert {"rewards", "reward_profiles", "train"} <= ran
+    assert not ran & {
+        "fetch",
+        "lexicons",
+        "prompts",
+        "models",
+        "token_logprobs",
+        "base_preferences",
+        "implicit_rewards",
+        "preferences",
+    }
+
+    edit(
+        clone / "params.yaml",
+        "    tokenizer: {}\n",
+        "    tokenizer: {chat_template: \"{% for m in messages %}{{ m['content'] }} {% endfor %}\"}\n",
+    )
+    ran = rerun(clone)
+    assert {"models", "token_logprobs", "rewards", "train"} <= ran
+    assert not ran & {"fetch", "lexicons", "prompts", "preferences"}
+
+    edit(clone / "prompts/design.yaml", "best: best", "best: finest")
+    ran = rerun(clone)
+    assert {"prompts", "token_logprobs", "rewards"} <= ran
+    assert not ran & {"fetch", "lexicons", "models", "preferences"}
+
+    words = pd.read_csv(clone / "lexicons/unrolled/big_two.csv", keep_default_na=False)
     word = words[words["pattern"].str.endswith("*") & (words["word"] + "*" != words["pattern"])].iloc[0]
-    edits = clone / "lexicons" / "big_two.edits.csv"
-    with open(edits, "a", encoding="utf-8") as file:
+    with open(clone / "lexicons/big_two.edits.csv", "a", encoding="utf-8") as file:
         file.write(f"exclude,{word['construct']},{word['pattern']},{word['word']},a test\n")
-    changed = json.loads(run(clone, "dvc", "status", "--json"))
-    assert list(changed) == ["lexicons"]
-    dry = named(run(clone, "dvc", "repro", "--dry"))
-    assert "lexicons" in dry
-    assert not dry & {"fetch", "prompts", "models", "logprobs"}
-    run(clone, "dvc", "repro", "lexicons")
-    after = pd.read_csv(clone / "lexicons" / "big_two.csv", keep_default_na=False)
+    ran = rerun(clone)
+    after = pd.read_csv(clone / "lexicons/unrolled/big_two.csv", keep_default_na=False)
     assert len(after) == len(words) - 1
-    assert word["word"] not in set(after.loc[after["construct"] == word["construct"], "word"])
-    following = {stage.split("@")[0] for stage in json.loads(run(clone, "dvc", "status", "--json"))}
-    assert "log_probabilities" in following
-    assert not following & {"fetch", "prompts", "models", "logprobs"}
+    assert {"lexicons", "preferences"} <= ran
+    assert not ran & {"fetch", "prompts", "models", "token_logprobs", "implicit_rewards"}
+
+    edit(clone / "params.yaml", "  chat: the model's chat template", "  chat: another note")
+    assert rerun(clone) <= {"parameters", "report"}
+
+    again = run(clone, "dvc", "repro", "stages/ablations/dvc.yaml")
+    assert {"pairs", "train", "collect"} <= named(again)
+    ablations = json.loads((clone / "metrics/ablations.json").read_text())
+    assert (ablations["sizes"], ablations["seeds"]) == (params["ablations"]["sizes"], params["ablations"]["seeds"])
 
 
 @pytest.mark.slow
-def test_a_fresh_clone_pulls_is_up_to_date_and_answers_a_published_ablation(clone):
+def test_a_temporary_experiment_runs_its_own_code(clone):
+    """Its folder is a copy of the tree; the installed package is another tree."""
+    edit(clone / "valuetrace/prompts.py", '"""The 54 prompts', '"""Not the 54 prompts')
+    edit(
+        clone / "valuetrace/prompts.py",
+        'f"{adjective}_{superlative}_{concision}"',
+        'f"{adjective}-{superlative}-{concision}"',
+    )
+    run(clone, "dvc", "exp", "run", "--temp", "--name", "own", "prompts")
+    run(clone, "dvc", "exp", "apply", "own")
+    assert pd.read_csv(clone / "prompts/value_laden.csv")["key"].iloc[0] == "best-ever-one"
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_pulls_and_is_up_to_date(clone):
     """The README's commands for those who do not want to train."""
     run(clone, "dvc", "pull")
-    for base in yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))["trained"]:
+    params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+    for base in params["trained"]:
         assert (clone / "checkpoints" / base / "adapter_model.safetensors").is_file()
-        assert (clone / "data" / "checkpoint_scores" / f"{base}.parquet").is_file()
-    again = run(clone, "dvc", "repro", "--allow-missing")
-    assert "up to date" in again
-    assert not named(again)
-
-    answered = run(clone, "dvc", "exp", "run", "--pull", "--allow-missing", "-S", "data_size=240")
-    cached = set(re.findall(r"Stage '([\w-]+)[^']*' is cached - skipping run", answered))
-    assert {"preferences", "train", "dynamics"} <= cached
-    assert named(answered) <= {"figures", "report"}
-    assert json.loads((clone / "metrics" / "dynamics.json").read_text())["run"]["data_size"] == 240
-    assert not (clone / "data" / "models").exists()
+        assert (clone / "data/checkpoint_scores" / f"{base}.parquet").is_file()
+        for size, seed in itertools.product(params["ablations"]["sizes"], params["ablations"]["seeds"]):
+            assert (clone / f"data/ablations/runs/{size}-{seed}/{base}.parquet").is_file()
+    for pipeline in PIPELINES:
+        assert not named(run(clone, "dvc", "repro", "--allow-missing", pipeline))
+    assert not (clone / "data/models").exists()

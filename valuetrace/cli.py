@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="valuetrace", description="Which human values reward models prefer.")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_audit, _add_compare, _add_publish, _add_ablations):
+    for add in (_add_audit, _add_compare, _add_publish, _add_ablations, _add_verify):
         add(subcommands)
     options = parser.parse_args(arguments)
     try:
@@ -186,6 +186,28 @@ def _ablations(options: argparse.Namespace) -> None:
     style.apply()
     ablations.draw("plots/ablations", labels, "plots")
     print(json.dumps(metrics, indent=2, ensure_ascii=False) if options.json else experiments.as_text(metrics))
+
+
+def _add_verify(subcommands) -> None:
+    about = "Is it reproduced? Compare metrics/, plots/, lexicons/ and prompts/ with what is committed."
+    parser = subcommands.add_parser(
+        "verify",
+        help=about,
+        description=f"{about} Text and structure must be equal, numbers agree within the tolerance of their kind "
+        "(conf/verify.yaml, each with its reason); rows of the tables of extremes may come and go. Pictures and pages "
+        "are drawn from these numbers and are not compared.",
+        epilog="Exit status: 0 within tolerance; 1 something differs (a line a file says what); 2 nothing to compare.",
+    )
+    parser.add_argument("other", nargs="?", metavar="OTHER", help="a git revision (default HEAD), or a folder")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from valuetrace.verify import verify
+
+    result = verify(options.other)
+    print("\n".join(result.lines()))
+    return 1 if result.problems else 0
 
 
 def _positive(text: str) -> int:

@@ -18,16 +18,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from valuetrace.analysis import validity
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import CASES, is_words, word_scores
 from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
 from valuetrace.stats.inference import smallest_p
 from valuetrace.stats.ranks import rank_words, subset_medians
 from valuetrace.tables import label, labelled, prompt_keys
-
-LEAST_PROBABILITY = 0.01
-"""Of a language model, on all ranked words together: below it fewer than one reply in a hundred begins with any
-of them, and their ranks order what the model does not say. A convention, set before any model was audited."""
 
 SHOWN = 20
 """Tokens (or words) at the top and at the bottom."""
@@ -50,6 +47,8 @@ def profile(
     table: pd.DataFrame,
     lexicon: pd.DataFrame,
     prompts: pd.DataFrame,
+    known: pd.DataFrame,
+    rule: validity.Rule,
     *,
     draws: int = 9_999,
     seed: int = 1,
@@ -58,7 +57,8 @@ def profile(
 
     table: a score table (``tables.read_scores``): candidate words without ``token_id``, or tokens of a
     vocabulary, of which the words' single-token forms count. lexicon: ``word, construct, polarity``.
-    prompts: ``key, text, framing``. Scores that are not finite are left out and named in ``left_out``.
+    prompts: ``key, text, framing``. known: the known groups, ``word, polarity``: whether the table can be read at all
+    is asked first, by ``rule`` (key ``reading``). Scores that are not finite are left out and named in ``left_out``.
 
     ``rows``: construct × framing with ``words`` (ranked) ``of`` (in the lexicon), ``median_rank`` (1 = best,
     mean over prompts), ``percentile`` (0 to 100, higher is better) and their 95 % intervals over words; or
@@ -68,7 +68,9 @@ def profile(
     framing = prompts.set_index("key")["framing"].reindex(scores.columns)
     ranks = rank_words(scores.to_numpy()) if scores.size else np.empty(scores.shape)
     probability = _probability(scores, framing) if subject.kind == "logprob" else None
-    improbable = {} if probability is None else _improbable(probability, subject, table, lexicon)
+    improbable = {} if probability is None else _improbable(probability, subject, table, lexicon, rule)
+    reading = _reading(subject, table, lexicon, framing, known, rule)
+    unread = {"refused": reading["refused"], "needs": reading["needs"]} if reading["refused"] else None
     single = not is_words(table)
     rows, differences, groups = [], [], []
     for index, ((construct, polarity), listed) in enumerate(lexicon.groupby(["construct", "polarity"])):
@@ -80,7 +82,11 @@ def profile(
         few = _too_few(group["words"], len(listed), single)
         of_group = {} if few else _medians(ranks[member], framing, draws, [seed, index])
         found = {
-            name: few or _no_prompt(name, framing) or improbable.get(name) or _numbers(of_group[name], len(scores))
+            name: few
+            or _no_prompt(name, framing)
+            or improbable.get(name)
+            or unread
+            or _numbers(of_group[name], len(scores))
             for name in dict.fromkeys(prompts["framing"])
         }
         rows += [group | {"framing": name} | numbers for name, numbers in found.items()]
@@ -107,7 +113,12 @@ def profile(
             "prompts of one model are not independent observations",
         },
         "probability_on_ranked_words": probability,
-        "thresholds": {"fewest_words": FEWEST_WORDS, "least_probability": LEAST_PROBABILITY},
+        "reading": reading,
+        "thresholds": {
+            "fewest_words": FEWEST_WORDS,
+            "least_probability": rule.least_probability,
+            "least_known": rule.least_known,
+        },
         "groups": groups,
         "rows": rows,
         "differences": differences,
@@ -256,24 +267,28 @@ def _no_prompt(name: str, framing: pd.Series) -> dict | None:
     return {"refused": f"no {name} prompt has finite scores", "needs": "scores in float32 or bfloat16 (--dtype)"}
 
 
-def _improbable(probability: dict, subject: Subject, table: pd.DataFrame, lexicon: pd.DataFrame) -> dict[str, dict]:
+def _reading(subject: Subject, table, lexicon, framing: pd.Series, known: pd.DataFrame, rule: validity.Rule) -> dict:
+    """``validity.reading`` of the lexicon's words and the known groups' together."""
+    known = validity.with_own(known, lexicon)
+    asked = [*lexicon["word"], *known["word"]]
+    scores, _ = _finite(word_scores(table, asked, list(framing.index), subject.form, subject.case))
+    return validity.reading(scores, framing, known, rule, pd.Index(lexicon["word"].unique()))
+
+
+def _improbable(probability: dict, subject: Subject, table, lexicon, rule: validity.Rule) -> dict[str, dict]:
     """The framings under which the words are too improbable to be ranked, and what each would need."""
-    low = {name: mass for name, mass in probability.items() if mass < LEAST_PROBABILITY}
+    low = validity.improbable(probability, rule)
     if not low:
         return {}
     other = next(case for case in CASES if case != subject.case)
     spelt = word_scores(table, lexicon["word"], prompt_keys(table), subject.form, other)
     mass = np.exp(spelt.astype(np.float64)).sum(axis=0).mean()
-    needs = f"at least {LEAST_PROBABILITY:g} of probability on them: "
-    if mass >= LEAST_PROBABILITY:
+    needs = f"at least {rule.least_probability:g} of probability on them: "
+    if mass >= rule.least_probability:
         needs += f"--case {other} (spelled so, the words have {mass:.2g})"
     else:
         needs += "a format in which the model answers with such words (--format)"
-    why = "the ranks would order replies that the model does not give"
-    return {
-        name: {"refused": f"all ranked words together have a probability of {value:.2g}: {why}", "needs": needs}
-        for name, value in low.items()
-    }
+    return {name: {"refused": why, "needs": needs} for name, why in low.items()}
 
 
 def _family(form: Format) -> dict:

@@ -30,7 +30,7 @@ def closure(start: str, root: Path = ROOT) -> list[str]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imports(root / path, root)
+            waiting += imports(path, root)
     return sorted(found)
 
 
@@ -43,9 +43,10 @@ def digest(module: str) -> str:
 
 
 @functools.cache
-def _imports(path: Path, root: Path) -> list[str]:
+def imports(path: str, root: Path = ROOT) -> list[str]:
+    """The files of the package that one file imports itself, the ``__init__`` files on the way among them."""
     modules = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse((root / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

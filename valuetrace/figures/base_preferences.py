@@ -19,6 +19,10 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
     """
     shown = medians[(medians["comparison"] == comparison) & (medians["case"] == case)]
     formats = list(dict.fromkeys(shown["format"]))
+    if not formats:  # every cell was refused
+        figure = plt.figure(figsize=(8.6, 1.2))
+        figure.text(0.5, 0.5, "Every format and spelling was refused: see format_grid.png", ha="center", va="center")
+        return figure
     constructs = sorted(shown["construct"].unique())
     names = sorted(shown["model"].unique())
     colours = base_colours(names)
@@ -67,6 +71,11 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     y = np.arange(len(grid))
     clear = grid["p_words"] < 0.05
     axis.axvline(0, color="0.6", lw=0.8)
+    for i, why in grid["refused"].items():
+        if isinstance(why, str) and why:
+            axis.annotate(
+                "refused", (0.5, i), xycoords=("axes fraction", "data"), ha="center", va="center", color="0.45"
+            )
     axis.hlines(y, grid["low"], grid["high"], color="0.35", lw=1.5)
     axis.scatter(grid["contrast"], y, s=36, c=np.where(clear, "#0072B2", "white"), edgecolors="#0072B2", zorder=3)
     several = grid["comparison"].nunique() > 1
@@ -79,7 +88,8 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     )
     for i, row in grid.iterrows():
         for x, p in ((1.05, row.p_words), (1.19, row.p_anova)):
-            axis.annotate(_p(p), (x, i), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=8)
+            shown = _p(p) if p == p else "–"  # NaN: refused
+            axis.annotate(shown, (x, i), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=8)
     for x, unit in ((1.05, "words"), (1.19, "prompts")):
         axis.annotate(
             f"p, unit:\n{unit}", (x, len(grid) - 0.5), xycoords=("axes fraction", "data"), ha="center", fontsize=8
@@ -93,8 +103,9 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
         Line2D([], [], marker="o", color="#0072B2", lw=0, label="p over words < .05"),
         Line2D([], [], marker="o", color="#0072B2", markerfacecolor="white", lw=0, label="p over words ≥ .05"),
         Line2D([], [], color="0.35", lw=1.5, label="95% bootstrap interval over words"),
+        Line2D([], [], lw=0, label="refused: too improbable, or a model does not read the prompts"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(
         "Does the answer depend on the format? Every format and spelling that was declared\n"
         "(in brackets: shared single-token words; mass: the probability on all of them, in the model that gives less)",

@@ -24,26 +24,28 @@ def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
     """
     folder, out = Path(folder), Path(out)
     table = {
-        name: read_csv(folder / f"{name}.csv", ("step", "framing"))
-        for name in ("ranks", "gaps", "kendall", "survival", "movers", "extremes")
+        name: read_csv(folder / f"{name}.csv", ("step",))
+        for name in ("readings", "ranks", "gaps", "kendall", "survival", "movers", "extremes")
     }
-    style.save(course(table["ranks"], table["gaps"], table["kendall"], table["survival"], labels), out / "dynamics.png")
+    style.save(course(table, labels), out / "dynamics.png")
     style.save(movers(table["movers"], labels), out / "movers.png")
     style.save(token_paths(table["extremes"], labels), out / "token_paths.png")
 
 
-def course(
-    ranks: pd.DataFrame, gaps: pd.DataFrame, kendall: pd.DataFrame, survival: pd.DataFrame, labels: dict[str, str]
-) -> Figure:
-    """Medians, gaps, agreement with the end and survival over the steps; a column a framing."""
+def course(table: dict[str, pd.DataFrame], labels: dict[str, str]) -> Figure:
+    """Known groups, medians, gaps, agreement with the end and survival over the steps; a column a framing.
+
+    table: ``readings, ranks, gaps, kendall, survival`` of stages/dynamics.py.
+    """
+    ranks, gaps, kendall, survival = (table[name] for name in ("ranks", "gaps", "kendall", "survival"))
     bases = sorted(ranks["base"].unique())
     colours, markers = style.base_colours(bases), style.base_markers(bases)
     constructs = sorted(ranks["construct"].unique())
-    figure, axes = plt.subplots(4, 2, figsize=(8.6, 11), sharex=True, sharey="row")
+    figure, axes = plt.subplots(5, 2, figsize=(8.6, 13), sharex=True, sharey="row")
     for column, framing in enumerate(FRAMINGS):
-        top, gap, agreement, kept = axes[:, column]
+        known, top, gap, agreement, kept = axes[:, column]
         prompts = ranks.loc[ranks["framing"] == framing, "prompts"].iloc[0]
-        top.set_title(f"{framing} framing ({prompts} prompts)")
+        known.set_title(f"{framing} framing ({prompts} prompts)")
         for base in bases:
             look = {"color": colours[base], "marker": markers[base], "ms": 4}
             for construct, dash in zip(constructs, LINES, strict=False):  # noqa: B007 (query reads it)
@@ -53,34 +55,38 @@ def course(
             for other in sorted(survival["logprobs_of"].unique()):
                 own = survival.query("base == @base and framing == @framing and logprobs_of == @other")
                 if other == base:
-                    _band(kept, own, "spearman", **look)
+                    _band(kept, own, "partial", **look)
                 else:
-                    kept.plot(own["step"], own["spearman"], ls=":", alpha=0.8, **look | {"marker": ""})
+                    kept.plot(own["step"], own["partial"], ls=":", alpha=0.8, **look | {"marker": ""})
+            own = table["readings"].query("base == @base")
+            own = own.assign(low=own[f"{framing}_low"], high=own[f"{framing}_high"])
+            _band(known, own, framing, **look)
         for i, ((first, second), own) in enumerate(gaps[gaps["framing"] == framing].groupby(["first", "second"])):
             _band(gap, own, "gap", color=style.OKABE_ITO[(2 + i) % 8], marker="D", ms=4)
             if column == 0:
                 gap.plot([], [], color=style.OKABE_ITO[(2 + i) % 8], label=f"{labels[second]} − {labels[first]}")
-        for axis in (gap, kept):
+        for axis in (known, gap, kept):
             axis.axhline(0, color="0.6", lw=0.8)
         kept.set_xlabel("optimizer steps")
         kept.xaxis.set_major_locator(MaxNLocator(integer=True))
     counts = ranks.drop_duplicates("construct").set_index("construct")["words"]
-    axes[0, 0].invert_yaxis()
-    axes[0, 0].set_ylabel("median rank of the words\n(1 = highest reward)")
-    axes[1, 0].set_ylabel(f"gap: {constructs[0]} − {constructs[1]},\nbetween bases (ranks)")
-    axes[1, 0].legend(fontsize=8)
-    axes[2, 0].set_ylabel("Kendall's τ with the\nlast checkpoint's ranks")
-    axes[3, 0].set_ylabel("Spearman's ρ with the base's\nlog-probability ranks")
+    axes[0, 0].set_ylabel("known groups: virtues − vices\n(mean percentile)")
+    axes[1, 0].invert_yaxis()
+    axes[1, 0].set_ylabel("median rank of the words\n(1 = highest reward)")
+    axes[2, 0].set_ylabel(f"gap: {constructs[0]} − {constructs[1]},\nbetween bases (ranks)")
+    axes[2, 0].legend(fontsize=8)
+    axes[3, 0].set_ylabel("Kendall's τ with the\nlast checkpoint's ranks")
+    axes[4, 0].set_ylabel("partial rank correlation with the\nbase's log-probabilities")
     handles = [Line2D([], [], color=colours[b], marker=markers[b], label=labels[b]) for b in bases]
     handles += [
         Line2D([], [], color="0.3", ls=dash, label=f"{name} ({counts[name]} words)")
         for name, dash in zip(constructs, LINES, strict=False)
     ]
-    handles.append(Line2D([], [], color="0.3", ls=":", label="ρ with another base's log-probabilities"))
+    handles.append(Line2D([], [], color="0.3", ls=":", label="with another base's log-probabilities"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(
-        "Reward models in training. Bands: 95% over words (row 3: least to greatest prompt);\n"
-        f"row 4: {survival['words'].iloc[0]} words that are single tokens for every base",
+        "Reward models in training. Bands: 95% over words (row 4: least to greatest prompt);\n"
+        f"row 5: {survival['words'].iloc[0]} words that are single tokens for every base, given word frequency",
         fontsize=10,
     )
     return figure

@@ -2,6 +2,7 @@
 
 from valuetrace.lexicon.edits import apply_edits, read_edits
 from valuetrace.lexicon.entries import COLUMNS, check, check_contrasts, is_wildcard
+from valuetrace.lexicon.known_groups import KnownGroups, known_groups
 from valuetrace.lexicon.sources import load_lexicon
 from valuetrace.lexicon.summary import overlaps, words_per_construct, words_per_pattern
 from valuetrace.lexicon.vocabulary import Vocabulary, load_vocabulary
@@ -11,12 +12,14 @@ from valuetrace.lexicon.wordnet import WordNet, read_wordnet
 __all__ = [
     "COLUMNS",
     "ZIPF_FLOOR",
+    "KnownGroups",
     "Vocabulary",
     "WordNet",
     "apply_edits",
     "check",
     "check_contrasts",
     "is_wildcard",
+    "known_groups",
     "load_lexicon",
     "load_vocabulary",
     "nouns",

@@ -6,13 +6,14 @@ prompt), ``history`` (JSON list of the messages before the prompt; empty for a s
 """
 
 from valuetrace.preferences.sample import COLUMNS, evenly_spaced, parse_size, read, split, take
-from valuetrace.preferences.sources import Preferences, Source, load
+from valuetrace.preferences.sources import Preferences, Source, draw, load, write
 from valuetrace.preferences.summary import summary
 
 __all__ = [
     "COLUMNS",
     "Preferences",
     "Source",
+    "draw",
     "evenly_spaced",
     "load",
     "parse_size",
@@ -20,4 +21,5 @@ __all__ = [
     "split",
     "summary",
     "take",
+    "write",
 ]

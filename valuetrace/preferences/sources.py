@@ -6,25 +6,41 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuetrace import hub
+from valuetrace import hub, tables
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 from valuetrace.core.files import read_csv
-from valuetrace.preferences import conversations, wordnet
-from valuetrace.preferences.sample import split
+from valuetrace.preferences import conversations, valence, wordnet
+from valuetrace.preferences.sample import parse_size, split, take
+
+HELD_OUT_MIXED = 256  # pairs, half definitions and half valence pairs
+
+
+@dataclass(frozen=True)
+class Valence:
+    """words (CSV ``word, valence, part``), wordings (CSV ``text, valence, part``): reviewed; share of all pairs."""
+
+    words: str
+    wordings: str
+    share: float
+
+    def __post_init__(self):
+        if not 0 < self.share < 1:
+            raise ValueError("share must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Source:
     """One row of ``preferences.sources``.
 
-    wordnet: definitions from ``folder``, silent on the words of the lexicons in ``exclude``. hub:
+    wordnet: definitions from ``folder``, silent on the words of the lexicons in ``exclude``; with ``valence`` a share
+    of the pairs asks for pleasant and unpleasant words instead. hub:
     ``repository`` at ``revision`` (null: resolved and recorded in the lock file at first use). file:
     ``path`` of a .jsonl or .parquet. held_out: share of keys kept for evaluation. invalid: whether a bad
     row (identical or empty replies) is an error or dropped and counted. strides: sizes that are every
@@ -36,6 +52,7 @@ class Source:
     held_out: float
     folder: str | None = None
     exclude: list[str] = field(default_factory=list)
+    valence: Valence | None = None
     repository: str | None = None
     revision: str | None = None
     configuration: str | None = None
@@ -69,11 +86,50 @@ class Preferences:
             raise ValueError(f"source {self.source!r} is not among sources ({some(self.sources)})")
 
 
+class Drawn(NamedTuple):
+    """train, held_out: pair tables; available: pairs of the source; left_out: rows by reason; origin: of the source."""
+
+    train: pd.DataFrame
+    held_out: pd.DataFrame
+    available: dict[str, int]
+    left_out: Counter
+    origin: dict[str, Any]
+
+
+def draw(params: Preferences, size: object, seed: int) -> Drawn:
+    """The pairs of a run: ``size`` (``parse_size``) of the chosen source, drawn by ``seed``.
+
+    For one seed a smaller size lies inside a larger one that it divides (any larger one, with valence pairs).
+    """
+    source = params.sources[params.source]
+    if not (isinstance(size, str) and size in source.strides):
+        wanted = parse_size(size)  # a bad value is told before anything is read
+    everything, held_out, left_out, origin = load(params.source, source, seed)
+    available = {"train": len(everything), "held_out": len(held_out)}
+    if source.valence is None:
+        return Drawn(take(everything, size, source.strides), held_out, available, left_out, origin)
+    words, wordings = (
+        read_csv(path, (column, "valence", "part"))
+        for path, column in ((source.valence.words, "word"), (source.valence.wordings, "text"))
+    )
+    share = source.valence.share
+    wanted = int(len(everything) / (1 - share)) if wanted is None else wanted
+    train = valence.mix(everything, words, wordings, wanted, share, seed)
+    spared = valence.held_out(held_out, words, wordings, min(2 * len(held_out), HELD_OUT_MIXED), seed)
+    return Drawn(train, spared, available, left_out, origin | {"valence_share": share})
+
+
+def write(named: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Write pair tables as ``folder/<name>.parquet``."""
+    for name, pairs in named.items():
+        files.write_atomically(folder / f"{name}.parquet", lambda to, pairs=pairs: pairs.to_parquet(to, index=False))
+
+
 def load(name: str, source: Source, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Counter, dict]:
     """(train, held out, how many were left out by reason, origin) of a whole source."""
     origin: dict[str, Any] = {"source": name, "kind": source.kind, "licence": source.licence}
     if source.kind == "wordnet":
-        words = {word for lexicon in source.exclude for word in read_csv(f"lexicons/{lexicon}.csv", ("word",))["word"]}
+        words = {word for lexicon in source.exclude for word in tables.read_lexicon(lexicon)["word"]}
         synsets = wordnet.read_synsets(source.folder)
         pairs, left_out = wordnet.pairs(synsets, words, source.held_out, seed)
         origin |= {"excluded_lexicons": source.exclude, "excluded_words": len(words)}

@@ -8,6 +8,7 @@ token, wherever and whatever that is. A run in a folder writes shards and resume
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,13 +19,13 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from valuetrace.core import files
+from valuetrace.core import code, files
 from valuetrace.core.errors import InputError, some
 from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
 from valuetrace.scoring.reward_model import RewardModel
 
-_VERSION = 1  # of what the scores depend on in this file and shared_prefix; shards of another are not believed
+_CHECKSUM = 8  # bytes at the end of a shard
 
 
 class NotANumber(InputError):
@@ -110,8 +111,10 @@ def score_prompts(
 
 
 def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: int) -> Path:
-    """One subfolder a search, named by everything that determines its scores: stale shards lie elsewhere."""
-    digest = hashlib.sha256(f"{_VERSION} {weights} {shard_size} {plan.prefix}".encode())
+    """One subfolder a search, named by everything that determines its scores, code included: stale shards lie
+    elsewhere."""
+    made_by = code.digest("valuetrace.scoring.search")
+    digest = hashlib.sha256(f"{made_by} {weights} {shard_size} {plan.prefix}".encode())
     digest.update(plan.shared.tobytes())
     digest.update(np.fromiter((len(rest) for rest in plan.rests), np.int64).tobytes())
     digest.update(np.fromiter((i for rest in plan.rests for i in rest), np.int64).tobytes())
@@ -132,12 +135,12 @@ def _score(
     batches = _Batches(model, plan, lengths, batch_size, budget)
     done: dict[int, np.ndarray] = {}
     for number in range(state.process_index, len(shards), state.num_processes):
-        path = None if work is None else work / f"{number:06d}.npy"
+        path = None if work is None else work / f"{number:06d}.shard"
         scores = _read_shard(path, len(shards[number]))
         if scores is None:
             scores = batches.score(shards[number], bar)
             if path is not None:
-                files.write_atomically(path, lambda to, scores=scores: np.save(to, scores))
+                _write_shard(path, scores)
         elif not bar.disable:
             bar.initial += len(scores)  # read, not computed: it counts for no rate
             bar.update(len(scores))
@@ -150,11 +153,25 @@ def _score(
     return rewards
 
 
+def _write_shard(path: Path, scores: np.ndarray) -> None:
+    """The float32 rewards, little-endian, and a checksum of them."""
+    data = scores.astype("<f4").tobytes()
+    files.write_atomically(path, lambda to: to.write_bytes(data + _checksum(data)))
+
+
 def _read_shard(path: Path | None, size: int) -> np.ndarray | None:
+    """What ``_write_shard`` wrote of ``size`` rewards; None where there is nothing, or nothing to believe."""
     if path is None or not path.is_file():
         return None
-    scores = np.load(path, allow_pickle=False)
-    return scores if scores.shape == (size,) and scores.dtype == np.float32 else None
+    data, told = path.read_bytes()[:-_CHECKSUM], path.read_bytes()[-_CHECKSUM:]
+    if len(data) == 4 * size and told == _checksum(data):
+        return np.frombuffer(data, "<f4").astype(np.float32)
+    print(f"{path}: damaged; it is computed again.", file=sys.stderr, flush=True)
+    return None
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:_CHECKSUM]
 
 
 class _Batches:

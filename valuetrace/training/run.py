@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from valuetrace.core import files
+from valuetrace.core import code, files
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.preferences import evenly_spaced
@@ -54,12 +54,17 @@ def train(
         lock.release()
 
 
-def config_hash(params: Training, base: dict, train_pairs: pd.DataFrame, held_out: pd.DataFrame) -> str:
-    """SHA-256 of everything that decides the weights and the held-out results (not ``max_hours``)."""
+def config_hash(params: Training, base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame) -> str:
+    """SHA-256 of everything that decides the weights and the held-out results (not ``max_hours``).
+
+    That is the parameters, the base's files (weights, tokenizer, chat template), the pairs, and the code and
+    libraries that train.
+    """
     told = dataclasses.asdict(params)
     del told["max_hours"]
     texts = [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in (train_pairs, held_out)]
-    return hashlib.sha256(json.dumps([told, base, texts], sort_keys=True).encode()).hexdigest()
+    decided_by = [told, files.fingerprint(base_folder), texts, code.digest("valuetrace.training.run")]
+    return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
 
 
 def _train(base_folder, train_pairs, held_out, params: Training, out: Path, process) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     kept = batches.checkpoint_steps(total, params.checkpoint_every, params.powers_of_two)
     held_out = held_out.iloc[evenly_spaced(len(held_out), min(params.held_out_pairs, len(held_out)))]
     base = checkpoint.base_identity(base_folder)
-    digest = config_hash(params, base, train_pairs, held_out)
+    digest = config_hash(params, base_folder, train_pairs, held_out)
     done = checkpoint.last_resumable(out, digest, total, kept)
     process.wait_for_everyone()
     if process.is_main_process:
@@ -84,7 +89,8 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
         provenance = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
         provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}
         built = model.build(base_folder, params)
-        _go_on(built, encoded, encoded_held_out, plan, kept, params, out, done, provenance)
+        spared = (encoded_held_out, held_out["source"].to_numpy())
+        _go_on(built, encoded, spared, plan, kept, params, out, done, provenance)
         if process.is_main_process:
             checkpoint.finish(out)
     return {
@@ -99,13 +105,14 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     }
 
 
-def _go_on(built, encoded, held_out, plan, kept, params, out, done, provenance) -> None:
+def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance) -> None:
     """Train from step ``done`` (None: from the start) to the end of the plan."""
     from datasets import Dataset
 
     from valuetrace.training.trainer import PairTrainer
 
     start, total = done or 0, len(plan)
+    held_out, kinds = spared
     trained = [value for value in built.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=params.learning_rate, weight_decay=params.weight_decay)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -119,7 +126,7 @@ def _go_on(built, encoded, held_out, plan, kept, params, out, done, provenance) 
 
     def save(step: int) -> None:
         began = time.perf_counter()
-        result = evaluate(trainer, held_out)
+        result = evaluate(trainer, held_out, kinds)
         if trainer.is_world_process_zero():
             checkpoint.write(out, step, built, optimizer, {**provenance, "held_out": result}, pd.DataFrame(log))
             _say(f"step {step}/{total}: held-out loss {result['loss']:.4f}, accuracy {result['accuracy']:.3f}", began)
@@ -151,8 +158,11 @@ def _go_on(built, encoded, held_out, plan, kept, params, out, done, provenance) 
         trainer.train()
 
 
-def evaluate(trainer, pairs: dict[str, list[list[int]]]) -> dict[str, float]:
-    """Bradley–Terry loss (nats) and accuracy on held-out pairs; equal rewards count one half."""
+def evaluate(trainer, pairs: dict[str, list[list[int]]], kinds: np.ndarray) -> dict[str, Any]:
+    """Bradley–Terry loss (nats) and accuracy on held-out pairs, all and by kind; equal rewards count one half.
+
+    kinds: (pairs,) the source of each pair.
+    """
     built, accelerator = trainer.accelerator.unwrap_model(trainer.model), trainer.accelerator
     order = np.argsort(batches.tokens(pairs), kind="stable")
     rewards = torch.zeros(len(order), 2, device=accelerator.device)
@@ -167,8 +177,10 @@ def evaluate(trainer, pairs: dict[str, list[list[int]]]) -> dict[str, float]:
     built.train(training)
     rewards = accelerator.reduce(rewards, "sum")
     margin = rewards[:, 0] - rewards[:, 1]
-    accuracy = ((margin > 0).double() + 0.5 * (margin == 0)).mean()
-    return {"loss": float(losses.bradley_terry(rewards.double())), "accuracy": float(accuracy)}
+    right = ((margin > 0).double() + 0.5 * (margin == 0)).cpu().numpy()
+    by_kind = {str(kind): float(right[kinds == kind].mean()) for kind in np.unique(kinds)}
+    loss = float(losses.bradley_terry(rewards.double()))
+    return {"loss": loss, "accuracy": float(right.mean()), "accuracy_by_source": by_kind}
 
 
 def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, params: Training) -> None:
@@ -233,8 +245,9 @@ def _clear(out: Path, done: int | None) -> None:
 
 def _checkpoint_row(folder: Path, batch: int) -> dict[str, Any]:
     made = checkpoint.read_provenance(folder)
-    held_out = {f"held_out_{name}": value for name, value in made["held_out"].items()}
-    return {"step": made["step"], "pairs": made["step"] * batch, **held_out}
+    told = dict(made["held_out"])
+    told |= {f"accuracy_{kind}": value for kind, value in told.pop("accuracy_by_source").items()}
+    return {"step": made["step"], "pairs": made["step"] * batch} | {f"held_out_{k}": v for k, v in told.items()}
 
 
 def _versions() -> dict[str, str]:

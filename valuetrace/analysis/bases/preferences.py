@@ -13,12 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from valuetrace.analysis import validity
+from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.core.errors import InputError, some
+from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import CASES, word_scores
-from valuetrace.stats.bootstrap import CHUNK, percentile_interval, word_draws
+from valuetrace.stats.bootstrap import CHUNK, FEWEST_WORDS, percentile_interval, word_draws
 from valuetrace.stats.inference import cohens_d, fdr_bh, welch_t
 from valuetrace.stats.ranks import rank_words, subset_medians
+
+MEDIANS = ["comparison", "format", "case", "construct", "framing", "prompt", "model", "median_rank", "words"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,50 @@ def cell(
         )
     models = tuple(sorted(tables))
     return Cell(models, words, prompts, np.stack([scores[name].loc[shared].to_numpy() for name in models]))
+
+
+def assess(
+    tables: dict[str, pd.DataFrame],
+    lexicon: pd.DataFrame,
+    known: pd.DataFrame,
+    form: Format,
+    case: str,
+    chosen: Analysis,
+) -> tuple[dict, pd.DataFrame | None]:
+    """One cell's part of metrics/base_preferences.json, and its medians (None where the cell is refused).
+
+    tables: model → score table; known: the known groups. A cell is refused (``refused``, ``needs``) where it has too
+    few words, where they are too improbable, or where a model does not read the prompts (``readings``).
+    """
+    prompts, rule = value_laden(), validity.rule()
+    made = cell(tables, lexicon, prompts, form, case)
+    counts = made.words["construct"].value_counts().reindex(chosen.constructs, fill_value=0)
+    probability = probability_on_words(made)
+    result = {"words": counts.to_dict(), "probability_on_words": probability}
+    if counts.min() < FEWEST_WORDS:
+        few = f"{counts.min()} words of {counts.idxmin()} are single tokens of both vocabularies"
+        return result | {"refused": few, "needs": f"{FEWEST_WORDS} words: another format or spelling"}, None
+    framing, keys = prompts.set_index("key")["framing"], list(prompts["key"])
+    asked = [*made.words["word"], *known["word"]]
+    result["readings"] = {
+        model: validity.reading(
+            word_scores(table, asked, keys, form, case), framing, known, rule, pd.Index(made.words["word"])
+        )
+        for model, table in tables.items()
+    }
+    refused = validity.improbable(probability, rule) | {
+        model: told["refused"] for model, told in result["readings"].items() if told["refused"]
+    }
+    if refused:
+        needs = "a format and spelling in which the models answer with such words, and answer the question"
+        return result | {"refused": "; ".join(f"{m}: {why}" for m, why in refused.items()), "needs": needs}, None
+    of_cell = medians(made)
+    anova = three_way_anova(of_cell)
+    panels_found, contrast = panels(made, chosen.draws, chosen.seed)
+    interaction = anova.set_index("term").loc["model × construct × framing", ["F", "p"]].to_dict()
+    result |= {"anova": [row.dropna().to_dict() for _, row in anova.iterrows()], "three_way_anova": interaction}
+    of_cell = of_cell.assign(words=of_cell["construct"].map(counts))
+    return result | {"panels": panels_found, "three_way": contrast}, of_cell
 
 
 def probability_on_words(cell: Cell) -> dict[str, float]:
@@ -192,7 +241,7 @@ def _two_sided(draws: np.ndarray, observed: float) -> float:
 def summary(cells: list[dict], level: float = 0.05) -> dict:
     """How far the cells agree: signs of the three-way contrast, and how many tests fall below ``level``."""
     contrasts = [cell["three_way"]["contrast"] for cell in cells]
-    interaction = [next(r for r in cell["anova"] if r["term"] == "model × construct × framing") for cell in cells]
+    interaction = [cell["three_way_anova"] for cell in cells]
     return {
         "cells": len(cells),
         "negative_contrast": sum(value < 0 for value in contrasts),  # the paper's direction, Llama − Gemma
@@ -200,6 +249,20 @@ def summary(cells: list[dict], level: float = 0.05) -> dict:
         "anova_below_level": sum(row["p"] < level for row in interaction),
         "words_below_level": sum(cell["three_way"]["p_words"] < level for cell in cells),
     }
+
+
+def grid_row(result: dict) -> dict:
+    """``assess``'s result as a row of the grid: words, probability, known groups, the contrast or why it is refused."""
+    readings = result.get("readings", {}).values()
+    known = [
+        told["known_groups"]["difference"]["estimate"] for told in readings if "difference" in told["known_groups"]
+    ]
+    row = {"words": sum(result["words"].values()), "probability": min(result["probability_on_words"].values())}
+    row |= {"known": min(known, default=None), "refused": result.get("refused", "")}
+    contrast, anova = result.get("three_way", {}), result.get("three_way_anova", {})
+    low, high = contrast.get("ci_words", (None, None))
+    row |= {"contrast": contrast.get("contrast"), "low": low, "high": high, "p_words": contrast.get("p_words")}
+    return row | {"p_anova": anova.get("p"), "F": anova.get("F")}
 
 
 def coverage(lexicon: pd.DataFrame, texts: set[str], where: dict) -> list[dict]:

@@ -1,22 +1,28 @@
-"""How much of a base's own log-probability ranking survives in its reward model, step by step (Section 4).
+"""Does a reward model follow its own base, or what any base would say? Step by step (Section 4).
 
-The words are those that are single tokens in every base's vocabulary, so that a reward model's ranking
-can be held against its own base's and against another's: what it shares with its own base alone is
-inherited, what it shares with any base is common to language models.
+A reward model's ranking of words is held against the log-probabilities of its own base and of another. What it shares
+with both is common to language models (frequent words, say: Zipf frequency is partialled out); what it shares with its
+own alone is inherited. That is an interaction: half the sum, over both bases, of (own − other), so that a base whose
+log-probabilities correlate better with everything adds nothing to it.
+
+The words are single tokens in every base's vocabulary, so their number of tokens is the same for all.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from wordfreq import zipf_frequency
 
-from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories, kendall
+from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories
 from valuetrace.core.errors import InputError, some
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import word_scores
 from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
+from valuetrace.stats.correlation import residuals, weighted_correlation
 from valuetrace.stats.ranks import rank_words
 
 LOGPROBS = Path("data/word_logprobs.parquet")
@@ -27,8 +33,7 @@ def shared_logprobs(
 ) -> dict[str, pd.DataFrame]:
     """Log-probabilities (nats) of the words that are single tokens in every vocabulary: base → words × prompts.
 
-    logprobs: base → score table; where two tokens decode alike, the more probable one counts. InputError
-    where fewer than FEWEST_WORDS words are shared.
+    logprobs: base → score table. InputError where fewer than FEWEST_WORDS words are shared.
     """
     found = {base: word_scores(table, words, keys, form, case) for base, table in logprobs.items()}
     shared = [word for word in words if all(word in frame.index for frame in found.values())]
@@ -51,44 +56,53 @@ def read_logprobs(path: str | Path, bases: list[str], words: list[str], keys: li
     return {base: found[base].loc[[word for word in words if word in found[base].index]] for base in bases}
 
 
-def survival_table(paths: Trajectories, logprobs: dict[str, pd.DataFrame], draws: int, seed: int) -> pd.DataFrame:
-    """Rank correlation of rewards with log-probabilities, for every reward model, base and step.
+def inheritance(
+    paths: Trajectories, logprobs: dict[str, pd.DataFrame], draws: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Correlations of rewards with log-probabilities, and the interaction of every pair of bases, at every step.
 
-    logprobs: as ``shared_logprobs`` gives them. Columns ``base`` (of the reward model), ``logprobs_of``,
-    ``own`` (whether the two are one), ``framing, step, kendall`` and ``spearman`` (means over the prompts),
-    ``low, high`` (Spearman, 95%; the unit is the word, one draw for everything), ``words, prompts``.
+    logprobs: as ``shared_logprobs`` gives them. First table: ``base`` (of the reward model), ``logprobs_of``, ``own``
+    (whether the two are one), ``framing, step, spearman`` and ``partial`` (given Zipf frequency), means over the
+    prompts, ``low, high`` (partial, 95%), ``words, prompts``. Second: ``first, second, framing, step, inherited``
+    (half the sum of own − other, of partial correlations), ``low, high``. The unit is the word, one draw for all.
     """
     words = next(iter(logprobs.values())).index
     at = [paths.words.index(word) for word in words]
+    zipf = rank_words(np.array([[zipf_frequency(word, "en")] for word in words]))[:, 0]
     every = np.ones((1, len(at)), dtype=bool)
-    counts = np.concatenate([counts[0] for counts in word_draws(every, draws, np.random.default_rng(seed))])
+    counts = np.concatenate([drawn[0] for drawn in word_draws(every, draws, np.random.default_rng(seed))])
+    known = {base: rank_words(frame[paths.prompts].to_numpy()) for base, frame in logprobs.items()}
+    rewards = {
+        (base, step): rank_words(-paths.ranks[b, s][at])  # ranked anew among the shared words
+        for b, base in enumerate(paths.bases)
+        for s, step in enumerate(paths.steps)
+    }
+    observed, drawn, rows = {}, {}, []
+    for (base, step), ranks in rewards.items():
+        for other in paths.bases:
+            plain = paths.by_framing(weighted_correlation(ranks, known[other], np.ones((1, len(at)))))[0]
+            pair = residuals(ranks, zipf), residuals(known[other], zipf)
+            observed[base, other, step] = paths.by_framing(weighted_correlation(*pair, np.ones((1, len(at)))))[0]
+            drawn[base, other, step] = paths.by_framing(weighted_correlation(*pair, counts))
+            for f, framing in enumerate(FRAMINGS):
+                low, high = percentile_interval(drawn[base, other, step][:, f])
+                row = {"base": base, "logprobs_of": other, "own": base == other, "framing": framing, "step": step}
+                row |= {"spearman": plain[f], "partial": observed[base, other, step][f], "low": low, "high": high}
+                rows.append(row | {"words": len(at), "prompts": int((paths.framing == framing).sum())})
+    table = pd.DataFrame(rows).sort_values(["base", "logprobs_of", "framing", "step"], ignore_index=True)
+    return table, _interactions(paths, observed, drawn)
+
+
+def _interactions(paths: Trajectories, observed: dict, drawn: dict) -> pd.DataFrame:
     rows = []
-    for b, base in enumerate(paths.bases):
-        for s, step in enumerate(paths.steps):
-            rewards = rank_words(-paths.ranks[b, s][at])  # ranked anew among the shared words
-            for other in sorted(logprobs):
-                known = rank_words(logprobs[other][paths.prompts].to_numpy())
-                tau = np.array([kendall(rewards[:, p], known[:, p]) for p in range(len(paths.prompts))])
-                rho = paths.by_framing(weighted_correlation(rewards, known, np.ones((1, len(at)))))[0]
-                drawn = paths.by_framing(weighted_correlation(rewards, known, counts))
-                for f, framing in enumerate(FRAMINGS):
-                    row = {"base": base, "logprobs_of": other, "own": base == other, "framing": framing, "step": step}
-                    row |= {"kendall": paths.by_framing(tau)[f], "spearman": rho[f]}
-                    row["low"], row["high"] = percentile_interval(drawn[:, f])
-                    rows.append(row | {"words": len(at), "prompts": int((paths.framing == framing).sum())})
-    return pd.DataFrame(rows).sort_values(["base", "logprobs_of", "framing", "step"], ignore_index=True)
+    for first, second in combinations(paths.bases, 2):
+        for step in paths.steps:
 
+            def half(of: dict, a=first, b=second, step=step) -> np.ndarray:
+                return (of[a, a, step] - of[a, b, step] + of[b, b, step] - of[b, a, step]) / 2
 
-def weighted_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of each column pair with words repeated: (draws, columns).
-
-    x, y: (words, columns), here ranks (so that it is Spearman's ρ, ranks staying those of all words);
-    counts: (draws, words). 0 where one side is constant.
-    """
-    weights = counts / counts.sum(axis=1, keepdims=True)
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)  # nothing but rounding changes
-    mean_x, mean_y = weights @ x, weights @ y
-    covariance = weights @ (x * y) - mean_x * mean_y
-    variance = (weights @ x**2 - mean_x**2) * (weights @ y**2 - mean_y**2)
-    spread = np.sqrt(np.maximum(variance, 0))
-    return np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 1e-12)
+            for f, framing in enumerate(FRAMINGS):
+                low, high = percentile_interval(half(drawn)[:, f])
+                row = {"first": first, "second": second, "framing": framing, "step": step}
+                rows.append(row | {"inherited": half(observed)[f], "low": low, "high": high})
+    return pd.DataFrame(rows)

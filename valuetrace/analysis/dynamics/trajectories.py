@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import scipy  # loads scipy.stats when it is used: a second
 
 from valuetrace.core.errors import InputError, some
 from valuetrace.stats.bootstrap import percentile_interval, word_draws
+from valuetrace.stats.correlation import kendall
 from valuetrace.stats.ranks import rank_words, subset_medians
 from valuetrace.tables import CHECKPOINT_COLUMNS
 from valuetrace.training.settings import Search
@@ -136,10 +136,10 @@ def rank_table(paths: Trajectories, observed: np.ndarray, drawn: np.ndarray) -> 
 def gap_table(paths: Trajectories, observed: np.ndarray, drawn: np.ndarray) -> pd.DataFrame:
     """The gap of every pair of bases: (median rank of the first construct − of the second), second − first base.
 
-    Columns ``first, second, framing, step, gap, low, high`` (ranks; 95% over words), and, from the early
-    checkpoint to the row's step, ``change, change_low, change_high`` of the gap and ``size_change,
-    size_change_low, size_change_high`` of its absolute value (below 0: the bases have come closer). Negative
-    gap: the second base prefers the first construct more than the first base does.
+    Columns ``first, second, framing, step, gap, low, high`` (ranks; 95% over words), and, from the untrained head
+    (step 0, the null) to the row's step, ``change, change_low, change_high`` of the gap. Negative gap: the second base
+    prefers the first construct more than the first base does. Intervals over words say nothing of another seed: an
+    untrained head's gap is as clear by them as a trained one's (``analysis.ablations`` draws seeds).
     """
     lean, lean_drawn = observed[0] - observed[1], drawn[:, 0] - drawn[:, 1]  # (bases, steps, framings), (draws, …)
     rows = []
@@ -148,14 +148,10 @@ def gap_table(paths: Trajectories, observed: np.ndarray, drawn: np.ndarray) -> p
         for (f, framing), (s, step) in _cells(FRAMINGS, paths.steps):
             row = {"first": first, "second": second, "framing": framing, "step": step, "gap": gap[s, f]}
             row["low"], row["high"] = percentile_interval(gap_drawn[:, s, f])
-            for name, of in (("change", np.asarray), ("size_change", np.abs)):
-                row[name] = float(of(gap[s, f]) - of(gap[paths.early, f]))
-                moved = of(gap_drawn[:, s, f]) - of(gap_drawn[:, paths.early, f])
-                row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(moved)
+            row["change"] = gap[s, f] - gap[0, f]
+            row["change_low"], row["change_high"] = percentile_interval(gap_drawn[:, s, f] - gap_drawn[:, 0, f])
             rows.append(row)
-    columns = ["first", "second", "framing", "step", "gap", "low", "high"]
-    columns += [f"{name}{end}" for name in ("change", "size_change") for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows)
 
 
 def kendall_with_final(paths: Trajectories) -> pd.DataFrame:
@@ -174,12 +170,6 @@ def kendall_with_final(paths: Trajectories) -> pd.DataFrame:
             row |= {"low": own.min(), "high": own.max(), "words": len(paths.words), "prompts": len(own)}
             rows.append(row)
     return pd.DataFrame(rows).sort_values(["base", "framing", "step"], ignore_index=True)
-
-
-def kendall(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's τ-b; 0 where one side is constant."""
-    tau = scipy.stats.kendalltau(x, y).statistic
-    return 0.0 if np.isnan(tau) else float(tau)
 
 
 def vocabulary_rows(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,70 @@
+"""Does more preference data close the gap between bases? All rows of the ablation, within seeds (Figures 4b, A5).
+
+In:  data/ablations/runs/<size>-<seed>/<base>.{parquet,json}, data/word_logprobs.parquet, lexicons/unrolled/*.csv;
+     params.yaml: trained, ablations, dynamics, validity, models, profile, preferences.source, training.objective
+Out: metrics/ablations.json           rows, which of them read the prompts, levels, fits, held-out accuracy
+     plots/ablations/gaps.csv         data_size, seed, first, second, framing, step, gap, low, high (words), reads
+     plots/ablations/inherited.csv    the same of half the sum of (own − other), partial correlations
+     plots/ablations/survival.csv, readings.csv   as in plots/dynamics, with data_size and seed
+     plots/ablations/{gap,inherited}_{levels,fit,curve}.csv   over seeds: valuetrace.analysis.ablations.runs
+     plots/ablations/accuracy.csv     base, data_size, seed, accuracy, accuracy_<kind of pair>
+     plots/ablations.png, plots/inheritance.png, plots/ablations.html
+Run: python -m stages.ablations.collect
+"""
+
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from valuetrace import tables
+from valuetrace.analysis import validity
+from valuetrace.analysis.ablations import runs
+from valuetrace.analysis.dynamics import inheritance
+from valuetrace.analysis.dynamics.trajectories import Dynamics
+from valuetrace.core import files, settings, stage
+from valuetrace.figures import ablations as figures
+from valuetrace.figures import style
+from valuetrace.models.rows import Model
+from valuetrace.report import page
+
+RUNS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations")
+
+
+def main() -> None:
+    chosen, dynamics = settings.get("ablations", runs.Ablations), settings.get("dynamics", Dynamics)
+    bases, rule = settings.get("trained", list[str]), validity.rule()
+    lexicon, known = (tables.read_lexicon(name) for name in (dynamics.search.lexicon, tables.KNOWN_GROUPS))
+    keys = list(dynamics.search.prompts()["key"])
+    logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, list(lexicon["word"]), keys)
+    parts: dict[str, list[pd.DataFrame]] = {}
+    training = {}
+    for size, seed in product(chosen.sizes, chosen.seeds):
+        row = RUNS / f"{size}-{seed}"
+        scores = {base: tables.read_checkpoints(row / f"{base}.parquet") for base in bases}
+        made = {(base, size, seed): files.read_json(row / f"{base}.json") for base in bases}
+        training |= made
+        pairs = next(iter(made.values()))["pairs"]
+        found = runs.run_tables(scores, lexicon, known, logprobs, dynamics, rule, chosen.draws)
+        for name, table in found.items():
+            parts.setdefault(name, []).append(table.assign(data_size=pairs, seed=seed))
+    found = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    found["accuracy"] = runs.accuracies(training)
+    for name, value in (("gap", "gap"), ("inherited", "inherited")):
+        table = found["gaps" if name == "gap" else name]
+        found[f"{name}_levels"] = runs.levels(table, value)
+        found[f"{name}_fit"], found[f"{name}_curve"] = runs.fits(table, value)
+    for name, table in found.items():
+        files.write_csv(table, PLOTS / f"{name}.csv")
+
+    metrics = {"profile": settings.get("profile", str), "source": settings.get("preferences.source", str)}
+    metrics |= {"objective": settings.get("training.objective", str), "bases": bases, "draws": chosen.draws}
+    files.write_json(metrics | runs.summary(found), "metrics/ablations.json")
+    style.apply()
+    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
+    figures.draw(PLOTS, labels, "plots")
+    files.write_text(page.single("ablations"), "plots/ablations.html")
+
+
+if __name__ == "__main__":
+    stage.run(main)
