@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from valuetrace import audit as auditing
 from valuetrace import cli, tables
@@ -364,13 +365,12 @@ def test_dry_run_stops_after_the_cost(folders, words, tmp_path, capsys):
 
 
 def test_rewards_that_are_no_numbers_leave_status_3_and_the_rest(folders, words, tmp_path, capsys):
-    from safetensors.torch import load_file, save_file
-
-    broken = changed(folders["rm"], tmp_path / "nan")
+    broken = tmp_path / "overflowing"
+    tiny.write("gemma2", 1, broken, reward=True)
     weights = load_file(broken / "model.safetensors")
     tokenizer = loading.load_tokenizer(broken)
     (token,) = tokenizer("power", add_special_tokens=False).input_ids
-    weights["model.embed_tokens.weight"][token] = torch.nan
+    weights["model.embed_tokens.weight"][token] = 1e38  # finite, until Gemma scales it
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     status, out, err = run(capsys, broken, "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--draws", 50)
     assert status == 3
@@ -400,6 +400,15 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
     pickled = changed(lm, tmp / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     headless = changed(lm, tmp / "headless", architectures=["LlamaForSequenceClassification"], id2label={"0": "r"})
+    listed, unspelt = changed(lm, tmp / "listed"), changed(lm, tmp / "unspelt")
+    (listed / "config.json").write_text("[]")
+    (unspelt / "tokenizer.json").write_text("{}")
+    typed = changed(lm, tmp / "typed", dtype="float99")
+    holed, poisoned = changed(lm, tmp / "holed"), changed(lm, tmp / "poisoned")
+    tensors = load_file(lm / "model.safetensors")
+    norm = tensors.pop("model.norm.weight")
+    save_file(tensors, holed / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors | {"model.norm.weight": norm * torch.nan}, poisoned / "model.safetensors", {"format": "pt"})
     empty = tmp / "empty.csv"
     empty.write_text("construct,word\nagency,\n")
     prompts = tmp / "prompts.csv"
@@ -413,6 +422,11 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
         "no config": ([tmp, *both], "no config.json"),
         "several outputs": ([two, *both], "the model has 2 outputs"),
         "a class of another kind": ([foreign, *both], "ViTForImageClassification"),
+        "a config that is a list": ([listed, *both], r"config\.json: holds a list"),
+        "unknown dtype": ([typed, *both], "dtype must be one of"),
+        "a lost tensor": ([holed, *both], r"the weights lack .*norm\.weight"),
+        "NaN weights": ([poisoned, *both], r"NaN or infinity in .*norm\.weight"),
+        "a broken tokenizer": ([unspelt, *both, "--format", "raw"], "the tokenizer cannot be loaded"),
         "no head in the weights": ([headless, *both], "score.weight"),
         "only pickled weights": ([pickled, *both], "no safetensors"),
         "a prompt beyond the context": ([small, *both], "prompt best_ever_one has"),

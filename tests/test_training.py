@@ -5,6 +5,7 @@ import doctest
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,38 @@ def test_base_that_cannot_be_trained(bases):
         model.build(bases["llama"], wrong)
     with pytest.raises(InputError, match="longer than the base's context"):
         model.build(bases["llama"], dataclasses.replace(PARAMS, max_length=4096))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_the_id_of_padding_means_nothing(bases, name):
+    """Rewards, gradients and the reply's log-probability are the same bits, whatever stands in the padding."""
+    params = dataclasses.replace(PARAMS, objective="grm", lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
+    encoded, _ = encoding.encode(_pairs(4), loading.load_tokenizer(bases[name]), PLAIN, 64)
+    batch = batches.collate([{key: encoded[key][i] for key in encoded} for i in range(4)])
+    assert (batch["segments"] == batches.PAD).any()
+    found = []
+    for pad in (0, 1, 4711):
+        built = model.build(bases[name], params)
+        ids = batch["input_ids"].masked_fill(batch["segments"] == batches.PAD, pad)
+        out = built(**batch | {"input_ids": ids})
+        losses.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta).backward()
+        gradients = [value.grad for value in built.parameters() if value.requires_grad]
+        found.append([out["rewards"].detach(), out["chosen_logprob"].detach(), *gradients])
+    for other in found[1:]:
+        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+def test_a_tokenizer_without_a_padding_token_trains_alike(bases, tmp_path):
+    """Llama 3's has none: the same weights as with one, and the tokenizer's files are not touched."""
+    base = shutil.copytree(bases["llama"], tmp_path / "base" / "llama")
+    for name in ("tokenizer_config.json", "config.json"):
+        told = files.read_json(base / name)
+        assert told.pop("pad_token" if name == "tokenizer_config.json" else "pad_token_id") is not None
+        files.write_json(told, base / name)
+    assert loading.load_tokenizer(base).pad_token_id is None
+    for folder, out in ((base, tmp_path / "without"), (bases["llama"], tmp_path / "with")):
+        _train(folder, out / "llama", count=8)
+    assert _weights(tmp_path / "without" / "llama") == _weights(tmp_path / "with" / "llama")
 
 
 # ---- whole runs
