@@ -16,7 +16,7 @@ import pandas as pd
 from valuetrace import tables
 from valuetrace.analysis.bases import implicit
 from valuetrace.analysis.bases.settings import Tokens
-from valuetrace.core import settings, stage
+from valuetrace.core import files, settings, stage
 
 LOGPROBS = Path("data/token_logprobs")
 PLOTS = Path("plots/implicit_rewards")
@@ -26,8 +26,8 @@ def main() -> None:
     chosen = settings.get("analysis.tokens", Tokens)
     pairs, tokens, contrasts = [], [], []
     for first, second in product(chosen.first, chosen.second):
-        for name, files in tables.score_files(LOGPROBS / first, LOGPROBS / second).items():
-            p, q = (tables.read_scores(path, [chosen.prompt]) for path in files)
+        for name, paths in tables.score_files(LOGPROBS / first, LOGPROBS / second).items():
+            p, q = (tables.read_scores(path, [chosen.prompt]) for path in paths)
             joined = implicit.join_tokens(p, q, chosen.prompt)
             where = {"first": first, "second": second, "format": name}
             tokens.append(implicit.extremes(joined, chosen.measure, chosen.top).assign(**where, measure=chosen.measure))

@@ -56,5 +56,5 @@ def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
             raise InputError(f"{folder}: pad_token {changes.pad_token!r} is not in the vocabulary.")
         tokenizer.pad_token = changes.pad_token
         path = folder / "config.json"
-        files.write_json({**files.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path)
+        files.write_json({**files.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path, exact=True)
     tokenizer.save_pretrained(folder)
