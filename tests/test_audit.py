@@ -17,13 +17,13 @@ from valuetrace import audit as auditing
 from valuetrace import cli, tables
 from valuetrace.analysis import profile as audit
 from valuetrace.audit import cost, inputs
+from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.lexicon import COLUMNS
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
-from valuetrace.report import audit as report
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import word_scores
 

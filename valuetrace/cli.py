@@ -75,7 +75,7 @@ def _add_audit(subcommands) -> None:
 
 def _audit(options: argparse.Namespace) -> int:
     from valuetrace import audit
-    from valuetrace.report.audit import as_text
+    from valuetrace.audit.page import as_text
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

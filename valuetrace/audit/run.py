@@ -132,14 +132,13 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
 
 def write(result: dict, job: Job) -> None:
     """profile.json, and from it the picture's table, the picture and the page."""
-    from valuetrace.figures import profile as figures
-    from valuetrace.report import audit as report
+    from valuetrace.audit import page, picture  # matplotlib: not for --dry-run
 
     files.write_json(result, job.out / "profile.json")
-    picture = analysis.side_by_side(result["profile"], result["references"])
-    files.write_csv(picture, job.out / "profile.csv")
-    figures.draw(job.out / "profile.csv", job.out / "profile.png")
-    files.write_text(report.page(result, job.out / "profile.png"), job.out / "audit.html")
+    beside = analysis.side_by_side(result["profile"], result["references"])
+    files.write_csv(beside, job.out / "profile.csv")
+    picture.draw(job.out / "profile.csv", job.out / "profile.png")
+    files.write_text(page.page(result, job.out / "profile.png"), job.out / "audit.html")
 
 
 def _made_by(planned: Plan) -> dict:

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from valuetrace.core import files, settings
+from valuetrace.core.errors import InputError, some
 from valuetrace.models.rows import Model
 from valuetrace.publish.adapters import Adapter
 
@@ -44,9 +45,13 @@ class Known:
         return row.source.repository or self.bases.get(name)
 
     def licence(self, row: Model) -> Licence:
-        """The licence of a row; one that is not known is ``other`` under the row's own wording."""
-        text = f"The licence of the base ({row.licence}) holds for this adapter as far as it asks for that."
-        return self.licences.get(row.licence) or Licence("other", name=row.licence, text=text)
+        """The licence of a row. InputError for a wording that is not known: what it asks for would be left out."""
+        if row.licence not in self.licences:
+            raise InputError(
+                f"{PUBLISH}: 'licences' has no {row.licence!r}, the licence of {row.label} in params.yaml. Use a "
+                f"wording of its ({some(self.licences)}), or add this one with the notice that it asks for."
+            )
+        return self.licences[row.licence]
 
 
 def known(path: Path = PUBLISH) -> Known:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from valuetrace.core.errors import InputError
@@ -59,12 +59,12 @@ def picture(path: str | Path, description: str) -> Markup:
     return Markup(f'<img alt="{html.escape(description)}" src="data:image/png;base64,{data}">')
 
 
-def template(name: str) -> Template:
-    """A template of this folder; a name that it uses and nobody gave is an error, all text is escaped."""
+def template(name: str, package: str = "valuetrace.report") -> Template:
+    """A package's template over this one's base; a name that it uses and nobody gave is an error, text is escaped."""
+    loader = ChoiceLoader([PackageLoader(package, "."), PackageLoader("valuetrace.report", ".")])
     environment = Environment(
-        loader=PackageLoader("valuetrace.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template(name)
 
 
