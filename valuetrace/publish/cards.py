@@ -92,6 +92,7 @@ def context(adapter: Adapter, row: Model, chosen: Known, repository: str | None 
         "versions": ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items()),
         "rounding": f"{made['published']['largest_rounding']:.2g}",
         "held_out": training.get("checkpoints", []),
+        "kinds": _kinds(training.get("checkpoints", [])),
         "held_out_pairs": training.get("held_out", {}).get("pairs"),
         **value_profile(base, made["step"]),
         "profiles": _profiles(base),
@@ -143,11 +144,22 @@ def hyperparameters(adapter: Adapter, made: Mapping[str, Any]) -> list[tuple[str
 def value_profile(base: str, step: int) -> dict[str, Any]:
     """Median ranks and gaps of the run that ended at ``step``, or ``no_profile``: why there are none."""
     found = _read(METRICS / "dynamics.json")
-    nothing = {"ranks": [], "gaps": [], "lexicon": "", "prompts": "", "constructs": [], "no_profile": ""}
+    nothing = {
+        "ranks": [],
+        "gaps": [],
+        "lexicon": "",
+        "prompts": "",
+        "constructs": [],
+        "reading": None,
+        "no_profile": "",
+    }
     if found is None:
         return nothing | {"no_profile": "metrics/dynamics.json is absent: no value profile can be given."}
     if found["last_step"] != step:
         return nothing | {"no_profile": "metrics/dynamics.json tells of another run: no value profile can be given."}
+    if base in found["refused"]:
+        why = found["refused"][base]
+        return nothing | {"no_profile": f"Refused: {why['refused']}. Needed: {why['needs']}."}
     ranks: list[dict] = []
     path = PLOTS / "dynamics" / "ranks.csv"
     if path.is_file():
@@ -155,7 +167,8 @@ def value_profile(base: str, step: int) -> dict[str, Any]:
         ranks = frame[(frame["base"] == base) & (frame["step"] == step)].to_dict("records")
     return nothing | {
         "ranks": ranks,
-        "gaps": [row for row in found["final"] if base in (row["first"], row["second"])],
+        "gaps": [row for row in found["gaps"] if row["step"] == step and _readable(row, base, found["refused"])],
+        "reading": next(row for row in found["readings"] if (row["base"], row["step"]) == (base, step)),
         "lexicon": found["lexicon"],
         "prompts": " and ".join(f"{count} {framing} prompts" for framing, count in found["prompts"].items()),
         "constructs": list(found["words"]),
@@ -192,6 +205,18 @@ def _data(found: dict | None, training: dict) -> dict[str, Any] | None:
         "excluded": origin.get("excluded_lexicons", []),
         "length_only": found["train"].get("length_only_accuracy"),
     }
+
+
+def _kinds(held_out: list[dict]) -> list[str]:
+    """The kinds of held-out pairs that an accuracy is given for."""
+    start = "held_out_accuracy_"
+    return [name.removeprefix(start) for name in (held_out[-1] if held_out else {}) if name.startswith(start)]
+
+
+def _readable(gap: dict, base: str, refused: dict) -> bool:
+    """Whether a gap is one of the base's, with a base that can be read too."""
+    pair = {gap["first"], gap["second"]}
+    return base in pair and not pair & set(refused)
 
 
 def _profiles(base: str) -> list[dict[str, Any]]:
