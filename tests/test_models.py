@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFWriter
 from safetensors.numpy import load_file, save_file
+from transformers import GgufConfig
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading, tiny
@@ -165,6 +167,38 @@ def test_a_broken_tokenizer(folders, tmp_path, content):
     with pytest.raises(InputError, match="the tokenizer cannot be loaded") as raised:
         loading.load_tokenizer(folder)
     assert "\n" not in str(raised.value)
+
+
+def gguf(path: Path, left_out: str) -> None:
+    """A tiny Llama as a GGUF file (float32), but for the tensor ``left_out``."""
+    writer = GGUFWriter(path, "llama")
+    sizes = {"block_count": 1, "embedding_length": 32, "feed_forward_length": 48, "head_count": 4, "head_count_kv": 2}
+    for name, value in (sizes | {"context_length": 64, "vocab_size": 40}).items():
+        getattr(writer, f"add_{name}")(value)
+    writer.add_layer_norm_rms_eps(1e-5)
+    shapes = {"token_embd": (40, 32), "output_norm": (32,), "blk.0.attn_norm": (32,), "blk.0.ffn_norm": (32,)}
+    shapes |= {f"blk.0.attn_{name}": (size, 32) for name, size in {"q": 32, "k": 16, "v": 16, "output": 32}.items()}
+    shapes |= {"blk.0.ffn_gate": (48, 32), "blk.0.ffn_up": (48, 32), "blk.0.ffn_down": (32, 48)}
+    for name, shape in shapes.items():
+        if name != left_out:
+            writer.add_tensor(f"{name}.weight", np.ones(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_converted_gguf_lacks_no_tensor(tmp_path):
+    """transformers would draw what the file lacks at random, and the folder would be whole."""
+    options = {"gguf_file": "model.gguf", "quantization_config": GgufConfig(dequantize=True)}
+    gguf(tmp_path / "model.gguf", left_out="")
+    assert loading.load_whole(tmp_path, **options).config.num_hidden_layers == 1
+    gguf(tmp_path / "model.gguf", left_out="blk.0.ffn_up")
+    with pytest.raises(InputError, match=r"lack .*layers\.0\.mlp\.up_proj\.weight"):
+        loading.load_whole(tmp_path, **options)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF\3\0\0\0")
+    with pytest.raises(InputError, match="the model cannot be loaded"):
+        loading.load_whole(tmp_path, **options)
 
 
 def test_a_defect_of_ours_keeps_its_traceback():
