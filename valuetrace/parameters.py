@@ -1,14 +1,12 @@
 """Wrong parameters are refused before minutes of work, all of them together.
 
-Each group of params.yaml is built with the type that its stages read; a *rule* then says what groups must hold
-together. A rule is a generator of faults whose arguments are the groups that it needs; it is asked where all of these
-could be built.
+Each group of params.yaml is built with the type that its stages read. What groups must hold together is read from the
+plain values, so that a fault in one group hides none in another. A *path* is a dotted key, ``*`` for every key.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 import typing
 from collections.abc import Iterator
@@ -30,6 +28,7 @@ from valuetrace.models.rows import Model
 from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards
+from valuetrace.tables import KNOWN_GROUPS
 from valuetrace.training import Training
 
 GROUPS: dict[str, Any] = {
@@ -54,28 +53,60 @@ GROUPS: dict[str, Any] = {
 }
 """Every group of params.yaml and the type that reads it."""
 
+_USES = {
+    "models": ("bases", "trained", "reward_models", "compare.runs.*.groups"),
+    "bases": ("trained", "analysis.comparisons.*", "analysis.tokens.first", "analysis.tokens.second"),
+    "formats": ("models.*.scoring.formats", "dynamics.format", "format_notes"),
+    "lexicons": (
+        "rewards.lexicons",
+        "analysis.lexicon",
+        "dynamics.search.lexicon",
+        "preferences.sources.*.exclude",
+        "compare.runs.*.lexicon",
+        "compare.runs.*.also",
+    ),
+    "prompts": ("analysis.tokens.prompt",),
+}
+"""What is named → the paths that name it."""
+
+_NOT_EMPTY = ("bases", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds", "analysis.cases")
+_NOT_EMPTY += ("analysis.comparisons", "analysis.tokens.first", "analysis.tokens.second", "analysis.tokens.contrast.*")
+_ONCE = ("bases", "trained", "reward_models", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds")
+_LEAST = {"seed": 0, "seeds": 0, "draws": 1, "lexicon_draws": 1, "top": 1, "movers": 1, "extremes": 1}
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
 _ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
-_LABELS = ("analysis.comparisons", "analysis.tokens.contrast")
+_LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
 
 
 def check(params: dict[str, Any]) -> None:
     """InputError with one line for each thing that is wrong: file, key and remedy."""
     wrong = [f"{key}: no such group. Known: {some(GROUPS, 20)}." for key in params if key not in GROUPS]
-    built: dict[str, Any] = {}
     for key, as_type in GROUPS.items():
-        found = list(_faults(as_type, params[key], key)) if key in params else [f"{key} is missing. Add it to conf/."]
-        if found:
-            wrong += found
-        else:
-            built[key] = settings.build(as_type, params[key], key)
-    wrong += [*_names(params), *_counts(params, "")]
-    for rule in (_lists, _formats, _analysis, _lexicons, _compare, _sizes):
-        needed = inspect.signature(rule).parameters
-        if needed.keys() <= built.keys():
-            wrong += rule(**{name: built[name] for name in needed})
+        wrong += _faults(as_type, params[key], key) if key in params else [f"{key} is missing. Add it to conf/."]
+    for rule in (_names, _counts, _lists, _uses, _trained, _shared_formats, _constructs, _sizes):
+        wrong += rule(params)
     if wrong:
         raise InputError("\n".join(f"params.yaml: {line}" for line in dict.fromkeys(wrong)))
+
+
+def _at(value: Any, path: str, where: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything at ``path`` that is there."""
+    if not path:
+        yield where.removeprefix("."), value
+    elif isinstance(value, dict):
+        first, _, rest = path.partition(".")
+        for key in value if first == "*" else {first} & value.keys():
+            yield from _at(value[key], rest, f"{where}.{key}")
+
+
+def _words(value: Any) -> list[str]:
+    """The names that a value lists: a list's items, a mapping's keys, or itself; what is no text is told elsewhere."""
+    return [name for name in (value if isinstance(value, (list, dict)) else [value]) if isinstance(name, str)]
+
+
+def _named(params: dict[str, Any], path: str) -> list[str]:
+    return [name for _, value in _at(params, path) for name in _words(value)]
 
 
 def _faults(as_type: Any, value: Any, where: str) -> Iterator[str]:
@@ -99,12 +130,11 @@ def _faults(as_type: Any, value: Any, where: str) -> Iterator[str]:
 
 def _names(params: dict[str, Any]) -> Iterator[str]:
     """Names become folders, stages and keys of YAML: words that every reader takes for words."""
-    labels = [*_LABELS, *(f"lexicons.sources.{name}.constructs" for name in _keys(params, "lexicons.sources"))]
-    named = [(where, name) for where in (*_ROWS, *labels) for name in _keys(params, where)]
+    named = [(where, name) for path in (*_ROWS, *_LABELS) for where, found in _at(params, path) for name in found or ()]
     for where, name in [("profile", params.get("profile")), *named]:
         if not isinstance(name, str) or not _is_word(name):
             yield f"{where}: {name!r} reads as a number, a truth value or nothing in YAML. Give it a name with letters."
-        elif where not in labels and not _NAME.fullmatch(name):
+        elif where in ("profile", *_ROWS) and not _NAME.fullmatch(name):
             yield f"{where}: {name!r} is no name. Use letters, digits, - and _ alone."
 
 
@@ -119,104 +149,88 @@ def _is_word(name: str) -> bool:
     return False
 
 
-def _keys(params: Any, where: str) -> list[Any]:
-    for part in where.split("."):
-        params = params.get(part) if isinstance(params, dict) else None
-    return list(params) if isinstance(params, dict) else []
-
-
-def _counts(value: Any, where: str) -> Iterator[str]:
+def _counts(value: Any, where: str = "") -> Iterator[str]:
     """Seeds from 0, draws and other counts from 1, wherever they stand."""
     for key, item in value.items() if isinstance(value, dict) else ():
-        least = {"seed": 0, "seeds": 0, "draws": 1, "lexicon_draws": 1, "top": 1, "movers": 1, "extremes": 1}.get(key)
-        here = f"{where}.{key}" if where else str(key)
         for number in item if isinstance(item, list) else [item]:
-            if least is not None and isinstance(number, int) and number < least:
-                yield f"{here} is {number}. Give {least} or more."
-        yield from _counts(item, here)
+            if key in _LEAST and isinstance(number, int) and number < _LEAST[key]:
+                yield f"{where}{key} is {number}. Give {_LEAST[key]} or more."
+        yield from _counts(item, f"{where}{key}.")
 
 
-def _lists(models, bases, trained, reward_models) -> Iterator[str]:
-    for key, names in (("bases", bases), ("trained", trained), ("reward_models", reward_models)):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            yield f"{key} names {some(twice)} more than once. Name each once."
-        yield from _unknown(key, names, models, "models")
-    if not bases:
-        yield "bases is empty. Name rows of models."
+def _lists(params: dict[str, Any]) -> Iterator[str]:
+    for path in _NOT_EMPTY:
+        yield from (f"{key} is empty. Name one at the least." for key, value in _at(params, path) if value in ([], {}))
+    for path in _ONCE:
+        for key, value in _at(params, path):
+            if isinstance(value, list) and len(set(map(str, value))) < len(value):
+                yield f"{key} names one more than once ({some(value, 8)}). Name each once."
+
+
+def _uses(params: dict[str, Any]) -> Iterator[str]:
+    """Whatever is named is there, and every model is named."""
+    known = {what: _named(params, what) for what in ("models", "bases", "formats")}
+    known |= {"lexicons": _lexicons(params), "prompts": list(prompts.value_laden()["key"])}
+    for what, paths in _USES.items():
+        for key, value in (found for path in paths for found in _at(params, path)):
+            for name in _words(value):
+                is_file = key.startswith("compare.") and what == "lexicons" and "." in name
+                if name not in known[what] and not is_file:
+                    yield f"{key}: {name!r} is not among {what} ({some(known[what])}). Correct it, or add it there."
+    used = {*_named(params, "bases"), *_named(params, "reward_models")}
+    yield from (
+        f"models.{name} is neither in bases nor in reward_models. Name it there, or remove the row."
+        for name in known["models"]
+        if name not in used
+    )
+
+
+def _lexicons(params: dict[str, Any]) -> list[str]:
+    """The word lists that ``stages/lexicons.py`` writes."""
+    sources = _named(params, "lexicons.sources")
+    nouns = [f"{key.split('.')[2]}_nouns" for key, yes in _at(params, "lexicons.sources.*.nouns") if yes is True]
+    return [*sources, *nouns, KNOWN_GROUPS]
+
+
+def _trained(params: dict[str, Any]) -> Iterator[str]:
+    trained = _named(params, "trained")
     if len(set(trained)) < 2:
         yield "trained names fewer than two different bases. Name two or more: their gap is what Section 4 measures."
-    yield from _unknown("trained", [name for name in trained if name in models], bases, "bases")
-    for name in models:
-        if name not in (*bases, *reward_models):
-            yield f"models.{name} is neither in bases nor in reward_models. Name it there, or remove the row."
+    for form in _named(params, "dynamics.format"):
+        for key, formats in (found for name in trained for found in _at(params, f"models.{name}.scoring.formats")):
+            if form not in _words(formats):
+                yield f"dynamics.format is {form}, which {key} lacks. Add it there."
 
 
-def _formats(models, formats, format_notes, dynamics, trained) -> Iterator[str]:
-    for name, row in models.items():
-        if not row.scoring.formats:
-            yield f"models.{name}.scoring.formats is empty. Name rows of formats ({some(formats)})."
-        yield from _unknown(f"models.{name}.scoring.formats", row.scoring.formats, formats, "formats")
-    yield from _unknown("dynamics.format", [dynamics.format], formats, "formats")
-    yield from _unknown("format_notes", format_notes, formats, "formats")
-    for name in trained:
-        if name in models and dynamics.format in formats and dynamics.format not in models[name].scoring.formats:
-            yield f"dynamics.format is {dynamics.format}, which models.{name}.scoring.formats lacks. Add it there."
-
-
-def _analysis(models, bases, analysis) -> Iterator[str]:
-    tokens = analysis.tokens
-    lists = {"analysis.cases": analysis.cases, "analysis.comparisons": analysis.comparisons}
-    lists |= {"analysis.tokens.first": tokens.first, "analysis.tokens.second": tokens.second}
-    lists |= {f"analysis.tokens.contrast.{label}": words for label, words in tokens.contrast.items()}
-    yield from (f"{key} is empty. Name one at the least." for key, value in lists.items() if not value)
-    pairs = [(f"analysis.comparisons.{label}", pair) for label, pair in analysis.comparisons.items()]
-    for key, names in [*pairs, ("analysis.tokens.first", tokens.first), ("analysis.tokens.second", tokens.second)]:
-        yield from _unknown(key, names, bases, "bases")
-    for key, pair in [*pairs, *(("analysis.tokens", pair) for pair in product(tokens.first, tokens.second))]:
-        rows = [set(models[name].scoring.formats) for name in pair if name in models]
-        if len(rows) == 2 and all(rows) and not set.intersection(*rows):
+def _shared_formats(params: dict[str, Any]) -> Iterator[str]:
+    pairs = [(key, _words(pair)) for key, pair in _at(params, "analysis.comparisons.*")]
+    first, second = (_named(params, f"analysis.tokens.{side}") for side in ("first", "second"))
+    for key, pair in [*pairs, *(("analysis.tokens", pair) for pair in product(first, second))]:
+        rows = [set(_named(params, f"models.{name}.scoring.formats")) for name in pair]
+        if all(rows) and not set.intersection(*rows):
             yield f"{key}: {' and '.join(pair)} share no format. Give their rows' scoring.formats one in common."
-    yield from _unknown("analysis.tokens.prompt", [tokens.prompt], prompts.value_laden()["key"].tolist(), "the prompts")
 
 
-def _lexicons(lexicons, rewards, analysis, dynamics, preferences) -> Iterator[str]:
-    named = {"rewards.lexicons": rewards.lexicons, "analysis.lexicon": [analysis.lexicon]}
-    named |= {"dynamics.search.lexicon": [dynamics.search.lexicon]}
-    named |= {f"preferences.sources.{name}.exclude": source.exclude for name, source in preferences.sources.items()}
-    for key, names in named.items():
-        yield from _unknown(key, names, lexicons.names(), "the unrolled lexicons")
-    for key, group in (("analysis", analysis), ("dynamics", dynamics)):
-        name = group.lexicon if key == "analysis" else group.search.lexicon
-        source = lexicons.sources.get(name.removesuffix("_nouns"))
-        if source is not None and source.constructs is not None:
-            yield from _unknown(f"{key}.constructs", group.constructs, source.constructs, f"the constructs of {name}")
+def _constructs(params: dict[str, Any]) -> Iterator[str]:
+    for group, path in (("analysis", "analysis.lexicon"), ("dynamics", "dynamics.search.lexicon")):
+        for name in _named(params, path):
+            known = _named(params, f"lexicons.sources.{name.removesuffix('_nouns')}.constructs")
+            for construct in _named(params, f"{group}.constructs") if known else ():
+                if construct not in known:
+                    yield f"{group}.constructs: {construct!r} is no construct of {name} ({some(known)}). Correct it."
 
 
-def _compare(lexicons, models, compare) -> Iterator[str]:
-    for name, run in compare.runs.items():
-        own = [lexicon for lexicon in (run.lexicon, *run.also) if "." not in lexicon]  # the others are files
-        yield from _unknown(f"compare.runs.{name}", own, lexicons.names(), "the unrolled lexicons")
-        yield from _unknown(f"compare.runs.{name}.groups", run.groups, models, "models")
-
-
-def _sizes(data_size, preferences, training, ablations) -> Iterator[str]:
-    named = preferences.sources[preferences.source].strides
-    sizes = [("data_size", data_size), *((f"ablations.sizes[{i}]", size) for i, size in enumerate(ablations.sizes))]
-    for key, size in sizes:
+def _sizes(params: dict[str, Any]) -> Iterator[str]:
+    source = "".join(_named(params, "preferences.source"))
+    named = _named(params, f"preferences.sources.{source}.strides")
+    batch = dict(_at(params, "training.batch")).get("training.batch")
+    listed = dict(_at(params, "ablations.sizes")).get("ablations.sizes")
+    sizes = {f"ablations.sizes[{i}]": size for i, size in enumerate(listed if isinstance(listed, list) else ())}
+    for key, size in (dict(_at(params, "data_size")) | sizes).items():
         try:
-            pairs = None if isinstance(size, str) and size in named else parse_size(size)
+            pairs = None if size in named else parse_size(size)
         except InputError:
             yield f"{key} is {size!r}. Give a number of pairs (480, 13k, 106k) or 'full'."
             continue
-        if pairs is not None and pairs < training.batch:
-            yield f"{key} is {size}, less than one batch ({training.batch} pairs). Raise it, or lower training.batch."
-    for key, values in (("sizes", ablations.sizes), ("seeds", ablations.seeds)):
-        if len(set(values)) < len(values):
-            yield f"ablations.{key} names one more than once. Name each once."
-
-
-def _unknown(key: str, names, known, what: str) -> Iterator[str]:
-    for name in names:
-        if name not in known:
-            yield f"{key}: {name!r} is not among {what} ({some(known, 8)}). Correct the name, or add it there."
+        if pairs is not None and isinstance(batch, int) and pairs < batch:
+            yield f"{key} is {size}, less than one batch ({batch} pairs). Raise it, or lower training.batch."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from valuetrace.lexicon.known_groups import KnownGroups
-from valuetrace.tables import KNOWN_GROUPS
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,3 @@ class Lexicons:
     def __post_init__(self):
         if self.known_groups.source not in self.sources:
             raise ValueError(f"known_groups.source {self.known_groups.source!r} is not among sources")
-
-    def names(self) -> list[str]:
-        """The word lists that are written."""
-        nouns = [f"{name}_nouns" for name, source in self.sources.items() if source.nouns]
-        return [*self.sources, *nouns, KNOWN_GROUPS]
