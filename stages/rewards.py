@@ -9,9 +9,8 @@ Run: python -m stages.rewards NAME      (accelerate launch -m stages.rewards NAM
 """
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from accelerate import PartialState
@@ -24,14 +23,7 @@ from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.reward_model import load_reward_model
 from valuetrace.scoring.search import score_prompts
-
-
-@dataclass(frozen=True)
-class Rewards:
-    """``lexicons``: whose words are the candidates; none means every token of the vocabulary."""
-
-    lexicons: list[str]
-    tokenisation: Literal["exact", "as_published"]
+from valuetrace.scoring.settings import Rewards
 
 
 def main(name: str) -> None:
