@@ -15,6 +15,7 @@ import torch
 from valuetrace import audit as auditing
 from valuetrace import cli, tables
 from valuetrace.analysis import profile as audit
+from valuetrace.analysis import validity
 from valuetrace.audit import cost, inputs
 from valuetrace.audit import page as report
 from valuetrace.core import files
@@ -61,12 +62,29 @@ def subject(kind: str = "reward", form: Format = CHAT, case: str = "lower") -> a
     return audit.Subject("m", kind, "own", "chat", form, case)
 
 
+NOBODY = pd.DataFrame(columns=["word", "polarity"])
+READS = {"framing": {}, "known_groups": {}, "refused": None, "needs": None}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def readable() -> Iterator[None]:
+    """No known groups are scored along and every table reads, but for the tests that ask whether it does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validity, "reading", lambda *_: READS)
+        patch.setattr(inputs, "read_known_groups", lambda: NOBODY)
+        yield
+
+
+def profiled(*arguments, **options) -> dict:
+    return audit.profile(*arguments, NOBODY, validity.rule(), **options)
+
+
 def rows(found: dict) -> dict:
     return {(row["label"], row["framing"]): row for row in found["rows"]}
 
 
 def test_profile_by_hand(thirteen):
-    found = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=500)
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=500)
     by = rows(found)
     # up: kind 1..7, good 8..13; high: good 1, 3 … 11, kind 2, 4 … 12, 13; down: good 1..6, kind 7..13
     assert by["agency", "positive"]["median_rank"] == pytest.approx((10.5 + 6) / 2)
@@ -85,7 +103,7 @@ def test_profile_by_hand(thirteen):
 
 def test_the_interval_over_words_is_the_exact_bootstrap_of_a_median(thirteen):
     """Six words of ranks 1 to 6: all 6⁶ resamples, against the draws."""
-    found = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20_000)
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20_000)
     every = np.median(np.array(list(itertools.product(range(1, 7), repeat=6))), axis=1)
     exact = np.quantile(every, [0.025, 0.975])
     assert rows(found)["agency", "negative"]["median_rank_interval"] == exact.tolist()
@@ -93,15 +111,15 @@ def test_the_interval_over_words_is_the_exact_bootstrap_of_a_median(thirteen):
 
 def test_the_seed_is_the_interval(thirteen):
     words = lexicon(agency=SIX, communion=OTHER)
-    first, again = (audit.profile(subject(), thirteen, words, PROMPTS, draws=300, seed=4) for _ in range(2))
+    first, again = (profiled(subject(), thirteen, words, PROMPTS, draws=300, seed=4) for _ in range(2))
     assert first == again
     # a construct's interval does not depend on which others come after it
-    alone = audit.profile(subject(), thirteen[thirteen["token_decoded"].isin(SIX)], lexicon(agency=SIX), PROMPTS)
+    alone = profiled(subject(), thirteen[thirteen["token_decoded"].isin(SIX)], lexicon(agency=SIX), PROMPTS)
     assert alone["ranked_words"] == 6
 
 
 def test_too_few_words_are_refused_and_the_number_is_absent(thirteen):
-    found = audit.profile(subject(), thirteen, lexicon(agency=SIX[:5], communion=OTHER), PROMPTS, draws=50)
+    found = profiled(subject(), thirteen, lexicon(agency=SIX[:5], communion=OTHER), PROMPTS, draws=50)
     row = rows(found)["agency", "positive"]
     assert "only 5 of its 5 words" in row["refused"]
     assert "at least 6 words" in row["needs"]
@@ -114,7 +132,7 @@ def test_too_few_words_are_refused_and_the_number_is_absent(thirteen):
 def test_too_little_probability_is_refused_by_framing():
     words = SIX + OTHER
     frame = table({"up": [-4.0] * 13, "high": [-4.0] * 13, "down": [-9.0] * 13}, words, ids=True)
-    found = audit.profile(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    found = profiled(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
     assert found["probability_on_ranked_words"]["positive"] == pytest.approx(13 * np.exp(-4))
     by = rows(found)
     assert "percentile" in by["agency", "positive"]
@@ -127,9 +145,9 @@ def test_the_capitalised_spelling_is_named_where_it_has_the_probability():
     words = SIX + OTHER
     spelt = words + [word.capitalize() for word in words]
     frame = table({key: [-12.0] * 13 + [-3.0] * 13 for key in PROMPTS["key"]}, spelt, ids=True)
-    low = audit.profile(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    low = profiled(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
     assert all("--case capitalised" in row["needs"] for row in low["rows"])
-    high = audit.profile(
+    high = profiled(
         subject("logprob", case="capitalised"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50
     )
     assert not any("refused" in row for row in high["rows"])
@@ -146,11 +164,11 @@ def test_tokens_count_in_the_spelling_that_the_format_asks_for():
 def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):
     words = lexicon(agency=SIX, communion=[*OTHER, "kind7"])
     more = pd.concat([thirteen, table({"up": [np.nan], "high": [0.0], "down": [np.inf]}, ["kind7"])])
-    found = audit.profile(subject(), more, words, PROMPTS, draws=50)
+    found = profiled(subject(), more, words, PROMPTS, draws=50)
     assert found["left_out"] == {"prompts": [], "words": ["kind7"]}
-    clean = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    clean = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
     assert rows(found)["agency", "positive"]["median_rank"] == rows(clean)["agency", "positive"]["median_rank"]
-    dead = audit.profile(subject(), thirteen.assign(down=np.float32("nan")), words, PROMPTS, draws=50)
+    dead = profiled(subject(), thirteen.assign(down=np.float32("nan")), words, PROMPTS, draws=50)
     assert dead["left_out"]["prompts"] == ["down"]
     assert "no negative prompt" in rows(dead)["agency", "negative"]["refused"]
     assert "percentile" in rows(dead)["agency", "positive"]
@@ -167,13 +185,13 @@ def test_extremes_by_mean_rank(thirteen):
 
 def test_references_stand_beside_only_where_they_are_comparable(thirteen):
     words = lexicon(agency=SIX, communion=OTHER)
-    ours = audit.profile(subject(), thirteen, words, PROMPTS, draws=50)
+    ours = profiled(subject(), thirteen, words, PROMPTS, draws=50)
     assert audit.mismatch(ours, ours) is None
     others = {
-        "kind of score": audit.profile(subject("logprob"), thirteen, words, PROMPTS, draws=50),
-        "format": audit.profile(subject(form=Format("text", space=True)), thirteen, words, PROMPTS, draws=50),
-        "prompts": audit.profile(subject(), thirteen, words, PROMPTS.head(2), draws=50),
-        "lexicon": audit.profile(subject(), thirteen, words.head(8), PROMPTS, draws=50),
+        "kind of score": profiled(subject("logprob"), thirteen, words, PROMPTS, draws=50),
+        "format": profiled(subject(form=Format("text", space=True)), thirteen, words, PROMPTS, draws=50),
+        "prompts": profiled(subject(), thirteen, words, PROMPTS.head(2), draws=50),
+        "lexicon": profiled(subject(), thirteen, words.head(8), PROMPTS, draws=50),
     }
     for part, other in others.items():
         assert part in audit.mismatch(ours, other)
@@ -285,14 +303,19 @@ def test_a_reference_is_set_beside(audited, folders, words, tmp_path):
     files.write_json(other, tmp_path / "references" / "reference-rm--chat.json")
     files.write_json(other | {"model": "else", "kind": "logprob"}, tmp_path / "references" / "else--chat.json")
     request = auditing.Request(
-        str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=100, out=tmp_path, references=tmp_path / "references"
+        str(folders["rm"]),
+        lexicon=str(words),
+        prompts=FEW,
+        draws=100,
+        out=tmp_path / "o",
+        references=tmp_path / "references",
     )
     done = auditing.audit(request, lambda line: None)
     assert [row["model"] for row in done.result["references"]] == ["reference-rm"]
     assert done.result["references"][0]["shared_words"] == 15
     assert done.result["references_not_comparable"] == [{"file": "else--chat.json", "reason": "another kind of score"}]
-    assert "reference-rm" in (tmp_path / "audit.html").read_text()
-    assert set(pd.read_csv(tmp_path / "profile.csv")["model"]) == {"rm", "reference-rm"}
+    assert "reference-rm" in (tmp_path / "o" / "audit.html").read_text()
+    assert set(pd.read_csv(tmp_path / "o" / "profile.csv")["model"]) == {"rm", "reference-rm"}
 
 
 def test_json_and_a_second_run_from_the_shards(folders, words, audited, capsys, monkeypatch):
@@ -355,7 +378,7 @@ def test_dry_run_stops_after_the_cost(folders, words, tmp_path, capsys):
     arguments = (folders["lm"], "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--dry-run")
     status, out, _ = run(capsys, *arguments)
     assert (status, out[:5]) == (0, "Cost:")
-    assert list((tmp_path / "o").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     status, out, _ = run(capsys, *arguments, "--json")
     assert json.loads(out)["candidates"] == 8192
     status, _, err = run(capsys, *arguments, "--max-minutes", "1e-9")
