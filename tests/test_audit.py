@@ -1,9 +1,12 @@
 """The audit: its numbers against hand computation, its refusals, and the command as its user meets it."""
 
+import errno
 import itertools
 import json
+import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +18,8 @@ import torch
 from valuetrace import audit as auditing
 from valuetrace import cli, tables
 from valuetrace.analysis import profile as audit
-from valuetrace.analysis import validity
-from valuetrace.audit import cost, inputs
+from valuetrace.analysis import references, validity
+from valuetrace.audit import cost, inputs, results
 from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
@@ -24,7 +27,7 @@ from valuetrace.lexicon import COLUMNS
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
-from valuetrace.scoring.chat import Format
+from valuetrace.scoring.chat import Format, render
 from valuetrace.scoring.spelling import word_scores
 
 CHAT = Format("chat", space=False)
@@ -463,6 +466,208 @@ def test_each_bad_input_is_one_line_and_status_2(folders, words, tmp_path, capsy
         assert re.search(message, err), f"{name}: {err}"
         problems = [line for line in err.splitlines() if "error: " in line]
         assert len(problems) == 1 and "Traceback" not in err, f"{name}: {err}"
+
+
+def test_a_fault_at_any_write_leaves_the_old_result_or_the_new_one(audited, folders, words, tmp_path, monkeypatch):
+    """Each renaming (every file is written beside its place) fails once, by a full disk and by an interrupt."""
+    out = shutil.copytree(audited.out, tmp_path / "out")
+    old = files.fingerprint(out)
+    request = auditing.Request(str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=60, out=out)
+    monkeypatch.setattr(auditing.scorers.Rewards, "seconds", lambda self: 1.0)
+    planned = auditing.plan(request, lambda line: None)
+    monkeypatch.setattr(auditing.run, "plan", lambda *_: planned)
+    rename, calls, fault = os.replace, [], [0, None]
+
+    def replace(source, target):
+        if Path(target).parent.parts[-2:-1] != (".out.shards",):
+            calls.append(target)
+            if len(calls) == fault[0]:
+                raise fault[1]
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
+        for number in range(1, 8):  # five files, the old folder away, the new one into its place
+            calls.clear()
+            fault[:] = number, error
+            with pytest.raises((InputError, KeyboardInterrupt)):
+                auditing.audit(request, lambda line: None)
+            assert files.fingerprint(out) == old
+            assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
+    fault[0] = 0
+    auditing.audit(request, lambda line: None)
+    new = files.fingerprint(out)
+    assert new.keys() == old.keys() == set(results.RESULTS) and new["profile.json"] != old["profile.json"]
+
+
+def test_models_that_share_a_last_name_have_folders_of_their_own(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("a/final", "b/final", "data/models/final", "data/models/owner--final@v2"):
+        shutil.copytree(folders["rm"], place)
+    names = [results.default_folder(Path(place)).name for place in ("a/final", "b/final", "./a/../a/final")]
+    assert names[0] == names[2] != names[1] and all(re.fullmatch(r"final-[0-9a-f]{8}", name) for name in names)
+    assert results.default_folder(inputs.find_model("final")) == Path("audit/final")
+    assert results.default_folder(Path("data/models/owner--final@v2")) == Path("audit/owner--final@v2")
+
+
+def test_two_processes_on_one_folder_wait_for_each_other(tmp_path, monkeypatch, capsys):
+    """Two audits of one Hub id at once: the second waits, says so, and downloads nothing."""
+    monkeypatch.chdir(tmp_path)
+    made, second = [], []
+
+    def make(name, source, changes, folder):
+        made.append(name)
+        second.append(threading.Thread(target=lambda: second.append(inputs.find_model("owner/model"))))
+        second[0].start()
+        while "waiting: another process downloads owner/model" not in capsys.readouterr().err:
+            second[0].join(0.01)
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(inputs.making, "make", make)
+    first = inputs.find_model("owner/model")
+    second[0].join()
+    assert made == ["owner/model"] and second[1] == first
+
+
+HOSTILE_NAMES = ["7", "true", "nan", "1e5", "a$b$", "$\\frac{$", "_x", "<b>", "null"]
+
+
+def test_names_that_look_like_something_else(thirteen, tmp_path):
+    """Numbers, booleans, mathematics and markup as names of models and constructs: the picture and page hold them."""
+    from valuetrace.audit import picture
+
+    for name in HOSTILE_NAMES:
+        of = audit.Subject(name, "reward", "own", "chat", CHAT)
+        found = profiled(of, thirteen, lexicon(**{name: SIX, f"{name}0": OTHER}), PROMPTS, draws=20)
+        files.write_csv(audit.side_by_side(found, [found | {"model": "8"}]), tmp_path / "profile.csv")
+        picture.draw(tmp_path / "profile.csv", tmp_path / "profile.png")
+        assert (tmp_path / "profile.png").read_bytes()[:4] == b"\x89PNG", name
+        (tmp_path / "profile.png").unlink()
+
+
+BROKEN_REFERENCES = {
+    "a list": (lambda p: [p], "must be a dict"),
+    "null": (lambda p: None, "must be a dict"),
+    "no model": (lambda p: {k: v for k, v in p.items() if k != "model"}, "no 'model'"),
+    "a null model": (lambda p: p | {"model": None}, "'model' is None"),
+    "another kind": (lambda p: p | {"kind": "guess"}, "'kind' is 'guess'"),
+    "rows as an object": (lambda p: p | {"rows": {}}, "'rows' is {}"),
+    "a row that is a number": (lambda p: p | {"rows": [1]}, r"'rows'\[0\] is 1"),
+    "a percentile as text": (lambda p: p | {"rows": [p["rows"][0] | {"percentile": "50"}]}, "'percentile' is '50'"),
+    "an interval of one": (lambda p: p | {"rows": [p["rows"][0] | {"percentile_interval": [1]}]}, "three finite"),
+    "an infinite percentile": (lambda p: p | {"rows": [p["rows"][0] | {"percentile": 1e999}]}, "three finite"),
+    "a row without words": (lambda p: p | {"rows": [{"label": "a", "framing": "positive"}]}, "no 'words'"),
+    "groups without words": (lambda p: p | {"groups": [{}]}, r"groups\[0\].*no 'words'"),
+    "a format as text": (lambda p: p | {"format": "chat"}, "'format' is 'chat'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_REFERENCES)
+def test_broken_references_are_one_line_that_names_file_and_key(thirteen, tmp_path, case):
+    change, message = BROKEN_REFERENCES[case]
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20)
+    (tmp_path / "broken.json").write_text(json.dumps(change(found)))
+    with pytest.raises(InputError, match=message) as caught:
+        references.read(tmp_path)
+    assert str(tmp_path / "broken.json") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_killed_stage_leaves_is_no_reference(thirteen, tmp_path):
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20)
+    for place in ("bases/m/chat.json", ".bases.partial/m/chat.json", "bases/.chat.json.x1.json"):
+        files.write_json(found, tmp_path / place)
+    assert [row["file"] for row in references.read(tmp_path)] == ["bases/m/chat.json"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"x"', '{"origin": []}', '{"origin": {"a": {"b": 1}}}', "{"])
+def test_broken_provenance_is_one_line_before_anything_is_loaded(folders, words, tmp_path, text):
+    broken = shutil.copytree(folders["rm"], tmp_path / "m")
+    (broken / "provenance.json").write_text(text)
+    with pytest.raises(InputError, match=r"provenance\.json.*(must be|not valid JSON)"):
+        inputs.resolve(auditing.Request(str(broken), lexicon=str(words), out=tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
+
+
+MEANINGLESS = {
+    "minutes that are none": (["--max-minutes", "nan"], "--max-minutes nan: give"),
+    "negative minutes": (["--max-minutes", "-1"], "--max-minutes -1: give"),
+    "endless minutes": (["--max-minutes", "inf"], "--max-minutes inf: give"),
+    "no minutes": (["--max-minutes", "0"], "--max-minutes 0: give"),
+    "a negative seed": (["--seed", "-1"], "--seed -1: give"),
+    "a revision of a folder": (["--revision", "v1"], "--revision v1: .* is a folder"),
+    "references that are not there": (["--references", "nowhere"], "--references nowhere: no such folder"),
+    "a template argument without a value": (["--template-argument", "date_string"], "give KEY=VALUE"),
+    "a template argument twice": (["--template-argument", "a=1", "--template-argument", "a=2"], "each key once"),
+    "a template argument that is not read": (["--template-argument", "date_strin=1"], "takes no such argument"),
+    "a template argument of ours": (["--template-argument", "add_generation_prompt=1"], "takes no such argument"),
+    "a template argument without a template": (
+        ["--format", "raw", "--template-argument", "date_string=1"],
+        "format raw has no chat template",
+    ),
+    "this folder": (["--out", "."], "give one of its own"),
+    "a folder above": (["--out", ".."], "give one of its own"),
+    "a folder that holds something else": (["--out", "full"], "holds mine.txt, which is no audit's"),
+    "below a file": (["--out", "full/mine.txt/o"], "cannot be made"),
+    "a name too long": (["--out", "x" * 300], "cannot be made"),
+}
+
+
+@pytest.mark.parametrize("case", MEANINGLESS)
+def test_options_that_mean_nothing_are_one_line_and_leave_nothing(folders, words, tmp_path, capsys, monkeypatch, case):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    before = files.fingerprint(tmp_path)
+    options, message = MEANINGLESS[case]
+    status, out, err = run(capsys, folders["rm"], "--lexicon", words, "--prompts", FEW, *options)
+    assert (status, out) == (2, "") and re.search(message, err), err
+    assert len(err.splitlines()) == 1
+    assert files.fingerprint(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize("option", ["--head=first_output", "--vocabulary", "--revision=v2"])
+def test_options_that_mean_nothing_to_a_language_model(folders, words, tmp_path, capsys, option):
+    status, out, err = run(capsys, folders["lm"], "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", option)
+    assert (status, out) == (2, "") and option.partition("=")[0] in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_template_arguments_reach_the_template_and_the_profile(folders, words, thirteen, tmp_path):
+    model = shutil.copytree(folders["rm"], tmp_path / "m")
+    tokenizer = loading.load_tokenizer(model)
+    tokenizer.chat_template = "{{ 'thinking' if thinking is true else '' }}{{ date_string }}" + tokenizer.chat_template
+    tokenizer.save_pretrained(model)
+    arguments = cli._pairs(["date_string=26 Jul 2024", "thinking=true"])
+    request = auditing.Request(str(model), lexicon=str(words), template_arguments=arguments, out=tmp_path / "o")
+    job = inputs.resolve(request)
+    prefix = tokenizer.decode(render(tokenizer, job.form, "a?").prefix)
+    assert "thinking26 Jul 2024" in prefix.replace(" ", "").replace("26Jul2024", "26 Jul 2024")
+    pinned, free = (
+        profiled(subject(form=form), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20)
+        for form in (job.form, CHAT)
+    )
+    assert pinned["format"]["arguments"] == {"date_string": "26 Jul 2024", "thinking": True}
+    assert audit.mismatch(pinned, free) == "another format" and audit.mismatch(pinned, pinned) is None
+
+
+def test_known_groups_are_scored_along_and_an_unreadable_table_has_no_numbers(folders, words, tmp_path, monkeypatch):
+    known = pd.DataFrame({"word": ["honest", "cruel", "love"], "polarity": ["virtue", "vice", "virtue"]})
+    asked = []
+
+    def reading(scores, framing, groups, rule, measured):
+        asked.append((scores.index, groups, measured))
+        return READS | {"refused": "the prompts are not read", "needs": "another model"}
+
+    monkeypatch.setattr(inputs, "read_known_groups", lambda: known)
+    monkeypatch.setattr(validity, "reading", reading)
+    request = auditing.Request(str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=20, out=tmp_path / "o")
+    result = auditing.audit(request, lambda line: None).result
+    assert {"honest", "cruel"} < set(tables.read_scores(tmp_path / "o" / "scores.parquet")["token_decoded"])
+    assert {"honest", "cruel"} < set(asked[0][0]) and not {"honest", "cruel"} & set(asked[0][2])
+    assert result["profile"]["ranked_words"] == 15 and result["profile"]["reading"]["needs"] == "another model"
+    assert all(row["refused"] == "the prompts are not read" for row in result["profile"]["rows"])
+    assert not {"honest", "cruel"} & {row["text"] for row in result["extremes"]["rows"]}
+    assert "the prompts are not read" in (tmp_path / "o" / "audit.html").read_text()
 
 
 def test_a_word_that_tokenizes_to_nothing(folders, words, tmp_path, capsys, monkeypatch):
