@@ -44,7 +44,8 @@ class Rewards:
             self.names = list(self.rows["token_id"])
             lengths = np.ones(len(self.names), dtype=int)
         else:
-            self.names = list(dict.fromkeys(map(CASES[job.request.case], job.lexicon["word"])))
+            words = [*job.lexicon["word"], *job.known["word"]]  # the known groups are read, but not ranked
+            self.names = list(dict.fromkeys(map(CASES[job.request.case], words)))
             self.rows = pd.DataFrame({"token_id": pd.NA, "token_name": self.names, "token_decoded": self.names})
             lengths = np.array([len(encode_reply(self.tokenizer, job.form, word)) for word in self.names])
         around = _conversations(job, self.tokenizer)

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 import yaml
 
+from valuetrace.analysis import references
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.models.rows import Model
@@ -222,8 +223,7 @@ def _readable(gap: dict, base: str, refused: dict) -> bool:
 def _profiles(base: str) -> list[dict[str, Any]]:
     """Audits of the trained model in metrics/profiles/ (kind reward, named after the base or a step of it)."""
     result = []
-    for path in sorted((METRICS / "profiles").rglob("*.json")):
-        found = files.read_json(path)
+    for found in references.read(METRICS / "profiles"):
         if found["kind"] != "reward" or found["model"].split("/")[0] != base:
             continue
         rows = []

@@ -48,7 +48,7 @@ class Format:
     space: bool
     template: str = "{prompt}"
     closing: Literal["eos", "none"] = "none"
-    arguments: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str | bool] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.kind == "text" and self.template.count("{prompt}") != 1:
