@@ -98,7 +98,7 @@ ROW = "models__gemma3_of_270m"
         ({"analysis__tokens__first": []}, "analysis.tokens.first is empty"),
         ({"analysis__tokens__prompt": "best"}, "analysis.tokens.prompt: 'best' is not among prompts"),
         ({"analysis__tokens__measure": "kl"}, "analysis.tokens: measure 'kl' is not one of llr"),
-        ({"analysis__constructs": ["agency", "warmth"]}, "analysis.constructs: 'warmth' is no construct of big_two_nouns"),
+        ({"analysis__constructs": ["agency", "warmth"]}, "analysis.constructs: 'warmth' is no construct of"),
         ({"dynamics__constructs": ["a", "communion"]}, "dynamics.constructs: 'a' is no construct of"),
         ({"compare__runs__log_probabilities__files": []}, "log_probabilities: files names the score files"),
         ({"compare__runs__log_probabilities__groups": {G: "A", S: "A"}}, "groups sorts the models under two bases"),
