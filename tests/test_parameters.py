@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from valuetrace import parameters
@@ -16,21 +15,16 @@ from valuetrace.core.errors import InputError
 PROFILES = ("demo", "paper", "tiny")
 
 
-def composed(repository, profile: str) -> dict:
-    with initialize_config_dir(str(repository / "conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", [f"profile={profile}"]), resolve=True)
-
-
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_profile_is_right(repository, profile):
-    params = composed(repository, profile)
+def test_every_profile_is_right(composed, profile):
+    params = composed(profile)
     assert params["profile"] == profile
     parameters.check(params)
 
 
 @pytest.fixture(scope="module")
-def demo(repository) -> dict:
-    return composed(repository, "demo")
+def demo(composed) -> dict:
+    return composed("demo")
 
 
 def changed(params: dict, **changes) -> dict:
@@ -162,6 +156,20 @@ def test_all_that_is_wrong_is_told_at_once(demo):
     told = ["training.objective", "training.batch", "dynamics: movers", "rewards.lexicons", "trained", f"{G}.label"]
     missing = [key for key in told if not any(key in line for line in lines)]
     assert not missing and len(lines) == len(set(lines)), lines
+
+
+@pytest.mark.parametrize("junk", ["x", [None], {"x": None}, {3: 4}], ids=str)
+def test_no_shape_of_a_group_ends_in_a_traceback(demo, junk):
+    groups = [demo | {key: junk} for key in parameters.GROUPS]
+    inner = ("analysis", "compare", "ablations", "models", "lexicons", "preferences")
+    groups += [demo | {key: demo[key] | {name: junk}} for key in inner for name in demo[key]]
+    refused = 0
+    for params in groups:
+        try:
+            parameters.check(params)
+        except InputError:
+            refused += 1
+    assert refused >= len(groups) - 3  # "x" is a profile, a lexicon's folder
 
 
 def test_the_stage_writes_the_same_whatever_the_parameters_and_loads_no_torch(repository, tmp_path, demo):

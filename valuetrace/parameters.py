@@ -130,8 +130,10 @@ def _faults(as_type: Any, value: Any, where: str) -> Iterator[str]:
 
 def _names(params: dict[str, Any]) -> Iterator[str]:
     """Names become folders, stages and keys of YAML: words that every reader takes for words."""
-    named = [(where, name) for path in (*_ROWS, *_LABELS) for where, found in _at(params, path) for name in found or ()]
-    for where, name in [("profile", params.get("profile")), *named]:
+    named = [("profile", params.get("profile"))]
+    for where, found in (found for path in (*_ROWS, *_LABELS) for found in _at(params, path)):
+        named += [(where, name) for name in found] if isinstance(found, dict) else []
+    for where, name in named:
         if not isinstance(name, str) or not _is_word(name):
             yield f"{where}: {name!r} reads as a number, a truth value or nothing in YAML. Give it a name with letters."
         elif where in ("profile", *_ROWS) and not _NAME.fullmatch(name):
@@ -207,7 +209,7 @@ def _shared_formats(params: dict[str, Any]) -> Iterator[str]:
     first, second = (_named(params, f"analysis.tokens.{side}") for side in ("first", "second"))
     for key, pair in [*pairs, *(("analysis.tokens", pair) for pair in product(first, second))]:
         rows = [set(_named(params, f"models.{name}.scoring.formats")) for name in pair]
-        if all(rows) and not set.intersection(*rows):
+        if len(rows) == 2 and all(rows) and not rows[0] & rows[1]:
             yield f"{key}: {' and '.join(pair)} share no format. Give their rows' scoring.formats one in common."
 
 
