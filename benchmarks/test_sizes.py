@@ -7,6 +7,7 @@ Run: python benchmarks/test_sizes.py [RUNS] (2,000 studies a scenario; tests tha
 """
 
 import sys
+from functools import partial
 
 from valuetrace.analysis.compare import simulation
 from valuetrace.core.files import write_json
@@ -25,12 +26,12 @@ SCENARIOS = {
     "no effect, 8 and 8 models": PUBLISHED(models=(8, 8)),
 }
 EXACT = {
-    "models as units": simulation.three_way_model_unit_p,
-    "models as units, studentised": simulation.three_way_studentised_p,
-    "models as units, Welch": simulation.three_way_welch_p,
+    "models as units": simulation.three_way_p,
+    "models as units, studentised": partial(simulation.three_way_p, name="p_model_unit_studentised"),
+    "models as units, Welch": partial(simulation.three_way_p, name="p_model_unit_welch"),
 }
 DRAWN = {
-    "models as units": simulation.three_way_model_unit_p,
+    "models as units": simulation.three_way_p,
     "the paper's mixed model": simulation.three_way_mixed_p,
     "mixed model, one difference a prompt, slopes": simulation.three_way_paired_p,
     "random lexicons": simulation.random_lexicon_p,
@@ -41,7 +42,7 @@ DRAWN = {
 def rates(truth: simulation.Truth, runs: int) -> dict[str, dict]:
     exact = dict(EXACT)
     if max(truth.lineages) > 1:
-        exact["lineages as units"] = simulation.three_way_lineage_p
+        exact["lineages as units"] = partial(simulation.three_way_p, name="p_lineage")
     found = simulation.p_values(truth, exact, runs, SEED)
     drawn = simulation.p_values(truth, DRAWN, max(10, runs // 10), SEED)
     drawn["both: models as units and random lexicons"] = drawn[["models as units", "random lexicons"]].max(axis=1)

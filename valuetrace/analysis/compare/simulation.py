@@ -160,24 +160,9 @@ def three_way_mixed_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
     return paper_fit(scores, medians)["p_mixed"]
 
 
-def three_way_model_unit_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The three-way interaction with models as units, exact."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_model_unit"]
-
-
-def three_way_studentised_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The same, studentised."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_model_unit_studentised"]
-
-
-def three_way_welch_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The same, Welch's parametric p."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_model_unit_welch"]
-
-
-def three_way_lineage_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The three-way interaction with lineages within base as units, exact."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_lineage"]
+def three_way_p(scores: Scores, medians: np.ndarray, seed: int, name: str = "p_model_unit") -> float:
+    """The three-way interaction with models as units, exact; or another p of ``effects.model_units`` by ``name``."""
+    return three_way_model_unit(scores, medians, 199, seed)[name]
 
 
 def three_way_paired_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
