@@ -90,7 +90,7 @@ def three_way(metrics: dict) -> str:
     mixed = f"mixed model, 95% {interval(row['ci'], 2)}, p {p_value(row['p_mixed'])}"
     if row["mixed_reason"]:
         mixed = f"no mixed model: {row['mixed_reason']}"
-    models = f"models as units: p {p_value(row['p_model_unit'])}, 95% {interval(row['ci_model_unit'])}"
+    models = f"models as units: p {p_value(row['p_model_unit'])}, 95% {interval(row['ci_models_prompts_words'])}"
     lexicons = f"random lexicons: p {p_value(row['p_random_lexicon'])}"
     return f"Base × construct × framing: coefficient {number(row['coefficient'])} ({mixed}); {models}; {lexicons}."
 
@@ -135,7 +135,7 @@ def _panels(metrics: dict) -> str:
             number(row["difference"], 1),
             number(row["cohens_d"]),
             *(p_value(row[test]) for test in tests),
-            interval(row["ci_model_unit"]),
+            interval(row["ci_models_prompts_words"]),
         ]
         for row in metrics["panels"]
     ]
