@@ -13,8 +13,9 @@ export TOKENIZERS_PARALLELISM := false
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
 
-reproduce: setup ## make every file that is out of date (dvc repro)
+reproduce: setup ## make every file that is out of date (dvc repro), and say whether it is what is committed
 	$(BIN)/dvc repro
+	$(BIN)/valuetrace verify
 
 test: setup lint ## all tests, slow ones too
 	$(BIN)/python -m pytest

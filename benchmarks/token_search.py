@@ -113,8 +113,7 @@ def random_shape(shape: str, dtype: torch.dtype, device: str) -> RewardModel:
 def demo_base(folder: Path, dtype: str, device: str) -> RewardModel:
     """A model folder with a random head: chat format where it has a template, else the bare prompt."""
     tokenizer = loading.load_tokenizer(folder)
-    attention = "eager" if AutoConfig.from_pretrained(folder).model_type == "gemma2" else "sdpa"
-    backbone = loading.load(folder, dtype=dtype, attention=attention, device=device, cls=AutoModel)
+    backbone = loading.load(folder, dtype=dtype, device=device, cls=AutoModel)
     head = heads.Linear(backbone.config.hidden_size).to(device)
     return RewardModel(backbone, head, tokenizer, CHAT if tokenizer.chat_template else RAW, folder.name)
 

@@ -69,7 +69,7 @@ class Clock(TrainerCallback):
 
 def ours(base: Path, pairs: pd.DataFrame, plan: np.ndarray) -> Clock:
     tokenizer = loading.load_tokenizer(base)
-    built = model.build(base, PARAMS, tokenizer, "sdpa")
+    built = model.build(base, PARAMS)
     encoded, _ = encoding.encode(pairs, tokenizer, PARAMS.format, PARAMS.max_length)
     optimizer = torch.optim.AdamW(
         [p for p in built.parameters() if p.requires_grad], lr=PARAMS.learning_rate, weight_decay=0
@@ -81,7 +81,6 @@ def ours(base: Path, pairs: pd.DataFrame, plan: np.ndarray) -> Clock:
             built,
             Dataset.from_dict(encoded).select(plan.ravel()),
             PARAMS,
-            tokenizer,
             optimizer=optimizer,
             scheduler=scheduler,
             done=0,
@@ -98,7 +97,7 @@ def trls(base: Path, pairs: pd.DataFrame, plan: np.ndarray, **options) -> Clock:
 
     tokenizer = loading.load_tokenizer(base)
     with torch.random.fork_rng():  # the same first weights as model.build draws
-        plain = model.load_base(base, head="linear", dtype="float32", attention="sdpa", pad=tokenizer.pad_token_id)
+        plain = model.load_base(base, head="linear", dtype="float32")
         torch.manual_seed(PARAMS.seed)
         model.draw_head(plain.score, PARAMS.head_std)
         built = get_peft_model(plain, model.lora_config(PARAMS))

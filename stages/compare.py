@@ -6,24 +6,12 @@ Run: python -m stages.compare NAME
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from valuetrace.analysis.compare.run import compare_files
+from valuetrace.analysis.compare.settings import Run
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import compare as figures
-
-
-@dataclass(frozen=True)
-class Run:
-    """One comparison: score files of ``folder``, the base of each model, the lexicon and others beside it."""
-
-    title: str
-    lexicon: str
-    also: list[str]
-    folder: str
-    files: list[str]
-    groups: dict[str, str]  # model → base
 
 
 def main(name: str) -> None:

@@ -18,36 +18,14 @@ Command: python -m stages.lexicons
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pandas as pd
 
 from valuetrace import lexicon as lex
 from valuetrace import tables
 from valuetrace.core import files, settings, stage
+from valuetrace.lexicon.settings import Lexicons, Source
 
 OUT = tables.lexicon_path("").parent
-
-
-@dataclass(frozen=True)
-class Source:
-    """One dictionary: where it is, which constructs to take and how it is edited and checked."""
-
-    path: str
-    constructs: dict[str, str] | None = None  # name to use -> name in the file; all by default
-    edits: str | None = None
-    contrasts: list[list[str]] = field(default_factory=list)  # constructs that must share no word
-    nouns: bool = False
-
-
-@dataclass(frozen=True)
-class Lexicons:
-    """The parameter group: WordNet's folder, the rarest word taken (Zipf), the dictionaries, the known groups."""
-
-    wordnet: str
-    zipf_floor: float
-    sources: dict[str, Source]
-    known_groups: lex.KnownGroups
 
 
 def main() -> None:

@@ -9,9 +9,8 @@ Run: python -m stages.rewards NAME      (accelerate launch -m stages.rewards NAM
 """
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from accelerate import PartialState
@@ -24,14 +23,7 @@ from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.reward_model import load_reward_model
 from valuetrace.scoring.search import score_prompts
-
-
-@dataclass(frozen=True)
-class Rewards:
-    """``lexicons``: whose words are the candidates; none means every token of the vocabulary."""
-
-    lexicons: list[str]
-    tokenisation: Literal["exact", "as_published"]
+from valuetrace.scoring.settings import Rewards
 
 
 def main(name: str) -> None:
@@ -40,7 +32,7 @@ def main(name: str) -> None:
     form = replace(settings.get("formats", dict[str, Format])[how.formats[0]], arguments=how.chat_arguments)
     place = {"device_map": "auto"} if how.devices == "all" else {}
     folder = MODELS / name
-    model = load_reward_model(folder, form, dtype=how.dtype, attention=how.attention, head=how.head, **place)
+    model = load_reward_model(folder, form, dtype=how.dtype, head=how.head, **place)
     if chosen.lexicons:
         lists = [tables.read_lexicon(lexicon)["word"] for lexicon in (*chosen.lexicons, tables.KNOWN_GROUPS)]
         candidates = list(dict.fromkeys(pd.concat(lists)))

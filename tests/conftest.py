@@ -19,6 +19,19 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
+def composed(repository):
+    """profile → the parameters that conf/ composes for it, anew at every call."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    def parameters(profile: str) -> dict:
+        with initialize_config_dir(str(repository / "conf"), version_base=None):
+            return OmegaConf.to_container(compose("config", [f"profile={profile}"]), resolve=True)
+
+    return parameters
+
+
+@pytest.fixture(scope="session")
 def tokenizers() -> dict:
     """The tiny tokenizer of each architecture. Copy one before changing it."""
     from valuetrace.models import tiny

@@ -22,11 +22,13 @@ TOKEN = "hf_OnlyForThisTestServer0123456789"
 class Hub:
     """The state of the server. ``drops``: how many PUTs are cut off after half of their bytes; ``part``: bytes a
     part of a multipart upload (None: one PUT); ``answer``: path pattern → status that is returned instead;
-    ``spoil``: uploads are stored with a byte changed."""
+    ``spoil``: uploads are stored with a byte changed; ``echo``: a refusal repeats the request's headers, behind as
+    many other letters."""
 
     drops: int = 0
     part: int | None = None
     spoil: bool = False
+    echo: int | None = None
     answer: dict[str, int] = field(default_factory=dict)
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     visibility: dict[str, str | None] = field(default_factory=dict)
@@ -75,7 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         for pattern, status in hub.answer.items():
             if re.search(pattern, path):
-                return self._send({"error": f"refused with {status}"}, status)
+                said = "" if hub.echo is None else "x" * hub.echo + f" Authorization: {self.headers['Authorization']}"
+                return self._send({"error": f"refused with {status}{said}"}, status)
         open_to_all = path == "/api/validate-yaml" or path.startswith("/complete/")  # the Hub's is a signed address
         if not open_to_all and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._send({"error": "Invalid username or password."}, 401)

@@ -462,6 +462,42 @@ def test_hub_out_of_order(hub_server):
     make_fails(f"{REPOSITORY} cannot be fetched", "500", "Check the network")
 
 
+@pytest.mark.parametrize("before", [0, 60, 130, 160, 190, 210, 230, 250])
+def test_hub_that_echoes_the_token(hub_server, monkeypatch, before):
+    token = "hf_" + "A1b2C3d4" * 4
+    monkeypatch.setenv("HF_TOKEN", token)
+    said = "x" * before + f" Authorization: Bearer {token}"
+    hub_server.refusal = 400, json.dumps({"error": said}).encode(), {"X-Error-Message": said}
+    with pytest.raises(InputError, match="cannot be fetched") as caught:
+        make()
+    assert "hf_A" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_hub_data_set_whose_reader_echoes_the_token(monkeypatch, error):
+    import datasets
+
+    from valuetrace.preferences import sources
+
+    token = "hf_" + "A1b2C3d4" * 4
+    monkeypatch.setenv("HF_TOKEN", token)
+
+    def load(*_, **__):
+        raise error("x" * 260 + f" Authorization: Bearer {token}\nand more")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(InputError, match="data set o/n cannot be") as caught:
+        sources._hub(sources.Source("hub", "mit", 0.5, repository="o/n", revision=REVISION))
+    assert "hf_A" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"sha": 1}', b'{"id": []}'])
+def test_hub_answers_that_are_none_of_the_hub_s(hub_server, body):
+    hub_server.refusal = 200, body, {"Content-Type": "application/json"}
+    make_fails(REPOSITORY)
+    assert not model_hub.REVISIONS.exists()
+
+
 def test_hub_wrong_sha256(hub_server):
     hub_server.wrong = True
     make_fails(

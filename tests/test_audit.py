@@ -1,9 +1,12 @@
 """The audit: its numbers against hand computation, its refusals, and the command as its user meets it."""
 
+import errno
 import itertools
 import json
+import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +14,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from valuetrace import audit as auditing
 from valuetrace import cli, tables
 from valuetrace.analysis import profile as audit
-from valuetrace.audit import cost, inputs
+from valuetrace.analysis import references, validity
+from valuetrace.audit import cost, inputs, results
+from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.lexicon import COLUMNS
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
-from valuetrace.report import audit as report
-from valuetrace.scoring.chat import Format
+from valuetrace.scoring.chat import Format, render
 from valuetrace.scoring.spelling import word_scores
 
 CHAT = Format("chat", space=False)
@@ -61,12 +66,29 @@ def subject(kind: str = "reward", form: Format = CHAT, case: str = "lower") -> a
     return audit.Subject("m", kind, "own", "chat", form, case)
 
 
+NOBODY = pd.DataFrame(columns=["word", "polarity"])
+READS = {"framing": {}, "known_groups": {}, "refused": None, "needs": None}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def readable() -> Iterator[None]:
+    """No known groups are scored along and every table reads, but for the tests that ask whether it does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validity, "reading", lambda *_: READS)
+        patch.setattr(inputs, "read_known_groups", lambda: NOBODY)
+        yield
+
+
+def profiled(*arguments, **options) -> dict:
+    return audit.profile(*arguments, NOBODY, validity.rule(), **options)
+
+
 def rows(found: dict) -> dict:
     return {(row["label"], row["framing"]): row for row in found["rows"]}
 
 
 def test_profile_by_hand(thirteen):
-    found = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=500)
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=500)
     by = rows(found)
     # up: kind 1..7, good 8..13; high: good 1, 3 … 11, kind 2, 4 … 12, 13; down: good 1..6, kind 7..13
     assert by["agency", "positive"]["median_rank"] == pytest.approx((10.5 + 6) / 2)
@@ -85,7 +107,7 @@ def test_profile_by_hand(thirteen):
 
 def test_the_interval_over_words_is_the_exact_bootstrap_of_a_median(thirteen):
     """Six words of ranks 1 to 6: all 6⁶ resamples, against the draws."""
-    found = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20_000)
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20_000)
     every = np.median(np.array(list(itertools.product(range(1, 7), repeat=6))), axis=1)
     exact = np.quantile(every, [0.025, 0.975])
     assert rows(found)["agency", "negative"]["median_rank_interval"] == exact.tolist()
@@ -93,15 +115,15 @@ def test_the_interval_over_words_is_the_exact_bootstrap_of_a_median(thirteen):
 
 def test_the_seed_is_the_interval(thirteen):
     words = lexicon(agency=SIX, communion=OTHER)
-    first, again = (audit.profile(subject(), thirteen, words, PROMPTS, draws=300, seed=4) for _ in range(2))
+    first, again = (profiled(subject(), thirteen, words, PROMPTS, draws=300, seed=4) for _ in range(2))
     assert first == again
     # a construct's interval does not depend on which others come after it
-    alone = audit.profile(subject(), thirteen[thirteen["token_decoded"].isin(SIX)], lexicon(agency=SIX), PROMPTS)
+    alone = profiled(subject(), thirteen[thirteen["token_decoded"].isin(SIX)], lexicon(agency=SIX), PROMPTS)
     assert alone["ranked_words"] == 6
 
 
 def test_too_few_words_are_refused_and_the_number_is_absent(thirteen):
-    found = audit.profile(subject(), thirteen, lexicon(agency=SIX[:5], communion=OTHER), PROMPTS, draws=50)
+    found = profiled(subject(), thirteen, lexicon(agency=SIX[:5], communion=OTHER), PROMPTS, draws=50)
     row = rows(found)["agency", "positive"]
     assert "only 5 of its 5 words" in row["refused"]
     assert "at least 6 words" in row["needs"]
@@ -114,7 +136,7 @@ def test_too_few_words_are_refused_and_the_number_is_absent(thirteen):
 def test_too_little_probability_is_refused_by_framing():
     words = SIX + OTHER
     frame = table({"up": [-4.0] * 13, "high": [-4.0] * 13, "down": [-9.0] * 13}, words, ids=True)
-    found = audit.profile(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    found = profiled(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
     assert found["probability_on_ranked_words"]["positive"] == pytest.approx(13 * np.exp(-4))
     by = rows(found)
     assert "percentile" in by["agency", "positive"]
@@ -127,9 +149,9 @@ def test_the_capitalised_spelling_is_named_where_it_has_the_probability():
     words = SIX + OTHER
     spelt = words + [word.capitalize() for word in words]
     frame = table({key: [-12.0] * 13 + [-3.0] * 13 for key in PROMPTS["key"]}, spelt, ids=True)
-    low = audit.profile(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    low = profiled(subject("logprob"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
     assert all("--case capitalised" in row["needs"] for row in low["rows"])
-    high = audit.profile(
+    high = profiled(
         subject("logprob", case="capitalised"), frame, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50
     )
     assert not any("refused" in row for row in high["rows"])
@@ -146,11 +168,11 @@ def test_tokens_count_in_the_spelling_that_the_format_asks_for():
 def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):
     words = lexicon(agency=SIX, communion=[*OTHER, "kind7"])
     more = pd.concat([thirteen, table({"up": [np.nan], "high": [0.0], "down": [np.inf]}, ["kind7"])])
-    found = audit.profile(subject(), more, words, PROMPTS, draws=50)
+    found = profiled(subject(), more, words, PROMPTS, draws=50)
     assert found["left_out"] == {"prompts": [], "words": ["kind7"]}
-    clean = audit.profile(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
+    clean = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=50)
     assert rows(found)["agency", "positive"]["median_rank"] == rows(clean)["agency", "positive"]["median_rank"]
-    dead = audit.profile(subject(), thirteen.assign(down=np.float32("nan")), words, PROMPTS, draws=50)
+    dead = profiled(subject(), thirteen.assign(down=np.float32("nan")), words, PROMPTS, draws=50)
     assert dead["left_out"]["prompts"] == ["down"]
     assert "no negative prompt" in rows(dead)["agency", "negative"]["refused"]
     assert "percentile" in rows(dead)["agency", "positive"]
@@ -167,13 +189,13 @@ def test_extremes_by_mean_rank(thirteen):
 
 def test_references_stand_beside_only_where_they_are_comparable(thirteen):
     words = lexicon(agency=SIX, communion=OTHER)
-    ours = audit.profile(subject(), thirteen, words, PROMPTS, draws=50)
+    ours = profiled(subject(), thirteen, words, PROMPTS, draws=50)
     assert audit.mismatch(ours, ours) is None
     others = {
-        "kind of score": audit.profile(subject("logprob"), thirteen, words, PROMPTS, draws=50),
-        "format": audit.profile(subject(form=Format("text", space=True)), thirteen, words, PROMPTS, draws=50),
-        "prompts": audit.profile(subject(), thirteen, words, PROMPTS.head(2), draws=50),
-        "lexicon": audit.profile(subject(), thirteen, words.head(8), PROMPTS, draws=50),
+        "kind of score": profiled(subject("logprob"), thirteen, words, PROMPTS, draws=50),
+        "format": profiled(subject(form=Format("text", space=True)), thirteen, words, PROMPTS, draws=50),
+        "prompts": profiled(subject(), thirteen, words, PROMPTS.head(2), draws=50),
+        "lexicon": profiled(subject(), thirteen, words.head(8), PROMPTS, draws=50),
     }
     for part, other in others.items():
         assert part in audit.mismatch(ours, other)
@@ -285,14 +307,19 @@ def test_a_reference_is_set_beside(audited, folders, words, tmp_path):
     files.write_json(other, tmp_path / "references" / "reference-rm--chat.json")
     files.write_json(other | {"model": "else", "kind": "logprob"}, tmp_path / "references" / "else--chat.json")
     request = auditing.Request(
-        str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=100, out=tmp_path, references=tmp_path / "references"
+        str(folders["rm"]),
+        lexicon=str(words),
+        prompts=FEW,
+        draws=100,
+        out=tmp_path / "o",
+        references=tmp_path / "references",
     )
     done = auditing.audit(request, lambda line: None)
     assert [row["model"] for row in done.result["references"]] == ["reference-rm"]
     assert done.result["references"][0]["shared_words"] == 15
     assert done.result["references_not_comparable"] == [{"file": "else--chat.json", "reason": "another kind of score"}]
-    assert "reference-rm" in (tmp_path / "audit.html").read_text()
-    assert set(pd.read_csv(tmp_path / "profile.csv")["model"]) == {"rm", "reference-rm"}
+    assert "reference-rm" in (tmp_path / "o" / "audit.html").read_text()
+    assert set(pd.read_csv(tmp_path / "o" / "profile.csv")["model"]) == {"rm", "reference-rm"}
 
 
 def test_json_and_a_second_run_from_the_shards(folders, words, audited, capsys, monkeypatch):
@@ -355,7 +382,7 @@ def test_dry_run_stops_after_the_cost(folders, words, tmp_path, capsys):
     arguments = (folders["lm"], "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--dry-run")
     status, out, _ = run(capsys, *arguments)
     assert (status, out[:5]) == (0, "Cost:")
-    assert list((tmp_path / "o").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     status, out, _ = run(capsys, *arguments, "--json")
     assert json.loads(out)["candidates"] == 8192
     status, _, err = run(capsys, *arguments, "--max-minutes", "1e-9")
@@ -364,13 +391,12 @@ def test_dry_run_stops_after_the_cost(folders, words, tmp_path, capsys):
 
 
 def test_rewards_that_are_no_numbers_leave_status_3_and_the_rest(folders, words, tmp_path, capsys):
-    from safetensors.torch import load_file, save_file
-
-    broken = changed(folders["rm"], tmp_path / "nan")
+    broken = tmp_path / "overflowing"
+    tiny.write("gemma2", 1, broken, reward=True)
     weights = load_file(broken / "model.safetensors")
     tokenizer = loading.load_tokenizer(broken)
     (token,) = tokenizer("power", add_special_tokens=False).input_ids
-    weights["model.embed_tokens.weight"][token] = torch.nan
+    weights["model.embed_tokens.weight"][token] = 1e38  # finite, until Gemma scales it
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     status, out, err = run(capsys, broken, "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--draws", 50)
     assert status == 3
@@ -400,6 +426,15 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
     pickled = changed(lm, tmp / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     headless = changed(lm, tmp / "headless", architectures=["LlamaForSequenceClassification"], id2label={"0": "r"})
+    listed, unspelt = changed(lm, tmp / "listed"), changed(lm, tmp / "unspelt")
+    (listed / "config.json").write_text("[]")
+    (unspelt / "tokenizer.json").write_text("{}")
+    typed = changed(lm, tmp / "typed", dtype="float99")
+    holed, poisoned = changed(lm, tmp / "holed"), changed(lm, tmp / "poisoned")
+    tensors = load_file(lm / "model.safetensors")
+    norm = tensors.pop("model.norm.weight")
+    save_file(tensors, holed / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors | {"model.norm.weight": norm * torch.nan}, poisoned / "model.safetensors", {"format": "pt"})
     empty = tmp / "empty.csv"
     empty.write_text("construct,word\nagency,\n")
     prompts = tmp / "prompts.csv"
@@ -413,6 +448,11 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
         "no config": ([tmp, *both], "no config.json"),
         "several outputs": ([two, *both], "the model has 2 outputs"),
         "a class of another kind": ([foreign, *both], "ViTForImageClassification"),
+        "a config that is a list": ([listed, *both], r"config\.json: holds a list"),
+        "unknown dtype": ([typed, *both], "dtype must be one of"),
+        "a lost tensor": ([holed, *both], r"the weights lack .*norm\.weight"),
+        "NaN weights": ([poisoned, *both], r"NaN or infinity in .*norm\.weight"),
+        "a broken tokenizer": ([unspelt, *both, "--format", "raw"], "the tokenizer cannot be loaded"),
         "no head in the weights": ([headless, *both], "score.weight"),
         "only pickled weights": ([pickled, *both], "no safetensors"),
         "a prompt beyond the context": ([small, *both], "prompt best_ever_one has"),
@@ -440,6 +480,208 @@ def test_each_bad_input_is_one_line_and_status_2(folders, words, tmp_path, capsy
         assert re.search(message, err), f"{name}: {err}"
         problems = [line for line in err.splitlines() if "error: " in line]
         assert len(problems) == 1 and "Traceback" not in err, f"{name}: {err}"
+
+
+def test_a_fault_at_any_write_leaves_the_old_result_or_the_new_one(audited, folders, words, tmp_path, monkeypatch):
+    """Each renaming (every file is written beside its place) fails once, by a full disk and by an interrupt."""
+    out = shutil.copytree(audited.out, tmp_path / "out")
+    old = files.fingerprint(out)
+    request = auditing.Request(str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=60, out=out)
+    monkeypatch.setattr(auditing.scorers.Rewards, "seconds", lambda self: 1.0)
+    planned = auditing.plan(request, lambda line: None)
+    monkeypatch.setattr(auditing.run, "plan", lambda *_: planned)
+    rename, calls, fault = os.replace, [], [0, None]
+
+    def replace(source, target):
+        if Path(target).parent.parts[-2:-1] != (".out.shards",):
+            calls.append(target)
+            if len(calls) == fault[0]:
+                raise fault[1]
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
+        for number in range(1, 8):  # five files, the old folder away, the new one into its place
+            calls.clear()
+            fault[:] = number, error
+            with pytest.raises((InputError, KeyboardInterrupt)):
+                auditing.audit(request, lambda line: None)
+            assert files.fingerprint(out) == old
+            assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
+    fault[0] = 0
+    auditing.audit(request, lambda line: None)
+    new = files.fingerprint(out)
+    assert new.keys() == old.keys() == set(results.RESULTS) and new["profile.json"] != old["profile.json"]
+
+
+def test_models_that_share_a_last_name_have_folders_of_their_own(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("a/final", "b/final", "data/models/final", "data/models/owner--final@v2"):
+        shutil.copytree(folders["rm"], place)
+    names = [results.default_folder(Path(place)).name for place in ("a/final", "b/final", "./a/../a/final")]
+    assert names[0] == names[2] != names[1] and all(re.fullmatch(r"final-[0-9a-f]{8}", name) for name in names)
+    assert results.default_folder(inputs.find_model("final")) == Path("audit/final")
+    assert results.default_folder(Path("data/models/owner--final@v2")) == Path("audit/owner--final@v2")
+
+
+def test_two_processes_on_one_folder_wait_for_each_other(tmp_path, monkeypatch, capsys):
+    """Two audits of one Hub id at once: the second waits, says so, and downloads nothing."""
+    monkeypatch.chdir(tmp_path)
+    made, second = [], []
+
+    def make(name, source, changes, folder):
+        made.append(name)
+        second.append(threading.Thread(target=lambda: second.append(inputs.find_model("owner/model"))))
+        second[0].start()
+        while "waiting: another process downloads owner/model" not in capsys.readouterr().err:
+            second[0].join(0.01)
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(inputs.making, "make", make)
+    first = inputs.find_model("owner/model")
+    second[0].join()
+    assert made == ["owner/model"] and second[1] == first
+
+
+HOSTILE_NAMES = ["7", "true", "nan", "1e5", "a$b$", "$\\frac{$", "_x", "<b>", "null"]
+
+
+def test_names_that_look_like_something_else(thirteen, tmp_path):
+    """Numbers, booleans, mathematics and markup as names of models and constructs: the picture and page hold them."""
+    from valuetrace.audit import picture
+
+    for name in HOSTILE_NAMES:
+        of = audit.Subject(name, "reward", "own", "chat", CHAT)
+        found = profiled(of, thirteen, lexicon(**{name: SIX, f"{name}0": OTHER}), PROMPTS, draws=20)
+        files.write_csv(audit.side_by_side(found, [found | {"model": "8"}]), tmp_path / "profile.csv")
+        picture.draw(tmp_path / "profile.csv", tmp_path / "profile.png")
+        assert (tmp_path / "profile.png").read_bytes()[:4] == b"\x89PNG", name
+        (tmp_path / "profile.png").unlink()
+
+
+BROKEN_REFERENCES = {
+    "a list": (lambda p: [p], "must be a dict"),
+    "null": (lambda p: None, "must be a dict"),
+    "no model": (lambda p: {k: v for k, v in p.items() if k != "model"}, "no 'model'"),
+    "a null model": (lambda p: p | {"model": None}, "'model' is None"),
+    "another kind": (lambda p: p | {"kind": "guess"}, "'kind' is 'guess'"),
+    "rows as an object": (lambda p: p | {"rows": {}}, "'rows' is {}"),
+    "a row that is a number": (lambda p: p | {"rows": [1]}, r"'rows'\[0\] is 1"),
+    "a percentile as text": (lambda p: p | {"rows": [p["rows"][0] | {"percentile": "50"}]}, "'percentile' is '50'"),
+    "an interval of one": (lambda p: p | {"rows": [p["rows"][0] | {"percentile_interval": [1]}]}, "three finite"),
+    "an infinite percentile": (lambda p: p | {"rows": [p["rows"][0] | {"percentile": 1e999}]}, "three finite"),
+    "a row without words": (lambda p: p | {"rows": [{"label": "a", "framing": "positive"}]}, "no 'words'"),
+    "groups without words": (lambda p: p | {"groups": [{}]}, r"groups\[0\].*no 'words'"),
+    "a format as text": (lambda p: p | {"format": "chat"}, "'format' is 'chat'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_REFERENCES)
+def test_broken_references_are_one_line_that_names_file_and_key(thirteen, tmp_path, case):
+    change, message = BROKEN_REFERENCES[case]
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20)
+    (tmp_path / "broken.json").write_text(json.dumps(change(found)))
+    with pytest.raises(InputError, match=message) as caught:
+        references.read(tmp_path)
+    assert str(tmp_path / "broken.json") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_killed_stage_leaves_is_no_reference(thirteen, tmp_path):
+    found = profiled(subject(), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20)
+    for place in ("bases/m/chat.json", ".bases.partial/m/chat.json", "bases/.chat.json.x1.json"):
+        files.write_json(found, tmp_path / place)
+    assert [row["file"] for row in references.read(tmp_path)] == ["bases/m/chat.json"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"x"', '{"origin": []}', '{"origin": {"a": {"b": 1}}}', "{"])
+def test_broken_provenance_is_one_line_before_anything_is_loaded(folders, words, tmp_path, text):
+    broken = shutil.copytree(folders["rm"], tmp_path / "m")
+    (broken / "provenance.json").write_text(text)
+    with pytest.raises(InputError, match=r"provenance\.json.*(must be|not valid JSON)"):
+        inputs.resolve(auditing.Request(str(broken), lexicon=str(words), out=tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
+
+
+MEANINGLESS = {
+    "minutes that are none": (["--max-minutes", "nan"], "--max-minutes nan: give"),
+    "negative minutes": (["--max-minutes", "-1"], "--max-minutes -1: give"),
+    "endless minutes": (["--max-minutes", "inf"], "--max-minutes inf: give"),
+    "no minutes": (["--max-minutes", "0"], "--max-minutes 0: give"),
+    "a negative seed": (["--seed", "-1"], "--seed -1: give"),
+    "a revision of a folder": (["--revision", "v1"], "--revision v1: .* is a folder"),
+    "references that are not there": (["--references", "nowhere"], "--references nowhere: no such folder"),
+    "a template argument without a value": (["--template-argument", "date_string"], "give KEY=VALUE"),
+    "a template argument twice": (["--template-argument", "a=1", "--template-argument", "a=2"], "each key once"),
+    "a template argument that is not read": (["--template-argument", "date_strin=1"], "takes no such argument"),
+    "a template argument of ours": (["--template-argument", "add_generation_prompt=1"], "takes no such argument"),
+    "a template argument without a template": (
+        ["--format", "raw", "--template-argument", "date_string=1"],
+        "format raw has no chat template",
+    ),
+    "this folder": (["--out", "."], "give one of its own"),
+    "a folder above": (["--out", ".."], "give one of its own"),
+    "a folder that holds something else": (["--out", "full"], "holds mine.txt, which is no audit's"),
+    "below a file": (["--out", "full/mine.txt/o"], "cannot be made"),
+    "a name too long": (["--out", "x" * 300], "cannot be made"),
+}
+
+
+@pytest.mark.parametrize("case", MEANINGLESS)
+def test_options_that_mean_nothing_are_one_line_and_leave_nothing(folders, words, tmp_path, capsys, monkeypatch, case):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    before = files.fingerprint(tmp_path)
+    options, message = MEANINGLESS[case]
+    status, out, err = run(capsys, folders["rm"], "--lexicon", words, "--prompts", FEW, *options)
+    assert (status, out) == (2, "") and re.search(message, err), err
+    assert len(err.splitlines()) == 1
+    assert files.fingerprint(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize("option", ["--head=first_output", "--vocabulary", "--revision=v2"])
+def test_options_that_mean_nothing_to_a_language_model(folders, words, tmp_path, capsys, option):
+    status, out, err = run(capsys, folders["lm"], "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", option)
+    assert (status, out) == (2, "") and option.partition("=")[0] in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_template_arguments_reach_the_template_and_the_profile(folders, words, thirteen, tmp_path):
+    model = shutil.copytree(folders["rm"], tmp_path / "m")
+    tokenizer = loading.load_tokenizer(model)
+    tokenizer.chat_template = "{{ 'thinking' if thinking is true else '' }}{{ date_string }}" + tokenizer.chat_template
+    tokenizer.save_pretrained(model)
+    arguments = cli._pairs(["date_string=26 Jul 2024", "thinking=true"])
+    request = auditing.Request(str(model), lexicon=str(words), template_arguments=arguments, out=tmp_path / "o")
+    job = inputs.resolve(request)
+    prefix = tokenizer.decode(render(tokenizer, job.form, "a?").prefix)
+    assert "thinking26 Jul 2024" in prefix.replace(" ", "").replace("26Jul2024", "26 Jul 2024")
+    pinned, free = (
+        profiled(subject(form=form), thirteen, lexicon(agency=SIX, communion=OTHER), PROMPTS, draws=20)
+        for form in (job.form, CHAT)
+    )
+    assert pinned["format"]["arguments"] == {"date_string": "26 Jul 2024", "thinking": True}
+    assert audit.mismatch(pinned, free) == "another format" and audit.mismatch(pinned, pinned) is None
+
+
+def test_known_groups_are_scored_along_and_an_unreadable_table_has_no_numbers(folders, words, tmp_path, monkeypatch):
+    known = pd.DataFrame({"word": ["honest", "cruel", "love"], "polarity": ["virtue", "vice", "virtue"]})
+    asked = []
+
+    def reading(scores, framing, groups, rule, measured):
+        asked.append((scores.index, groups, measured))
+        return READS | {"refused": "the prompts are not read", "needs": "another model"}
+
+    monkeypatch.setattr(inputs, "read_known_groups", lambda: known)
+    monkeypatch.setattr(validity, "reading", reading)
+    request = auditing.Request(str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=20, out=tmp_path / "o")
+    result = auditing.audit(request, lambda line: None).result
+    assert {"honest", "cruel"} < set(tables.read_scores(tmp_path / "o" / "scores.parquet")["token_decoded"])
+    assert {"honest", "cruel"} < set(asked[0][0]) and not {"honest", "cruel"} & set(asked[0][2])
+    assert result["profile"]["ranked_words"] == 15 and result["profile"]["reading"]["needs"] == "another model"
+    assert all(row["refused"] == "the prompts are not read" for row in result["profile"]["rows"])
+    assert not {"honest", "cruel"} & {row["text"] for row in result["extremes"]["rows"]}
+    assert "the prompts are not read" in (tmp_path / "o" / "audit.html").read_text()
 
 
 def test_a_word_that_tokenizes_to_nothing(folders, words, tmp_path, capsys, monkeypatch):

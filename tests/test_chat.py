@@ -2,6 +2,9 @@
 
 import copy
 import json
+import random
+import resource
+import signal
 from functools import cache
 
 import pytest
@@ -171,6 +174,60 @@ def test_as_published_lets_the_template_trim_the_reply(tokenizers):
 def test_templates_that_cannot_be_scored(tokenizers, template, message):
     with pytest.raises(InputError, match=message):
         chat.render(without(tokenizers["llama"], chat_template=template), CHAT, PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ 'a' * 10**12 }}", "MemoryError"),
+        ("{{ '%0999999999999d' | format(1) }}", "MemoryError"),
+        ("{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}", "MemoryError"),
+        ("{{ 'abc' * 10**6 }}", "MemoryError: it writes 3,000,"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "TimeoutError"),
+        ("{{ 9 ** (9 ** 9) % 7 }}", "TimeoutError"),
+        ("{% macro f(x) %}{{ f(x + 1) }}{% endmacro %}{{ f(0) }}", "RecursionError"),
+    ],
+)
+def test_a_template_without_end_is_stopped(tokenizers, monkeypatch, template, message):
+    monkeypatch.setattr(chat, "_SECONDS", 0.2 if message == "TimeoutError" else 60)
+    monkeypatch.setattr(chat, "_BYTES", 2**27)
+    endless = without(tokenizers["llama"], chat_template=template + tokenizers["llama"].chat_template)
+    limits, handler = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGALRM)
+    with pytest.raises(InputError, match=f"the chat template failed: {message}"):
+        chat.render(endless, CHAT, PROMPT)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limits  # the process goes on as it was
+    assert signal.getsignal(signal.SIGALRM) == handler
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+UNSTEADY = {
+    "the date": "{{ strftime_now('%d %b %Y') }}",
+    "the hour": "{{ strftime_now('%H') }}",
+    "a threshold in time": "{% if strftime_now('%Y') | int > 2030 %}later{% endif %}",
+    "chance": "{{ ['heads', 'tails'] | random }}",
+    "chance in a word": "{{ lipsum(1) }}",
+    "an address": "{{ messages[0].items }}",
+}
+
+
+@pytest.mark.parametrize("case", UNSTEADY)
+def test_a_template_that_writes_another_text_each_time_is_refused(tokenizers, case):
+    unsteady = without(tokenizers["llama"], chat_template=UNSTEADY[case] + tokenizers["llama"].chat_template)
+    for _ in range(2):  # a refusal is not forgotten
+        with pytest.raises(InputError, match=r"another text each time .*date_string"):
+            chat.render(unsteady, CHAT, PROMPT)
+
+
+def test_a_date_is_pinned_by_its_argument(tokenizers):
+    """As Llama 3.2's template has it: today's date, unless it is told one."""
+    today = "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    dated = without(tokenizers["llama"], chat_template=today + "{{ date_string }}" + tokenizers["llama"].chat_template)
+    pinned = chat.Format("chat", space=False, arguments={"date_string": "26 Jul 2024"})
+    state = random.getstate()
+    assert "26 Jul 2024" in dated.decode(chat.render(dated, pinned, PROMPT).prefix)
+    assert random.getstate() == state
+    with pytest.raises(InputError, match="another text each time"):
+        chat.render(dated, CHAT, PROMPT)
 
 
 def test_closing_with_an_eos_that_is_not_there(tokenizers):

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from valuetrace.analysis.ablations.fit import overlay, run_summary
 
 from valuetrace import tables
-from valuetrace.analysis.ablations.fit import overlay, run_summary
 from valuetrace.analysis.dynamics import inheritance as survival
 from valuetrace.analysis.dynamics import movers
 from valuetrace.analysis.dynamics import trajectories as dynamics
@@ -215,7 +215,7 @@ def checkpoints(tmp_path_factory):
     """A tiny base and two checkpoints with random adapters and heads."""
     import torch
 
-    from valuetrace.models import loading, tiny
+    from valuetrace.models import tiny
     from valuetrace.training import checkpoint, model
     from valuetrace.training.settings import Lora, Training
 
@@ -224,7 +224,7 @@ def checkpoints(tmp_path_factory):
     form = Format("text", True, "Question: {prompt}\nAnswer:", "eos")
     lora = Lora(4, 8, 0.0, ["q_proj", "v_proj"])
     params = Training(form, "bradley_terry", lora, 1e-3, 0.0, 2, 2, 1, 64, 1, 2, 1.0)
-    trained = model.build(folder / "base", params, loading.load_tokenizer(folder / "base"), "sdpa")
+    trained = model.build(folder / "base", params)
     provenance = {"base": checkpoint.base_identity(folder / "base"), "config_hash": "-"}
     provenance |= {"training": dataclasses.asdict(params)}
     optimizer = torch.optim.AdamW([value for value in trained.parameters() if value.requires_grad])

@@ -222,7 +222,7 @@ def test_a_saved_classifier_gives_transformers_own_logits(architecture, tmp_path
     stock = tiny.model(architecture, cls=AutoModelForSequenceClassification, reward=True)
     stock.save_pretrained(tmp_path)
     tiny.tokenizer(architecture).save_pretrained(tmp_path)
-    model = load_reward_model(tmp_path, FORM, attention="eager", device="cpu")
+    model = load_reward_model(tmp_path, FORM, device="cpu")
     around = chat.render(model.tokenizer, FORM, "Why?")
     rewards = search.score_responses(model, "Why?", [10, 11, 12], progress=False)
     with torch.inference_mode():

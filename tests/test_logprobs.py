@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading, tiny
 from valuetrace.scoring.chat import Format, render
-from valuetrace.scoring.logprobs import cut_batches, next_token_logprobs
+from valuetrace.scoring.logprobs import NotFinite, cut_batches, next_token_logprobs
 
 CHAT = Format("chat", space=False)
 PROMPTS = pd.DataFrame(
@@ -68,6 +68,19 @@ def test_a_prompt_longer_than_the_context_is_named(tiny_models, tokenizers):
     prompts.loc[1, "text"] += " freedom"
     with pytest.raises(InputError, match=f"prompt long: {context + 1} tokens, but the model reads at most {context}"):
         next_token_logprobs(tiny_models["llama"], tokenizer, prompts, form)
+
+
+def test_log_probabilities_that_are_no_numbers_are_named_and_kept(tiny_models, tokenizers):
+    """Finite weights may give them: Gemma scales its embeddings, and 1e38 overflows."""
+    model, tokenizer = copy.deepcopy(tiny_models["gemma2"]), tokenizers["gemma2"]
+    (token,) = tokenizer("freedom", add_special_tokens=False).input_ids
+    with torch.no_grad():
+        model.get_input_embeddings().weight[token, 0] = 1e38
+    prompts = pd.DataFrame({"key": ["fine", "bad"], "text": ["Who?", "freedom?"]})
+    with pytest.raises(NotFinite, match=r"8192 log-probabilities are not finite .* token 0 after prompt bad") as raised:
+        next_token_logprobs(model, tokenizer, prompts, Format("text", space=True))
+    assert np.isfinite(raised.value.scores["fine"]).all()
+    assert raised.value.scores["bad"].isna().all()
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=30), st.integers(1, 40))

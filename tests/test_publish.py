@@ -27,7 +27,7 @@ FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "prove
 def trained(tmp_path_factory, repository) -> Path:
     """A workspace with two tiny bases, a checkpoint of each, and the metrics of their runs."""
     from valuetrace.core import settings
-    from valuetrace.models import loading, making
+    from valuetrace.models import making
     from valuetrace.models.rows import Model
     from valuetrace.training import Training, checkpoint, model
 
@@ -39,7 +39,7 @@ def trained(tmp_path_factory, repository) -> Path:
     for base in BASES:
         folder = root / "data/models" / base
         making.make(base, rows[base].source, rows[base].tokenizer, folder)
-        built = model.build(folder, params, loading.load_tokenizer(folder), rows[base].scoring.attention)
+        built = model.build(folder, params)
         with torch.no_grad():
             for name, value in built.named_parameters():
                 if "lora_B" in name:
@@ -227,6 +227,17 @@ def test_gemma_terms_are_inherited_said_and_put_into_a_notice(workspace):
     assert header["license"] == "gemma" and sentence in body and "was modified" in body
 
 
+def test_a_licence_that_is_not_known_is_refused_and_deletes_no_notice(workspace, capsys):
+    params, notice = Path("params.yaml"), Path("checkpoints/tiny-gemma2/NOTICE")
+    params.write_text(params.read_text().replace("licence: none", "licence: Gemma Terms of Use"))
+    assert cli.main(["publish"]) == 0
+    before = notice.read_text()
+    params.write_text(params.read_text().replace("Gemma Terms of Use", "gemma terms"))
+    line = _refused(["publish"], capsys)
+    assert "publish.yaml" in line and "'licences' has no 'gemma terms'" in line and "params.yaml" in line
+    assert notice.read_text() == before
+
+
 def test_hub_ids_and_licences_of_the_demo_rows_are_known(repository):
     from valuetrace.core import settings
     from valuetrace.models.rows import Model
@@ -305,6 +316,24 @@ def test_a_file_that_arrives_damaged_is_not_committed(workspace, hub, capsys):
 def test_refusals_of_the_hub_say_what_to_do(workspace, hub, path, status, told, capsys):
     hub.answer = {path: status}
     assert told in _refused(["publish", "--base", "tiny-llama", "--to", "someone/values"], capsys)
+
+
+@pytest.mark.parametrize("before", range(0, 300, 7))
+def test_no_part_of_a_token_that_a_server_echoes_is_told(before):
+    """Cut before it is masked, 34 of a token's 36 characters were left, wherever the cut fell."""
+    from valuetrace.publish.hub import explain
+
+    error = ValueError("x" * before + f" Authorization: Bearer {TOKEN}")
+    line = str(explain("upload", error, "http://user:password@localhost"))
+    assert not any(TOKEN[:length] in line for length in range(4, len(TOKEN))) and "\n" not in line
+
+
+@pytest.mark.parametrize("echo", [0, 160, 190, 220])
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_server_that_echoes_the_token(workspace, hub, echo, status, capsys):
+    hub.answer, hub.echo = {"commit/main": status}, echo
+    line = _refused(["publish", "--base", "tiny-llama", "--to", "someone/values"], capsys)
+    assert TOKEN[:5] not in line and (status == 500 or "refuses" in line)
 
 
 def test_no_token_and_a_wrong_one(workspace, hub, monkeypatch, capsys):
@@ -503,7 +532,7 @@ def _params(repository: Path) -> str:
     row = {"family": "tiny", "training": "random", "licence": "none", "tokenizer": {}}
     for base in BASES:
         source = {"kind": "random", "architecture": base.removeprefix("tiny-"), "seed": 1}
-        how = {"dtype": "float32", "formats": ["chat"], "attention": "eager" if "gemma2" in base else "sdpa"}
+        how = {"dtype": "float32", "formats": ["chat"]}
         params.setdefault("models", {})[base] = {"label": base, "source": source, "scoring": how, **row}
     return yaml.safe_dump(params)
 

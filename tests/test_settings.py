@@ -6,17 +6,14 @@ from typing import Any, Literal
 
 import pytest
 from dvc.utils.hydra import compose_and_dump
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from valuetrace import assets, preferences, prompts
+from valuetrace import assets
 from valuetrace.analysis.bases.settings import Analysis
-from valuetrace.analysis.dynamics.trajectories import Dynamics
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.models.rows import Model, Source
 from valuetrace.scoring.chat import Format
-from valuetrace.training import Training
 
 PROFILES = ("demo", "paper", "tiny")
 
@@ -145,81 +142,30 @@ def test_what_dvc_writes_is_what_is_read(tmp_path):
     assert settings.load(tmp_path / "params.yaml") == values
 
 
-def composed(repository, profile: str) -> dict:
-    with initialize_config_dir(str(repository / "conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", [f"profile={profile}"]), resolve=True)
-
-
 def test_every_profile_is_tested(repository):
     assert {path.stem for path in (repository / "conf" / "profile").glob("*.yaml")} == set(PROFILES)
 
 
-def test_params_yaml_is_the_composed_default_profile(repository):
-    assert settings.load(repository / "params.yaml") == composed(repository, "demo"), (
+def test_params_yaml_is_the_composed_default_profile(repository, composed):
+    assert settings.load(repository / "params.yaml") == composed("demo"), (
         "params.yaml is not what conf/ composes for the default profile. `dvc exp run` writes it again; so does, from "
         'the root of the repository and without running a stage: python -c "import os; from dvc.utils.hydra import '
         "compose_and_dump; compose_and_dump('params.yaml', os.path.abspath('conf'), None, 'config', None, [])\""
     )
 
 
-@pytest.fixture(params=PROFILES)
-def profile(request, repository):
-    """The composed parameters of a profile, and the groups that have types."""
-    params = composed(repository, request.param)
-    assert params["profile"] == request.param
-    groups = {
-        "assets": dict[str, assets.Asset],
-        "formats": dict[str, Format],
-        "models": dict[str, Model],
-        "bases": list[str],
-        "trained": list[str],
-        "reward_models": list[str],
-        "training": Training,
-        "preferences": preferences.Preferences,
-        "dynamics": Dynamics,
-        "analysis": Analysis,
-    }
-    return {key: settings.build(as_type, params[key], key) for key, as_type in groups.items()}
-
-
-def test_names_of_a_profile_are_rows_of_it(profile, repository):
-    rows, analysis = profile["models"], profile["analysis"]
-    assert profile["bases"]
-    assert len(set(profile["bases"])) == len(profile["bases"])
-    compared = [name for pair in analysis.comparisons.values() for name in pair]
-    assert set(profile["bases"]) | set(profile["reward_models"]) == set(rows)
-    assert set(profile["trained"]) <= set(profile["bases"])
-    assert len(profile["trained"]) >= 2
-    for name in profile["trained"]:  # whose log-probabilities are followed
-        assert profile["dynamics"].format in rows[name].scoring.formats
-    assert profile["preferences"].source in profile["preferences"].sources
-    assert all("." not in name for name in rows)  # a dot parts the keys of params.yaml and of metrics files
-    assert set(compared) | set(analysis.tokens.first) | set(analysis.tokens.second) <= set(profile["bases"])
-    assert analysis.tokens.first
-    assert analysis.tokens.second
-    assert analysis.tokens.prompt in set(prompts.value_laden()["key"])
-    assert (repository / "lexicons" / f"{analysis.lexicon}.csv").is_file()
-
-
-def test_formats_of_a_profile_exist_and_can_be_compared(profile):
-    rows, analysis = profile["models"], profile["analysis"]
-    for row in rows.values():
-        assert row.scoring.formats
-        assert set(row.scoring.formats) <= set(profile["formats"])
-    pairs = [*analysis.comparisons.values()]
-    pairs += [[first, second] for first in analysis.tokens.first for second in analysis.tokens.second]
-    for first, second in pairs:
-        assert set(rows[first].scoring.formats) & set(rows[second].scoring.formats)
-
-
-def test_every_source_of_a_profile_is_pinned(profile):
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_source_of_a_profile_is_pinned(composed, profile):
     """By SHA-256, by the lock file (a revision of null), or by a seed; and every licence is named."""
-    for row in profile["models"].values():
+    params = composed(profile)
+    rows = settings.build(dict[str, Model], params["models"], "models")
+    fetched = settings.build(dict[str, assets.Asset], params["assets"], "assets")
+    for row in rows.values():
         assert row.licence
         assert row.source.kind in ("gguf", "hub", "random")
         if row.source.kind == "gguf":
             assert row.source.file in row.source.asset.files
-    for asset in [*profile["assets"].values(), *(r.source.asset for r in profile["models"].values() if r.source.asset)]:
+    for asset in [*fetched.values(), *(row.source.asset for row in rows.values() if row.source.asset)]:
         assert asset.licence
         assert all("==" in requirement and len(digest) == 64 for requirement, digest in asset.packages.items())
 
@@ -234,8 +180,8 @@ def test_every_source_of_a_profile_is_pinned(profile):
         ({"tokens": {"contrast": {"Love": ["love"]}}}, "contrast names two word lists"),
     ],
 )
-def test_analysis_refuses(repository, change, message):
-    analysis = composed(repository, "tiny")["analysis"]
+def test_analysis_refuses(composed, change, message):
+    analysis = composed("tiny")["analysis"]
     changed = {key: {**analysis[key], **item} if key == "tokens" else item for key, item in change.items()}
     with pytest.raises(InputError, match=message):
         settings.build(Analysis, analysis | changed, "analysis")

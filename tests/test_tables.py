@@ -1,5 +1,6 @@
 """Tables on disk: round trips, the authors' CSV files, bad files, atomic writes."""
 
+import errno
 import json
 import os
 import re
@@ -67,11 +68,25 @@ def test_one_prompt_of_many_is_read(tmp_path):
     assert tables.prompt_keys(read) == ["worst_ever_one"]
 
 
-def test_csv_round_trip_is_exact(tmp_path):
-    frame = pd.DataFrame({"word": ["null", "NA", "", "a\nb"], "x": [0.1, 1 / 3, 1e-300, -2.0]})
-    files.write_csv(frame, tmp_path / "t.csv")
-    assert b"\r" not in (tmp_path / "t.csv").read_bytes()
-    pd.testing.assert_frame_equal(files.read_csv(tmp_path / "t.csv", ("word", "x")), frame)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "Float64", object])
+def test_csv_round_trip_keeps_six_digits_and_every_word(tmp_path, dtype):
+    words, counts = ["null", "NA", "", "a\nb"], [12_345_678, 0, -1, 7]
+    numbers = pd.Series([0.1, 1 / 3, 1.23456789e-30, -1_000_002.0], dtype=dtype)
+    path = files.write_csv(pd.DataFrame({"word": words, "x": numbers, "n": counts}), tmp_path / "t.csv")
+    assert b"\r" not in path.read_bytes()
+    read = files.read_csv(path, ("word", "x"))
+    expected = [0.1, 0.333333, 1.23457e-30, -1_000_002.0]  # a whole number keeps its digits
+    pd.testing.assert_frame_equal(read, pd.DataFrame({"word": words, "x": expected, "n": counts}))
+    again = files.write_csv(read, tmp_path / "again.csv")  # as a resumed training does with its log
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_json_keeps_six_digits_except_where_a_configuration_is_written(tmp_path):
+    value = {"p": 1 / 3, "n": 12_345_678.0, "count": 12_345_678, "list": [np.float32(0.1), np.pi]}
+    rounded = {"p": 0.333333, "n": 12_345_678.0, "count": 12_345_678, "list": [0.1, 3.14159]}
+    assert files.read_json(files.write_json(value, tmp_path / "m.json")) == rounded
+    factors = {"short_factor": [1.0299999713897705], "eps": 1e-6}
+    assert files.read_json(files.write_json(factors, tmp_path / "c.json", exact=True)) == factors
 
 
 def test_json_round_trip(tmp_path):
@@ -303,6 +318,99 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8")) == {}
     assert list(tmp_path.iterdir()) == [path]
     assert os.stat(path).st_mode & 0o777 == 0o644
+
+
+def refused(number):
+    def write(path):
+        (path / "half" if path.is_dir() else path).write_text("half", encoding="utf-8")
+        raise OSError(number, os.strerror(number))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "disk is full: free some space"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EROFS, "Make it writable"),
+        (errno.EACCES, "choose another place"),
+    ],
+)
+def test_a_full_or_read_only_disk_is_one_line_and_nothing_is_lost(tmp_path, number, remedy):
+    path = files.write_text("old", tmp_path / "f.txt")
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot be written .*{remedy}"):
+        files.write_atomically(path, refused(number))
+    folder, temporary = tmp_path / "folder", tmp_path / ".folder.partial"
+    files.write_text("old", folder / "f.txt")
+    with (
+        pytest.raises(InputError, match=f"{re.escape(str(temporary))}: cannot be written .*{remedy}"),
+        files.fresh_folder(temporary),
+    ):
+        refused(number)(temporary)
+    assert path.read_text(encoding="utf-8") == (folder / "f.txt").read_text(encoding="utf-8") == "old"
+    assert sorted(tmp_path.iterdir()) == [path, folder]
+
+
+def test_other_errors_of_the_system_keep_their_traceback(tmp_path):
+    with pytest.raises(ConnectionRefusedError):
+        files.write_atomically(tmp_path / "f", refused(errno.ECONNREFUSED))
+
+
+@pytest.mark.parametrize("place", ["file/deep/f.txt", "file/f.txt", "folder"])
+def test_what_stands_in_the_way_is_named(tmp_path, place):
+    files.write_text("old", tmp_path / "file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / place))}: .*move it away"):
+        files.write_text("new", tmp_path / place)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for content in ("old", "new"):
+        with files.fresh_folder(tmp_path / ".f.partial") as temporary:
+            files.write_text(content, temporary / content)
+            files.replace_folder(temporary, tmp_path / "f")
+    assert [path.name for path in tmp_path.rglob("*")] == ["f", "new"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_folder_replaces_no_file_and_no_link(tmp_path, kind):
+    target, place = tmp_path / "elsewhere", tmp_path / "f"
+    files.write_text("old", target / "x")
+    place.symlink_to(target) if kind == "link" else place.write_text("old", encoding="utf-8")
+    with (
+        pytest.raises(InputError, match=f"^{re.escape(str(place))}: .*move it away"),
+        files.fresh_folder(tmp_path / ".f.partial") as temporary,
+    ):
+        files.replace_folder(temporary, place)
+    assert (place / "x" if kind == "link" else place).read_text(encoding="utf-8") == "old"
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    """The new folder cannot be moved, or the process dies between the two moves."""
+    files.write_text("old", tmp_path / "f" / "x")
+    move = type(tmp_path).replace
+
+    def fails(error):
+        def replace(path, to):
+            if path.name == ".f.partial":
+                raise error
+            return move(path, to)
+
+        return replace
+
+    for error in (OSError(errno.EROFS, "read-only"), KeyboardInterrupt()):
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises((InputError, KeyboardInterrupt)),
+            files.fresh_folder(tmp_path / ".f.partial") as temporary,
+        ):
+            patch.setattr(type(tmp_path), "replace", fails(error))
+            files.replace_folder(temporary, tmp_path / "f")
+        assert (tmp_path / "f" / "x").read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
 def test_text_has_unix_line_ends_and_no_other_encoding(tmp_path):

@@ -35,8 +35,8 @@ def test_the_seed_decides_the_weights(tmp_path):
 
 def test_drawing_needs_no_torch(tmp_path):
     """Importing it takes longer than drawing; the three stages of the tiny profile wait for none."""
-    told = "import sys, pathlib; from valuetrace import tiny; tiny.write('llama', 1, pathlib.Path(sys.argv[1])); "
-    told += "print('torch' in sys.modules)"
+    told = "import sys, pathlib; from valuetrace.models import tiny; "
+    told += "tiny.write('llama', 1, pathlib.Path(sys.argv[1])); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", told, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

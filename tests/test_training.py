@@ -5,6 +5,7 @@ import doctest
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from valuetrace.scoring.chat import Format
 from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
 
 PLAIN = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
-ARCHITECTURES = {"llama": "sdpa", "qwen2": "sdpa", "gemma3": "sdpa", "gemma2": "eager"}
+ARCHITECTURES = ("llama", "qwen2", "gemma3", "gemma2")
 PARAMS = Training(
     format=PLAIN,
     objective="bradley_terry",
@@ -66,7 +67,7 @@ def bases(tmp_path_factory) -> dict[str, Path]:
 
 
 def _train(base: Path, out: Path, params: Training = PARAMS, count: int = 16) -> dict:
-    return run.train(base, _pairs(count), _pairs(6, seed=1), params, ARCHITECTURES[base.name], out)
+    return run.train(base, _pairs(count), _pairs(6, seed=1), params, out)
 
 
 def _weights(out: Path) -> dict[str, bytes]:
@@ -131,7 +132,7 @@ def test_long_pairs_are_cut_and_counted_never_dropped(tokenizers):
     assert counts == {"cut": 2, "cut_in_prompt": 1, "same_after_cut": 2}
     assert [len(ids) for ids in encoded["chosen_ids"]] == [4, 0, 2]
     assert len(encoded["prompt_ids"][1]) == prompt + 4
-    batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in range(3)], 0)
+    batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in range(3)])
     assert batch["read"][1].tolist() == [prompt + 3, prompt + 3]  # nothing of a reply: both read at the prompt's end
 
 
@@ -155,14 +156,7 @@ def test_bad_pairs_and_tokenizers(bases):
         with pytest.raises(InputError, match=problem):
             encoding.encode(pairs, tokenizer, PLAIN, 64)
     pairs = _pairs(1)
-    tokenizer.pad_token = tokenizer.eos_token
-    with pytest.raises(InputError, match=r"padding token .* is a token of the text"):
-        encoding.encode(pairs, tokenizer, PLAIN, 64)
-    tokenizer.pad_token = None
-    with pytest.raises(InputError, match="no padding token"):
-        encoding.encode(pairs, tokenizer, PLAIN, 64)
     tokenizer.chat_template = None
-    tokenizer.pad_token = "<|pad|>"
     with pytest.raises(InputError, match="no chat template"):
         encoding.encode(pairs, tokenizer, Format("chat", space=False), 64)
 
@@ -187,13 +181,13 @@ def test_rewards_loss_and_gradients_equal_trls(bases, name):
 
     tokenizer = loading.load_tokenizer(bases[name])
     params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
-    ours = model.build(bases[name], params, tokenizer, ARCHITECTURES[name])
+    ours = model.build(bases[name], params)
     for key, value in ours.named_parameters():  # B is 0 at the start and would hide A's gradient
         if "lora_B" in key:
             torch.nn.init.normal_(value, std=0.1, generator=torch.Generator().manual_seed(0))
     encoded, _ = encoding.encode(_pairs(5), tokenizer, PLAIN, 64)
     rows = [{key: encoded[key][i] for key in encoded} for i in range(5)]
-    out = ours(**batches.collate(rows, tokenizer.pad_token_id))
+    out = ours(**batches.collate(rows))
     losses.bradley_terry(out["rewards"]).backward()
     gradients = {key: value.grad.clone() for key, value in ours.named_parameters() if value.requires_grad}
 
@@ -218,12 +212,12 @@ def test_rewards_loss_and_gradients_equal_trls(bases, name):
 def test_grm_reads_the_reply_as_the_language_model_does(bases, name):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp")
     tokenizer = loading.load_tokenizer(bases[name])
-    ours = model.build(bases[name], params, tokenizer, ARCHITECTURES[name]).eval()
+    ours = model.build(bases[name], params).eval()
     encoded, _ = encoding.encode(_pairs(3), tokenizer, PLAIN, 64)
     rows = [{key: encoded[key][i] for key in encoded} for i in range(3)]
-    language = loading.load(bases[name], attention=ARCHITECTURES[name])
+    language = loading.load(bases[name])
     with torch.no_grad():
-        found = ours(**batches.collate(rows, tokenizer.pad_token_id))["chosen_logprob"]
+        found = ours(**batches.collate(rows))["chosen_logprob"]
         for row, logprob in zip(rows, found, strict=True):
             ids = torch.tensor([row["prompt_ids"] + row["chosen_ids"]])
             told = language(input_ids=ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
@@ -231,14 +225,43 @@ def test_grm_reads_the_reply_as_the_language_model_does(bases, name):
 
 
 def test_base_that_cannot_be_trained(bases):
-    tokenizer = loading.load_tokenizer(bases["llama"])
     with pytest.raises(InputError, match="adapters do not fit"):
         wrong = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, modules=["no_such_layer"]))
-        model.build(bases["llama"], wrong, tokenizer, "sdpa")
+        model.build(bases["llama"], wrong)
     with pytest.raises(InputError, match="longer than the base's context"):
-        model.build(bases["llama"], dataclasses.replace(PARAMS, max_length=4096), tokenizer, "sdpa")
-    with pytest.raises(InputError, match="custom mask"):
-        model.build(bases["llama"], PARAMS, tokenizer, "flash_attention_2")
+        model.build(bases["llama"], dataclasses.replace(PARAMS, max_length=4096))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_the_id_of_padding_means_nothing(bases, name):
+    """Rewards, gradients and the reply's log-probability are the same bits, whatever stands in the padding."""
+    params = dataclasses.replace(PARAMS, objective="grm", lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
+    encoded, _ = encoding.encode(_pairs(4), loading.load_tokenizer(bases[name]), PLAIN, 64)
+    batch = batches.collate([{key: encoded[key][i] for key in encoded} for i in range(4)])
+    assert (batch["segments"] == batches.PAD).any()
+    found = []
+    for pad in (0, 1, 4711):
+        built = model.build(bases[name], params)
+        ids = batch["input_ids"].masked_fill(batch["segments"] == batches.PAD, pad)
+        out = built(**batch | {"input_ids": ids})
+        losses.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta).backward()
+        gradients = [value.grad for value in built.parameters() if value.requires_grad]
+        found.append([out["rewards"].detach(), out["chosen_logprob"].detach(), *gradients])
+    for other in found[1:]:
+        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+def test_a_tokenizer_without_a_padding_token_trains_alike(bases, tmp_path):
+    """Llama 3's has none: the same weights as with one, and the tokenizer's files are not touched."""
+    base = shutil.copytree(bases["llama"], tmp_path / "base" / "llama")
+    for name in ("tokenizer_config.json", "config.json"):
+        told = files.read_json(base / name)
+        assert told.pop("pad_token" if name == "tokenizer_config.json" else "pad_token_id") is not None
+        files.write_json(told, base / name)
+    assert loading.load_tokenizer(base).pad_token_id is None
+    for folder, out in ((base, tmp_path / "without"), (bases["llama"], tmp_path / "with")):
+        _train(folder, out / "llama", count=8)
+    assert _weights(tmp_path / "without" / "llama") == _weights(tmp_path / "with" / "llama")
 
 
 # ---- whole runs
@@ -298,7 +321,7 @@ def test_only_adapters_and_head_change_and_they_learn(bases, tmp_path):
     assert start.keys() == end.keys() and all("lora_" in key or key.endswith("score.weight") for key in end)
     assert all(not torch.equal(start[key], end[key]) for key in end)
     merged = checkpoint.load_reward_model_parts(base, out / f"step-{told['steps']}")
-    fresh = model.load_base(base, head="linear", dtype="float32", attention="sdpa", pad=0)
+    fresh = model.load_base(base, head="linear", dtype="float32")
     changed = {k for k, v in merged.state_dict().items() if not torch.equal(v, fresh.state_dict()[k])}
     assert changed == {
         "score.weight",
@@ -318,7 +341,7 @@ def test_grm_with_its_head_is_trained_and_loaded(bases, tmp_path):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp", checkpoint_every=4)
     _train(bases["gemma2"], tmp_path / "gemma2", params)
     log = files.read_csv(tmp_path / "gemma2" / checkpoint.LOG, ("loss",))
-    reward_model = checkpoint.load_trained(bases["gemma2"], tmp_path / "gemma2/step-4", attention="eager")
+    reward_model = checkpoint.load_trained(bases["gemma2"], tmp_path / "gemma2/step-4")
     assert log["loss"].iloc[-1] < 0.3 and reward_model.head.v_head.summary[0].out_features == 1024
 
 
@@ -360,10 +383,9 @@ def test_damaged_and_foreign_checkpoints(bases, tmp_path, capfd, monkeypatch):
     assert "damaged" in capfd.readouterr().err and _weights(out) == whole
 
     # the adapter of another shape, with a base that claims to be the same
-    tokenizer = loading.load_tokenizer(base)
     other = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, rank=2))
     with pytest.raises(InputError, match="does not fit"):
-        checkpoint.load_adapter(model.build(base, other, tokenizer, "sdpa"), out / "step-4")
+        checkpoint.load_adapter(model.build(base, other), out / "step-4")
 
     # a full disk in the middle: what was written stays, and the run can go on
     short = tmp_path / "short" / "llama"
@@ -405,7 +427,7 @@ from valuetrace.core import files
 from valuetrace.training import run
 base, out, count, changes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), eval(sys.argv[4])
 params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=changes.pop("dropout")), **changes)
-told = run.train(base, _pairs(count), _pairs(6, seed=1), params, "sdpa", out)
+told = run.train(base, _pairs(count), _pairs(6, seed=1), params, out)
 if PartialState().is_main_process:
     files.write_json(told, out.with_suffix(".json"))
 """

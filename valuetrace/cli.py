@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="valuetrace", description="Which human values reward models prefer.")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_audit, _add_compare, _add_publish, _add_ablations):
+    for add in (_add_audit, _add_compare, _add_publish, _add_verify):
         add(subcommands)
     options = parser.parse_args(arguments)
     try:
@@ -41,7 +41,7 @@ def _add_audit(subcommands) -> None:
         "their probability. Writes scores.parquet, profile.json, profile.csv, profile.png and audit.html.",
         epilog="Exit status: 0 done; 2 something in the command or the model is wrong (one line says what); 3 done, "
         "but some scores are not finite numbers: they are named and left out of the profile; 130 interrupted: the same "
-        "command goes on from the shards in OUT/shards (reward models).",
+        "command goes on from the shards beside OUT (reward models).",
     )
     parser.add_argument("model", metavar="MODEL", help="folder, name in data/models/, or Hub id")
     add = parser.add_argument
@@ -57,10 +57,16 @@ def _add_audit(subcommands) -> None:
     )
     add("--vocabulary", action="store_true", help="score every token id, not the lexicon's words (reward models)")
     add("--format", help="a format of params.yaml, or 'question' (default: the model's chat template where it has one)")
+    add(
+        "--template-argument",
+        action="append",
+        metavar="KEY=VALUE",
+        help="told to the chat template, such as date_string='26 Jul 2024' (true and false are booleans; repeatable)",
+    )
     add("--case", choices=("lower", "capitalised"), default="lower", help="spelling of the words (default lower)")
     add("--head", help="reward head: an adapter's name, where config.json does not name it (first_output …)")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
-    add("--out", type=Path, help="folder for the results (default audit/MODEL)")
+    add("--out", type=Path, help="folder for the results, replaced as a whole (default audit/MODEL)")
     add("--references", type=Path, help="folder of value profiles to set beside it (default metrics/profiles)")
     add("--device", help="cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)")
     add("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32 on a CPU, else the weights' own")
@@ -75,7 +81,7 @@ def _add_audit(subcommands) -> None:
 
 def _audit(options: argparse.Namespace) -> int:
     from valuetrace import audit
-    from valuetrace.report.audit import as_text
+    from valuetrace.audit.page import as_text
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -83,7 +89,7 @@ def _audit(options: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(options).items() if value is not None}
     for key in ("run", "dry_run", "json"):
         given.pop(key)
-    request = audit.Request(**given)
+    request = audit.Request(template_arguments=_pairs(given.pop("template_argument", [])), **given)
     if options.dry_run:
         cost = audit.plan(request, say).cost
         print(json.dumps(cost.as_dict(), indent=2) if options.json else f"Cost: {cost}")
@@ -161,31 +167,37 @@ def _publish(options: argparse.Namespace) -> None:
         print(place)
 
 
-def _add_ablations(subcommands) -> None:
-    about = "Collect the runs of all DVC experiments: gap against data size, the fit, one figure (Figure 4b)."
+def _add_verify(subcommands) -> None:
+    about = "Is it reproduced? Compare metrics/, plots/, lexicons/ and prompts/ with what is committed."
     parser = subcommands.add_parser(
-        "ablations",
+        "verify",
         help=about,
-        description=f"{about} Reads plots/ablations/runs.csv, every DVC experiment's and the workspace's "
-        "metrics/dynamics.json; writes plots/ablations/{runs,fit,curve,inheritance}.csv, plots/ablations.png, "
-        "plots/inheritance.png and metrics/ablations.json.",
+        description=f"{about} Text and structure must be equal, numbers agree within the tolerance of their kind "
+        "(conf/verify.yaml, each with its reason); rows of the tables of extremes may come and go. Pictures and pages "
+        "are drawn from these numbers and are not compared.",
+        epilog="Exit status: 0 within tolerance; 1 something differs (a line a file says what); 2 nothing to compare.",
     )
-    parser.add_argument("--json", action="store_true", help="print metrics/ablations.json instead of the summary")
-    parser.set_defaults(run=_ablations)
+    parser.add_argument("other", nargs="?", metavar="OTHER", help="a git revision (default HEAD), or a folder")
+    parser.set_defaults(run=_verify)
 
 
-def _ablations(options: argparse.Namespace) -> None:
-    from valuetrace.analysis.ablations import collect as experiments
-    from valuetrace.core import settings
-    from valuetrace.figures import ablations, style
-    from valuetrace.models.rows import Model
+def _verify(options: argparse.Namespace) -> int:
+    from valuetrace.verify import verify
 
-    chosen = settings.get("ablations", experiments.Settings)
-    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
-    metrics = experiments.update(".", chosen)
-    style.apply()
-    ablations.draw("plots/ablations", labels, "plots")
-    print(json.dumps(metrics, indent=2, ensure_ascii=False) if options.json else experiments.as_text(metrics))
+    result = verify(options.other)
+    print("\n".join(result.lines()))
+    return 1 if result.problems else 0
+
+
+def _pairs(arguments: list[str]) -> dict[str, str | bool]:
+    """KEY=VALUE options by key; true and false as booleans: a template takes the word false for true."""
+    found: dict[str, str | bool] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not (key.isidentifier() and equals) or key in found:
+            raise InputError(f"--template-argument {argument}: give KEY=VALUE, each key once.")
+        found[key] = {"true": True, "false": False}.get(value, value)
+    return found
 
 
 def _positive(text: str) -> int:

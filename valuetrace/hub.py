@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,20 +10,34 @@ from pathlib import Path
 from filelock import FileLock
 
 from valuetrace.assets import MIRROR, mirror, verify
-from valuetrace.core import files
+from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 
 REVISIONS = Path("conf/revisions.lock.json")
+_SECRETS = re.compile(r"\bhf_\w+|(?<=bearer )[^\s\"',]+|(?<=://)[^/\s@]+(?=@)", re.IGNORECASE)
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]  # never pickled weights, never code
+
+
+def told(said: object, limit: int = 300) -> str:
+    """What a server or client said, on one line, at most ``limit`` characters, without the token.
+
+    Masked before it is cut: a server may echo the header that holds the token, and half a token is one, too.
+    """
+    from huggingface_hub import get_token
+
+    text = " ".join(str(said).split())
+    return _SECRETS.sub("***", text.replace(get_token() or "\n", "***"))[:limit]
 
 
 def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path = REVISIONS) -> str:
     """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock.with_name(f".{lock.name}.lock")):
-        known = files.read_json(lock) if lock.is_file() else {}
+        known = settings.build(dict[str, str], files.read_json(lock), str(lock)) if lock.is_file() else {}
         if repository not in known:
             known[repository] = lookup(repository)
+            if not re.fullmatch("[0-9a-f]{40}", str(known[repository])):
+                raise InputError(f"{repository}: the server names no revision, but {told(known[repository], 50)}.")
             files.write_json(dict(sorted(known.items())), lock)
         return known[repository]
 
@@ -58,10 +73,12 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
         raise InputError(
             f"{where} does not exist or is private. Check its name, or log in with `hf auth login`."
         ) from None
-    except (errors.HTTPError, errors.XetDownloadError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the client trips over an answer that is none of the Hub's in many ways
         raise InputError(
-            f"{where} cannot be fetched ({type(error).__name__}: {error}). Check the network, or put a copy under "
-            f"${MIRROR}/{repository.replace('/', '--')}/REVISION/."
+            f"{where} cannot be fetched ({type(error).__name__}: {told(error)}). Check the network, or put a copy "
+            f"under ${MIRROR}/{repository.replace('/', '--')}/REVISION/."
         ) from None
     for sibling in info.siblings:
         if sibling.lfs and (folder / sibling.rfilename).is_file():

@@ -153,7 +153,15 @@ def _read_authors_csv(path: Path, prompts: list[str] | None) -> pd.DataFrame:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(f"{path}: column {key}, line {row + 2}: {frame[key].iloc[row]!r} is not a number.")
-        frame[key] = numbers.astype(np.float32)
+        with np.errstate(over="ignore"):
+            narrow = numbers.astype(np.float32)
+        if np.isinf(narrow).any():
+            row = int(np.flatnonzero(np.isinf(narrow))[0])
+            raise InputError(
+                f"{path}: column {key}, line {row + 2}: {frame[key].iloc[row]!r} is no finite float32 number. Correct "
+                "the score, or leave the field empty."
+            )
+        frame[key] = narrow
     return frame
 
 

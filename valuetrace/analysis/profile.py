@@ -292,9 +292,10 @@ def _improbable(probability: dict, subject: Subject, table, lexicon, rule: valid
 
 
 def _family(form: Format) -> dict:
-    """What makes two formats one: a chat template is each model's own, a text template must be the same."""
+    """What makes two formats one: a chat template is each model's own, what it is told and a text template must be
+    the same."""
     if form.kind == "chat":
-        return {"kind": "chat"}
+        return {"kind": "chat"} | ({"arguments": form.arguments} if form.arguments else {})
     return {"kind": "text", "template": form.template, "space": form.space, "closing": form.closing}
 
 

@@ -17,10 +17,14 @@ from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.models.rows import DTYPES
 
+_PAGE_SECONDS = 5.0  # the reading of the known groups, the picture, the page
+_DRAW_SECONDS = 5e-9  # a word, prompt and draw of the bootstrap
+
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes are on ``device``; on a CPU they include the process itself. seconds: of scoring, loading apart."""
+    """Bytes are on ``device``; on a CPU they include the process itself. seconds: of the scoring and of what comes
+    after it (intervals, picture, page: ``after_seconds``), loading apart."""
 
     candidates: int
     prompts: int
@@ -28,6 +32,7 @@ class Cost:
     memory_bytes: int
     weights_bytes: int
     seconds: float
+    after_seconds: float
     device: str
     dtype: str
 
@@ -35,7 +40,7 @@ class Cost:
         return (
             f"{self.candidates:,} candidates × {self.prompts} prompts, {self.tokens:,} tokens; memory about "
             f"{size(self.memory_bytes)} on {self.device} (weights {size(self.weights_bytes)}, {self.dtype}); "
-            f"time about {duration(self.seconds)}"
+            f"time about {duration(self.seconds)}, {duration(self.after_seconds)} of it after the scoring"
         )
 
     def as_dict(self) -> dict:
@@ -73,10 +78,17 @@ def estimate(job: Job, scorer: Rewards | LogProbabilities, process: int) -> Cost
         tokens=scorer.tokens,
         memory_bytes=int(memory),
         weights_bytes=int(weights),
-        seconds=scorer.seconds(),
+        seconds=scorer.seconds() + (after := after_seconds(job)),
+        after_seconds=after,
         device=str(device),
         dtype=str(scorer.backbone.dtype).removeprefix("torch."),
     )
+
+
+def after_seconds(job: Job) -> float:
+    """What comes after the scoring takes about this long, by rates measured on one core of a server of 2023."""
+    words = len(set(job.lexicon["word"]))
+    return _PAGE_SECONDS + _DRAW_SECONDS * job.request.draws * words * len(job.prompts)
 
 
 def stored_parameters(folder: Path) -> int:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from valuetrace import tables
+from valuetrace.analysis import references as profiles
 from valuetrace.analysis.compare.run import find_lexicon
+from valuetrace.audit import results
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon import ZIPF_FLOOR, is_wildcard, unroll
 from valuetrace.lexicon.vocabulary import WORDNET
 from valuetrace.models import loading, making
-from valuetrace.models.rows import MODELS, Source, TokenizerChanges
+from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import ADAPTERS
@@ -41,6 +45,7 @@ class Request:
     prompts: str = "value_laden"
     vocabulary: bool = False
     format: str | None = None
+    template_arguments: dict[str, str | bool] = field(default_factory=dict)
     case: Literal["lower", "capitalised"] = "lower"
     head: str | None = None
     revision: str | None = None
@@ -51,12 +56,13 @@ class Request:
     draws: int = 9_999
     seed: int = 1
     max_minutes: float | None = None
-    references: Path = settings.ROOT / "metrics" / "profiles"
+    references: Path | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """A request whose every part was found. kind: ``reward`` or ``logprob``; architecture: the class in config.json."""
+    """A request whose every part was found. kind: ``reward`` or ``logprob``; architecture: the class in config.json;
+    known: the known groups, ``word, polarity``, scored along; origin: the model's ``provenance.json``."""
 
     request: Request
     name: str
@@ -64,7 +70,9 @@ class Job:
     out: Path
     kind: Literal["reward", "logprob"]
     architecture: str
+    origin: dict[str, Any]
     lexicon: pd.DataFrame
+    known: pd.DataFrame
     prompts: pd.DataFrame
     format: str
     form: Format
@@ -76,48 +84,61 @@ def resolve(request: Request) -> Job:
 
     Words and prompts are read before a model is downloaded; no weights are read.
     """
+    check_numbers(request)
     lexicon, prompts = read_lexicon(request.lexicon), read_prompts(request.prompts)
+    references = read_references(request.references)
     folder = find_model(request.model, request.revision)
     kind, architecture = kind_of(folder, request.head)
     if request.vocabulary and kind == "logprob":
         raise InputError("--vocabulary is for reward models; a language model's whole vocabulary is scored anyway.")
     name = folder.resolve().name.replace("--", "/", 1)
-    out = request.out or Path("audit", folder.resolve().name)
-    _writable(out)
+    out = results.check(request.out or results.default_folder(folder))
     form_name, form = choose_format(request.format, kind, folder)
-    references = read_references(request.references)
-    return Job(request, name, folder, out, kind, architecture, lexicon, prompts, form_name, form, references)
+    form = with_arguments(form, form_name, request.template_arguments, folder)
+    asked = (lexicon, read_known_groups(), prompts)
+    return Job(request, name, folder, out, kind, architecture, read_origin(folder), *asked, form_name, form, references)
+
+
+def check_numbers(request: Request) -> None:
+    """InputError for a number that means nothing."""
+    minutes = request.max_minutes
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise InputError(f"--max-minutes {minutes:g}: give a number of minutes above 0.")
+    if request.seed < 0:
+        raise InputError(f"--seed {request.seed}: give 0 or a larger whole number.")
 
 
 def find_model(name: str, revision: str | None = None) -> Path:
     """The folder of a model: a path, a name in data/models/, or a Hub id (downloaded once into data/models/)."""
     path = Path(name)
-    if path.is_dir():
-        return path
     if path.is_file():
         raise InputError(f"{name}: a file. Give the folder that holds config.json, tokenizer and safetensors.")
-    for root in (Path(), settings.ROOT):
-        if (root / MODELS / name).is_dir():
-            return root / MODELS / name
+    for folder in (path, MODELS / name, settings.ROOT / MODELS / name):
+        if folder.is_dir():
+            if revision is not None:
+                raise InputError(f"--revision {revision}: {folder} is a folder; only a model of the Hub has revisions.")
+            return folder
     params = settings.ROOT / settings.PARAMS
     if params.is_file() and name in settings.load(params).get("models", {}):
         raise InputError(f"{name}: its folder is not made yet. Run: dvc repro models@{name}")
     if not _HUB_ID.fullmatch(name):
         raise InputError(f"{name}: no such folder, no model in {MODELS}/, and no Hub id (owner/name).")
-    folder = MODELS / (name.replace("/", "--") + (f"@{revision}" if revision else ""))
+    folder = MODELS / (name + (f"@{revision}" if revision else "")).replace("/", "--")
     if not folder.is_dir():
-        source = Source("hub", repository=name, revision=revision)
-        making.make(name, source, TokenizerChanges(), folder)
+        with results.alone(folder, f"another process downloads {name}"):
+            if not folder.is_dir():
+                source = Source("hub", repository=name, revision=revision)
+                making.make(name, source, TokenizerChanges(), folder)
     return folder
 
 
 def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
     """What a model folder holds, by the class that its config.json names."""
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json. Give the folder of a model.")
-    architecture = (files.read_json(folder / "config.json").get("architectures") or ["(none)"])[0]
+    architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
+    if head is not None and architecture in _LANGUAGE_MODELS:
+        raise InputError(f"--head {head}: {folder} is a language model ({architecture}) and has no reward head.")
     if head is not None or architecture in ADAPTERS or architecture.endswith("ForSequenceClassification"):
         return "reward", architecture
     if architecture in _LANGUAGE_MODELS:
@@ -185,19 +206,41 @@ def choose_format(name: str | None, kind: str, folder: Path) -> tuple[str, Forma
     return name, known[name]
 
 
-def read_references(folder: Path) -> list[dict]:
-    """The profiles in a folder (``stages/profiles.py``), by path, each with its ``file``."""
-    profiles = []
-    for path in sorted(Path(folder).rglob("*.json")):
-        found = files.read_json(path)
-        if not {"model", "kind", "rows", "format", "prompts_sha256"} <= set(found):
-            raise InputError(f"{path}: not a value profile. Make it again (stages/profiles.py), or take it away.")
-        profiles.append(found | {"file": path.relative_to(folder).as_posix()})
-    return profiles
+def with_arguments(form: Format, name: str, arguments: dict[str, str | bool], folder: Path) -> Format:
+    """The format with arguments for the chat template. InputError for one that the template does not read."""
+    if not arguments:
+        return form
+    if form.kind != "chat":
+        raise InputError(f"--template-argument: format {name} has no chat template.")
+    tokenizer = loading.load_tokenizer(folder)
+    reserved = {"messages", *inspect.signature(tokenizer.apply_chat_template).parameters}
+    template = str(tokenizer.chat_template)
+    for key in arguments:
+        if key in reserved or not re.search(rf"\b{re.escape(key)}\b", template):
+            raise InputError(f"--template-argument {key}: the chat template of {folder} takes no such argument.")
+    return replace(form, arguments={**form.arguments, **arguments})
 
 
-def _writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be made ({error.strerror}).") from None
+def read_references(folder: Path | None) -> list[dict]:
+    """The profiles in a folder; None: those of the repository, where there are any."""
+    if folder is None:
+        return profiles.read(settings.ROOT / "metrics" / "profiles")
+    if not folder.is_dir():
+        raise InputError(f"--references {folder}: no such folder. Give one of value profiles (metrics/profiles).")
+    return profiles.read(folder)
+
+
+def read_known_groups() -> pd.DataFrame:
+    """``word, polarity`` of the known groups; empty where they are not made (the lexicon's own are read then)."""
+    path = settings.ROOT / tables.lexicon_path(tables.KNOWN_GROUPS)
+    columns = ["word", "polarity"]
+    return files.read_csv(path, tuple(columns), dtype=str)[columns] if path.is_file() else pd.DataFrame(columns=columns)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """A model folder's provenance. InputError where it is not of the form that ``making`` writes."""
+    path = folder / "provenance.json"
+    found = settings.build(dict[str, Any], provenance(folder), str(path))
+    if "origin" in found:
+        settings.build(dict[str, str | int | None], found["origin"], f"{path}: 'origin'")
+    return found

@@ -16,12 +16,14 @@ import transformers
 
 from valuetrace import __version__, tables
 from valuetrace.analysis import profile as analysis
+from valuetrace.analysis import validity
 from valuetrace.audit import cost as costs
+from valuetrace.audit import results
 from valuetrace.audit.inputs import Job, Request, resolve
 from valuetrace.audit.scorers import LogProbabilities, Rewards
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.models.rows import provenance
+from valuetrace.scoring.spelling import is_words, spellings
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
 
@@ -60,28 +62,30 @@ def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
     limit = request.max_minutes
     if limit is not None and cost.seconds > 60 * limit:
         raise InputError(
-            f"{job.name}: scoring would take about {costs.duration(cost.seconds)}, more than --max-minutes {limit:g}. "
+            f"{job.name}: it would take about {costs.duration(cost.seconds)}, more than --max-minutes {limit:g}. "
             "Raise the limit, or score fewer --prompts or a smaller --lexicon."
         )
     return Plan(job, scorer, cost)
 
 
 def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
-    """Audit one model; writes scores.parquet, profile.json, profile.csv, profile.png and audit.html.
+    """Audit one model; writes scores.parquet, profile.json, profile.csv, profile.png and audit.html, all or none.
 
-    A reward model's scores are kept in ``shards/`` as they are computed: a killed run goes on from there.
+    A reward model's scores are kept in ``.<out>.shards`` as they are computed: a killed run goes on from there.
     """
     planned = plan(request, say)
     job, scorer = planned.job, planned.scorer
     start = time.perf_counter()
-    table, problem = scorer.score(job.out / "shards", progress=sys.stderr.isatty())
-    seconds = time.perf_counter() - start
-    tables.write_scores(table, job.out / "scores.parquet", _made_by(planned))
+    table, problem = scorer.score(results.shards(job.out), progress=sys.stderr.isatty())
     table["token_id"] = table["token_id"].astype("Int64")
     result = evaluate(planned, table)
-    result["cost"]["actual"] = {"seconds": seconds, "memory_bytes": costs.peak_bytes(scorer.backbone.device)}
     result["not_finite"] = problem
-    write(result, job)
+    with results.whole(job.out) as folder:
+        tables.write_scores(table, folder / "scores.parquet", _made_by(planned))
+        draw(result, folder)
+        memory = costs.peak_bytes(scorer.backbone.device)
+        result["cost"]["actual"] = {"seconds": time.perf_counter() - start, "memory_bytes": memory}
+        result = write(result, folder)
     return Audit(result, job.out, problem)
 
 
@@ -90,7 +94,10 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
     job, request = planned.job, planned.job.request
     subject = analysis.Subject(job.name, job.kind, request.lexicon, job.format, job.form, request.case)
     seeded = {"draws": request.draws, "seed": request.seed}
-    profile = analysis.profile(subject, table, job.lexicon, job.prompts, **seeded)
+    asked = (job.lexicon, job.prompts, job.known, validity.rule())
+    profile = analysis.profile(subject, table, *asked, **seeded)
+    words = is_words(table)
+    listed = table["token_decoded"].isin(spellings(job.lexicon["word"], None, request.case))
     reasons = [(other, analysis.mismatch(profile, other)) for other in job.references if other["model"] != job.name]
     beside = [other for other, reason in reasons if reason is None]
     return {
@@ -98,7 +105,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
             "name": job.name,
             "kind": job.kind,
             "architecture": job.architecture,
-            "origin": provenance(job.folder),
+            "origin": job.origin,
             "config_sha256": files.sha256(job.folder / "config.json"),
             "device": planned.cost.device,
             "dtype": planned.cost.dtype,
@@ -116,8 +123,8 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
             {"file": other["file"], "reason": reason} for other, reason in reasons if reason is not None
         ],
         "extremes": {
-            "of": "words" if table["token_id"].isna().all() else "tokens",
-            "rows": analysis.extremes(table, job.prompts),
+            "of": "words" if words else "tokens",
+            "rows": analysis.extremes(table[listed] if words else table, job.prompts),
         },
         "unsupported": analysis.unsupported(beside),
         "cost": {"estimated": planned.cost.as_dict()},
@@ -130,16 +137,22 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
     }
 
 
-def write(result: dict, job: Job) -> None:
-    """profile.json, and from it the picture's table, the picture and the page."""
-    from valuetrace.figures import profile as figures
-    from valuetrace.report import audit as report
+def draw(result: dict, folder: Path) -> None:
+    """profile.csv and the picture that is drawn from it."""
+    from valuetrace.audit import picture  # matplotlib: not for --dry-run
 
-    files.write_json(result, job.out / "profile.json")
-    picture = analysis.side_by_side(result["profile"], result["references"])
-    files.write_csv(picture, job.out / "profile.csv")
-    figures.draw(job.out / "profile.csv", job.out / "profile.png")
-    files.write_text(report.page(result, job.out / "profile.png"), job.out / "audit.html")
+    beside = analysis.side_by_side(result["profile"], result["references"])
+    files.write_csv(beside, folder / "profile.csv")
+    picture.draw(folder / "profile.csv", folder / "profile.png")
+
+
+def write(result: dict, folder: Path) -> dict:
+    """profile.json and the page; returns what profile.json holds, of which the page is made."""
+    from valuetrace.audit import page
+
+    stored = files.read_json(files.write_json(result, folder / "profile.json"))
+    files.write_text(page.page(stored, folder / "profile.png"), folder / "audit.html")
+    return stored
 
 
 def _made_by(planned: Plan) -> dict:
@@ -149,7 +162,7 @@ def _made_by(planned: Plan) -> dict:
         "kind": job.kind,
         "format": job.format,
         "dtype": planned.cost.dtype,
-        "origin": provenance(job.folder),
+        "origin": job.origin,
         "config_sha256": files.sha256(job.folder / "config.json"),
         "lexicon": job.request.lexicon,
         "case": job.request.case,

@@ -14,15 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig
 
 from valuetrace.audit.inputs import Job
-from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
 from valuetrace.models.rows import DTYPES
 from valuetrace.scoring.chat import encode_reply, render
-from valuetrace.scoring.logprobs import cut_batches, next_token_logprobs
+from valuetrace.scoring.logprobs import NotFinite, cut_batches, next_token_logprobs
 from valuetrace.scoring.reward_model import load_reward_model
 from valuetrace.scoring.search import NotANumber, score_prompts
 from valuetrace.scoring.spelling import CASES
@@ -36,9 +35,8 @@ class Rewards:
 
     def __init__(self, job: Job):
         self.job = job
-        place = _place(job)
-        with _in_one_line(job):
-            self.model = load_reward_model(job.folder, job.form, head=job.request.head, **place, **_numerics(job))
+        options = {"head": job.request.head, "dtype": dtype_of(job), **_place(job)}
+        self.model = load_reward_model(job.folder, job.form, **options)
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
@@ -46,7 +44,8 @@ class Rewards:
             self.names = list(self.rows["token_id"])
             lengths = np.ones(len(self.names), dtype=int)
         else:
-            self.names = list(dict.fromkeys(map(CASES[job.request.case], job.lexicon["word"])))
+            words = [*job.lexicon["word"], *job.known["word"]]  # the known groups are read, but not ranked
+            self.names = list(dict.fromkeys(map(CASES[job.request.case], words)))
             self.rows = pd.DataFrame({"token_id": pd.NA, "token_name": self.names, "token_decoded": self.names})
             lengths = np.array([len(encode_reply(self.tokenizer, job.form, word)) for word in self.names])
         around = _conversations(job, self.tokenizer)
@@ -107,8 +106,7 @@ class LogProbabilities:
 
     def __init__(self, job: Job):
         self.job = job
-        with _in_one_line(job):
-            self.backbone = loading.load(job.folder, cls=_LanguageModel, **_place(job), **_numerics(job))
+        self.backbone = loading.load(job.folder, dtype=dtype_of(job), **_place(job))
         self.tokenizer = loading.load_tokenizer(job.folder)
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
@@ -157,32 +155,11 @@ class LogProbabilities:
 
     def _run(self, keys: list[str]) -> pd.DataFrame:
         prompts = self.job.prompts.set_index("key").loc[keys].reset_index()
-        return next_token_logprobs(
-            self.backbone, self.tokenizer, prompts, self.job.form, batch_tokens=self.batch_tokens
-        )
-
-
-class _LanguageModel:
-    """``AutoModelForCausalLM`` that refuses a file without all of its tensors (they would be drawn at random)."""
-
-    @staticmethod
-    def from_pretrained(folder: Path, **options):
-        model, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
-        lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-        if lacking:
-            raise InputError(f"{folder}: the weights lack {some(lacking)}, or have them in another shape.")
-        return model
-
-
-@contextlib.contextmanager
-def _in_one_line(job: Job):
-    """What loading may raise for a broken folder, as an InputError of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, KeyError, OSError, ImportError) as error:
-        raise InputError(f"{job.folder}: the model cannot be loaded ({' '.join(str(error).split())}).") from None
+        form, size = self.job.form, self.batch_tokens
+        try:
+            return next_token_logprobs(self.backbone, self.tokenizer, prompts, form, batch_tokens=size)
+        except NotFinite as error:  # ``score`` names them, in the tokenizer's words
+            return error.scores
 
 
 def _place(job: Job) -> dict:
@@ -200,19 +177,12 @@ def _place(job: Job) -> dict:
     return {"device": chosen}
 
 
-def _numerics(job: Job) -> dict:
-    """dtype and attention: sdpa, but eager where soft caps must hold (sdpa has none)."""
-    config = files.read_json(job.folder / "config.json")
-    capped = (config.get("text_config") or config).get("attn_logit_softcapping") is not None
-    return {"dtype": dtype_of(job), "attention": "eager" if capped else "sdpa"}
-
-
 def dtype_of(job: Job) -> str:
     """The dtype asked for; else the weights' own on an accelerator, float32 on a CPU."""
     if job.request.dtype is not None:
         return job.request.dtype
-    config = files.read_json(job.folder / "config.json")
-    own = config.get("dtype") or config.get("torch_dtype") or "float32"
+    config = loading.read_config(job.folder)
+    own = config.get("dtype", config.get("torch_dtype", "float32")).removeprefix("torch.")
     on_cpu = job.request.device == "cpu" or loading.best_device().type == "cpu"
     return own if own in DTYPES and not on_cpu else "float32"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -17,6 +18,30 @@ import pandas as pd
 
 from valuetrace.core.errors import InputError, some
 
+DIGITS = 6
+"""Significant digits of a stored number: float32, in which models answer, holds seven and its last one is noise."""
+
+_REMEDIES = {
+    (errno.ENOSPC, errno.EDQUOT): "The disk is full: free some space and run again, what was there before is whole.",
+    (errno.EROFS, errno.EACCES, errno.EPERM): "Make it writable, or choose another place.",
+    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): "A file stands where a folder belongs, or the reverse: move it away.",
+}
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """What a disk refuses (it is full or read-only, something stands in the way) is an InputError that names ``path``.
+
+    Other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        for numbers, remedy in _REMEDIES.items():
+            if error.errno in numbers:
+                raise InputError(f"{path}: cannot be written ({error}). {remedy}") from None
+        raise
+
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call ``write(temporary)`` beside ``path``, then move the result into place.
@@ -24,16 +49,17 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     A writer that fails or is killed leaves ``path`` as it was; no half file is ever believed.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -41,18 +67,34 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 def fresh_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that is gone afterwards, unless ``replace_folder`` moved it into place."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     try:
-        yield folder
+        with writing(folder):
+            folder.mkdir(parents=True)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace_folder(temporary: Path, folder: Path) -> None:
-    """Move a finished folder into place."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    """Move a finished folder into place; one that fails leaves the old folder where it was.
+
+    POSIX exchanges no folders in one step: a kill between the two renames leaves the old one beside its place, as
+    ``.<name>.old``, until the next call.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    with writing(folder):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise NotADirectoryError(errno.ENOTDIR, "no folder")
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.replace(old)
+        try:
+            temporary.replace(folder)
+        except BaseException:  # an interrupt too
+            if old.exists():
+                old.replace(folder)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def fingerprint(folder: str | Path) -> dict[str, str]:
@@ -67,7 +109,9 @@ def write_text(text: str, path: str | Path) -> Path:
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Write a table for git and people: UTF-8, no index, Unix line ends, shortest exact floats."""
+    """Write a table for git and people: UTF-8, no index, Unix line ends, numbers of ``DIGITS`` digits."""
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes("floating"), "float64"))
+    frame = frame.apply(lambda column: column.map(_digits) if column.dtype in (float, object) else column)
     return write_atomically(path, lambda to: frame.to_csv(to, index=False, lineterminator="\n"))
 
 
@@ -94,9 +138,12 @@ def read_csv(path: str | Path, columns: tuple[str, ...], **options) -> pd.DataFr
     return frame
 
 
-def write_json(value: object, path: str | Path) -> Path:
-    """Write metrics: indented, keys as given, NaN refused (a number that is missing is ``null``)."""
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def write_json(value: object, path: str | Path, exact: bool = False) -> Path:
+    """Write metrics: indented, keys as given, NaN refused (a number that is missing is ``null``).
+
+    Numbers keep ``DIGITS`` digits, all of them where ``exact`` (what a model or a training is configured with).
+    """
+    text = json.dumps(_plain(value, exact), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return write_text(text, path)
 
 
@@ -117,16 +164,23 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plain(value):
+def _plain(value, exact: bool):
     """Numpy scalars and NaN as JSON knows them."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, exact) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, exact) for item in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return _plain(value.tolist(), exact)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("metrics hold finite numbers; write None with a reason where one is missing")
-    return value
+    return value if exact else _digits(value)
+
+
+def _digits(value):
+    """A float with ``DIGITS`` significant digits; whole numbers, text and what is missing as they are."""
+    if not isinstance(value, float) or not math.isfinite(value) or value.is_integer():
+        return value
+    return float(f"{value:.{DIGITS}g}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from valuetrace import assets, hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.models.loading import load_tokenizer
+from valuetrace.models import loading
 from valuetrace.models.rows import Source, TokenizerChanges
 
 
@@ -31,16 +31,14 @@ def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> 
 
 def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, str]:
     """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoTokenizer, GgufConfig
 
     with files.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
         assets.fetch(name, source.asset, fetched)
-        model = AutoModelForCausalLM.from_pretrained(
-            fetched, gguf_file=source.file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-        )
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
+        whole = GgufConfig(dequantize=True)
+        loading.load_whole(fetched, gguf_file=source.file, quantization_config=whole).save_pretrained(folder)
+        with loading.reading(fetched / source.file, "the tokenizer"):
+            AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
     return {"file": source.file, "sha256": source.asset.files[source.file].sha256}
 
 
@@ -48,7 +46,7 @@ def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
     """Write the row's chat template and padding token into the folder, tokenizer and config alike."""
     if changes == TokenizerChanges():
         return
-    tokenizer = load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder)
     if changes.chat_template is not None:
         tokenizer.chat_template = changes.chat_template
     if changes.pad_token is not None:
@@ -56,5 +54,5 @@ def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
             raise InputError(f"{folder}: pad_token {changes.pad_token!r} is not in the vocabulary.")
         tokenizer.pad_token = changes.pad_token
         path = folder / "config.json"
-        files.write_json({**files.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path)
+        files.write_json({**files.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path, exact=True)
     tokenizer.save_pretrained(folder)

@@ -57,7 +57,6 @@ class Scoring:
 
     dtype: Literal["float32", "bfloat16", "float16"]
     formats: list[str]
-    attention: Literal["sdpa", "eager"] = "sdpa"
     devices: Literal["one", "all"] = "one"
     head: str | None = None  # a reward model's adapter, where its config does not name the right one
     chat_arguments: dict[str, str] = field(default_factory=dict)

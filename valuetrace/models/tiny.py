@@ -117,11 +117,12 @@ def model(
     architecture: str, seed: int = 0, cls: type | None = None, reward: bool = False, **changes: Any
 ) -> PreTrainedModel:
     """A tiny model as transformers loads it (float32, evaluation mode; a language model by default)."""
-    from valuetrace.models.loading import load
+    from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
         _save(Path(folder), architecture, seed, reward, **changes)
-        return load(folder, cls=cls, attention="eager")  # sdpa ignores Gemma 2's soft caps
+        load = (cls or AutoModelForCausalLM).from_pretrained
+        return load(folder, attn_implementation="eager").eval()  # sdpa ignores Gemma 2's soft caps
 
 
 def tokenizer(architecture: str) -> PreTrainedTokenizerFast:

@@ -162,9 +162,10 @@ def _hub(source: Source) -> tuple[str, Iterator[dict]]:
     except RepositoryNotFoundError:
         raise InputError(f"{where} does not exist or is private. Check its name, or run `hf auth login`.") from None
     except (HfHubHTTPError, OSError) as error:
-        raise InputError(f"{where} cannot be reached ({type(error).__name__}). Check the network.") from None
+        said = f"{type(error).__name__}: {hub.told(error)}"
+        raise InputError(f"{where} cannot be reached ({said}). Check the network.") from None
     except ValueError as error:
-        raise InputError(f"{where} cannot be loaded ({error}). Check 'configuration' and 'split'.") from None
+        raise InputError(f"{where} cannot be loaded ({hub.told(error)}). Check 'configuration' and 'split'.") from None
     return revision, iter(rows.select_columns([c for c in source.columns.names() if c in rows.column_names]))
 
 

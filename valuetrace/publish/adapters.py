@@ -132,7 +132,7 @@ def write(adapter: Adapter, card: str, notice: str | None, hub_name: str | None)
     configuration = {**adapter.configuration, "base_model_name_or_path": hub_name or adapter.base}
     with files.fresh_folder(PUBLISHED / f".{adapter.base}.partial") as temporary:
         (temporary / checkpoint.ADAPTER).write_bytes(save(adapter.tensors, {"format": "pt"}))
-        files.write_json(configuration, temporary / checkpoint.CONFIG)
+        files.write_json(configuration, temporary / checkpoint.CONFIG, exact=True)
         files.write_text(card, temporary / CARD)
         if notice:
             files.write_text(notice + "\n", temporary / NOTICE)

@@ -11,7 +11,9 @@ import jinja2
 import pandas as pd
 import yaml
 
+from valuetrace.analysis import references
 from valuetrace.core import files, settings
+from valuetrace.core.errors import InputError, some
 from valuetrace.models.rows import Model
 from valuetrace.publish.adapters import Adapter
 
@@ -44,9 +46,13 @@ class Known:
         return row.source.repository or self.bases.get(name)
 
     def licence(self, row: Model) -> Licence:
-        """The licence of a row; one that is not known is ``other`` under the row's own wording."""
-        text = f"The licence of the base ({row.licence}) holds for this adapter as far as it asks for that."
-        return self.licences.get(row.licence) or Licence("other", name=row.licence, text=text)
+        """The licence of a row. InputError for a wording that is not known: what it asks for would be left out."""
+        if row.licence not in self.licences:
+            raise InputError(
+                f"{PUBLISH}: 'licences' has no {row.licence!r}, the licence of {row.label} in params.yaml. Use a "
+                f"wording of its ({some(self.licences)}), or add this one with the notice that it asks for."
+            )
+        return self.licences[row.licence]
 
 
 def known(path: Path = PUBLISH) -> Known:
@@ -87,6 +93,7 @@ def context(adapter: Adapter, row: Model, chosen: Known, repository: str | None 
         "versions": ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items()),
         "rounding": f"{made['published']['largest_rounding']:.2g}",
         "held_out": training.get("checkpoints", []),
+        "kinds": _kinds(training.get("checkpoints", [])),
         "held_out_pairs": training.get("held_out", {}).get("pairs"),
         **value_profile(base, made["step"]),
         "profiles": _profiles(base),
@@ -138,11 +145,22 @@ def hyperparameters(adapter: Adapter, made: Mapping[str, Any]) -> list[tuple[str
 def value_profile(base: str, step: int) -> dict[str, Any]:
     """Median ranks and gaps of the run that ended at ``step``, or ``no_profile``: why there are none."""
     found = _read(METRICS / "dynamics.json")
-    nothing = {"ranks": [], "gaps": [], "lexicon": "", "prompts": "", "constructs": [], "no_profile": ""}
+    nothing = {
+        "ranks": [],
+        "gaps": [],
+        "lexicon": "",
+        "prompts": "",
+        "constructs": [],
+        "reading": None,
+        "no_profile": "",
+    }
     if found is None:
         return nothing | {"no_profile": "metrics/dynamics.json is absent: no value profile can be given."}
     if found["last_step"] != step:
         return nothing | {"no_profile": "metrics/dynamics.json tells of another run: no value profile can be given."}
+    if base in found["refused"]:
+        why = found["refused"][base]
+        return nothing | {"no_profile": f"Refused: {why['refused']}. Needed: {why['needs']}."}
     ranks: list[dict] = []
     path = PLOTS / "dynamics" / "ranks.csv"
     if path.is_file():
@@ -150,7 +168,8 @@ def value_profile(base: str, step: int) -> dict[str, Any]:
         ranks = frame[(frame["base"] == base) & (frame["step"] == step)].to_dict("records")
     return nothing | {
         "ranks": ranks,
-        "gaps": [row for row in found["final"] if base in (row["first"], row["second"])],
+        "gaps": [row for row in found["gaps"] if row["step"] == step and _readable(row, base, found["refused"])],
+        "reading": next(row for row in found["readings"] if (row["base"], row["step"]) == (base, step)),
         "lexicon": found["lexicon"],
         "prompts": " and ".join(f"{count} {framing} prompts" for framing, count in found["prompts"].items()),
         "constructs": list(found["words"]),
@@ -189,11 +208,22 @@ def _data(found: dict | None, training: dict) -> dict[str, Any] | None:
     }
 
 
+def _kinds(held_out: list[dict]) -> list[str]:
+    """The kinds of held-out pairs that an accuracy is given for."""
+    start = "held_out_accuracy_"
+    return [name.removeprefix(start) for name in (held_out[-1] if held_out else {}) if name.startswith(start)]
+
+
+def _readable(gap: dict, base: str, refused: dict) -> bool:
+    """Whether a gap is one of the base's, with a base that can be read too."""
+    pair = {gap["first"], gap["second"]}
+    return base in pair and not pair & set(refused)
+
+
 def _profiles(base: str) -> list[dict[str, Any]]:
     """Audits of the trained model in metrics/profiles/ (kind reward, named after the base or a step of it)."""
     result = []
-    for path in sorted((METRICS / "profiles").rglob("*.json")):
-        found = files.read_json(path)
+    for found in references.read(METRICS / "profiles"):
         if found["kind"] != "reward" or found["model"].split("/")[0] != base:
             continue
         rows = []

@@ -17,6 +17,7 @@ from typing import Any
 
 from valuetrace.assets import retry
 from valuetrace.core.errors import InputError
+from valuetrace.hub import told
 
 LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token with write access (huggingface.co/settings/tokens)"
 QUOTA = (402, 413, 507)
@@ -88,8 +89,7 @@ def _step(what: str, api: Any, action: Callable[[], Any]) -> Any:
         except Exception as error:
             if sys.stderr.isatty():
                 print(file=sys.stderr)  # below the progress bar
-            told = explain(what, error, api.endpoint)
-            raise type(told)(str(told).replace(api.token, "***")) from None
+            raise explain(what, error, api.endpoint) from None
 
     return retry("publish", attempt, (_Dropped,))
 
@@ -100,7 +100,7 @@ def explain(what: str, error: Exception, endpoint: str) -> InputError:
 
     chain = list(_causes(error))
     status = next((e.response.status_code for e in chain if isinstance(e, errors.HfHubHTTPError)), None)
-    said = " ".join(" ".join(str(e) for e in chain if str(e)).split())
+    said, endpoint = " ".join(str(e) for e in chain if str(e)), told(endpoint)
     if status in QUOTA or (status in (400, 403) and any(word in said.lower() for word in ("quota", "storage limit"))):
         return InputError(
             f"{what}: the account's storage is used up ({status}). Free some, or publish elsewhere (--to)."
@@ -118,16 +118,16 @@ def explain(what: str, error: Exception, endpoint: str) -> InputError:
     if status in TRANSIENT:
         return _Dropped(f"{what}: {endpoint} answers {status}. {resume}")
     if status is not None:
-        return InputError(f"{what}: {endpoint} refuses ({status}): {said[:300]}")
+        return InputError(f"{what}: {endpoint} refuses ({status}): {told(said)}")
     network = (errors.HTTPError, ConnectionError, TimeoutError)  # the first: httpx's, without an answer
     if any(isinstance(e, network) for e in chain):
         return _Dropped(
-            f"{what}: the connection to {endpoint} failed ({type(chain[-1]).__name__}: {chain[-1]}). {resume}"
+            f"{what}: the connection to {endpoint} failed ({type(chain[-1]).__name__}: {told(chain[-1])}). {resume}"
         )
     if isinstance(error, OSError):
-        return InputError(f"{what}: {error}")
+        return InputError(f"{what}: {told(error)}")
     hint = "" if "huggingface.co" in endpoint else " If that server has no Xet storage, set HF_HUB_DISABLE_XET=1."
-    return InputError(f"{what}: {type(chain[-1]).__name__}: {said[:300]}.{hint} {resume}.")
+    return InputError(f"{what}: {type(chain[-1]).__name__}: {told(said)}.{hint} {resume}.")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -61,7 +61,7 @@ class Numbers:
             raise InputError(f"{where}. Run its stage again.") from None
 
     def __call__(self, source: str, form: str = "") -> str:
-        """The number at ``source`` (``form`` as in ``written``): as HTML, with its origin in ``data-source`` and title."""
+        """The number at ``source`` (``form`` as in ``written``) in HTML, its origin in ``data-source`` and title."""
         text = written(self.value(source), form)
         if self.plain:
             return text

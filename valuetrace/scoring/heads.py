@@ -12,7 +12,6 @@ URM, sgl-project/sglang (llama_reward.py). The adapters are written from them, n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +20,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
+from valuetrace.models import loading
 
 # Where a gating head reads the prompt: the tokens of the assistant's header.
 LLAMA3_ASSISTANT = (128009, 128006, 78191, 128007, 271)  # <|eot_id|> header "assistant" header "\n\n"
@@ -234,7 +233,7 @@ def load_head(folder: str | Path, name: str | None = None) -> Head:
     class without an adapter, several outputs, a missing tensor or one of another shape.
     """
     folder = Path(folder)
-    config = files.read_json(folder / "config.json")
+    config = loading.read_config(folder)
     name = name or (config.get("architectures") or ["(none)"])[0]
     if name not in ADAPTERS:
         raise InputError(f"{folder}: no adapter for the class {name}. There are: {some(ADAPTERS, 20)}.")
@@ -250,26 +249,22 @@ def load_head(folder: str | Path, name: str | None = None) -> Head:
 
 
 def read_tensors(folder: Path, shapes: dict[str, torch.Size], owner: str) -> dict[str, Tensor]:
-    """The tensors named in ``shapes`` from a folder's safetensors files; ``owner`` opens error messages."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    else:
-        path = folder / "model.safetensors"
-        if not path.is_file():
-            raise InputError(f"{folder}: no model.safetensors. Only safetensors are read; convert the weights.")
-        with safe_open(path, "pt") as file:
-            files = dict.fromkeys(file.keys(), path.name)
-    missing = [name for name in shapes if name not in files]
+    """The tensors named in ``shapes`` from a folder's safetensors files; ``owner`` opens error messages.
+
+    Raises InputError for a tensor that is missing, of another shape, or not finite.
+    """
+    paths = loading.stored(folder)
+    missing = [name for name in shapes if name not in paths]
     if missing:
-        others = [name for name in files if ".layers." not in name or name.startswith("gating")]
+        others = [name for name in paths if ".layers." not in name or name.startswith("gating")]
         have = some(others, 10)
         raise InputError(f"{folder}: {owner} needs the tensor {some(missing)}; outside the layers it has {have}.")
     tensors = {}
     for name, shape in shapes.items():
-        with safe_open(folder / files[name], "pt") as file:
+        with loading.reading(paths[name], f"the tensor {name}"), safe_open(paths[name], "pt") as file:
             tensors[name] = file.get_tensor(name)
         if tensors[name].shape != shape:
             found = list(tensors[name].shape)
             raise InputError(f"{folder}: {owner} needs {name} of shape {list(shape)}; the file has {found}.")
+    loading.check_finite(folder, tensors)
     return tensors

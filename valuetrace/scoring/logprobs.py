@@ -14,6 +14,14 @@ from valuetrace.core.errors import InputError
 from valuetrace.scoring.chat import Format, render
 
 
+class NotFinite(InputError):
+    """Some log-probabilities are NaN or infinite; ``scores`` holds all of them."""
+
+    def __init__(self, message: str, scores: pd.DataFrame):
+        super().__init__(message)
+        self.scores = scores
+
+
 @torch.inference_mode()
 def next_token_logprobs(
     model: PreTrainedModel,
@@ -28,7 +36,8 @@ def next_token_logprobs(
     prompts: ``key, text``. Returns one float32 column a key, one row a token id, in nats, whatever the
     model's dtype (the softmax runs in float32). Prompts of equal length share a batch, so nothing is
     padded; a batch holds at most ``batch_tokens`` tokens. Only the last position goes through the
-    output layer. Raises InputError for a prompt that exceeds the model's context.
+    output layer. Raises InputError for a prompt that exceeds the model's context, and ``NotFinite`` after
+    everything has run.
     """
     sequences = {row.key: render(tokenizer, form, row.text).prefix for row in prompts.itertuples()}
     context = getattr(model.config, "max_position_embeddings", None)
@@ -42,7 +51,13 @@ def next_token_logprobs(
         logits = model(input_ids=ids, logits_to_keep=1, use_cache=False).logits[:, -1].float()  # (B, V)
         for key, values in zip(batch, torch.log_softmax(logits, dim=-1).cpu().numpy(), strict=True):
             columns[key] = values
-    return pd.DataFrame({key: columns[key] for key in prompts["key"]})
+    scores = pd.DataFrame({key: columns[key] for key in prompts["key"]})
+    tokens, prompt = np.nonzero(~np.isfinite(scores.to_numpy()))
+    if len(tokens):
+        first = f"token {tokens[0]} after prompt {scores.columns[prompt[0]]}"
+        message = f"{len(tokens)} log-probabilities are not finite numbers, as that of {first}. Try another dtype."
+        raise NotFinite(message, scores)
+    return scores
 
 
 def cut_batches(lengths: dict[str, int], batch_tokens: int) -> list[list[str]]:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
-from valuetrace.core.errors import InputError, some
+from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Head, load_head
@@ -73,7 +72,6 @@ def load_reward_model(
     form: Format,
     *,
     dtype: str = "float32",
-    attention: str = "sdpa",
     device: str | torch.device | None = None,
     head: str | None = None,
     **options: Any,
@@ -83,34 +81,14 @@ def load_reward_model(
     The head is the adapter of the exact class that config.json names, or ``head`` (an entry of
     ``heads.ADAPTERS``). device: the process's accelerator, or the CPU, by default. ``options`` go to
     ``from_pretrained``: ``device_map="auto"`` spreads a model over several GPUs (then ``device`` is not
-    used). attention is what ``backbone`` itself uses outside the search ("eager" for Gemma 2, whose soft
-    caps "sdpa" has not). Raises InputError for an unknown class and missing or misshapen tensors.
+    used). Raises InputError for an unknown class, and for tensors that are missing, misshapen, unused or not finite.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json. Give the folder of a reward model.")
     reward_head = load_head(folder, head)  # first: a wrong class is known before gigabytes are read
     if device is None and "device_map" not in options:
         device = PartialState(cpu=not torch.accelerator.is_available()).device  # one of its own to each process
-    backbone = loading.load(folder, dtype=dtype, attention=attention, device=device, cls=_Backbone, **options)
+    read = set(reward_head.state_dict())
+    backbone = loading.load(folder, dtype=dtype, device=device, cls=AutoModel, elsewhere=read, **options)
     if reward_head.unverified:
         print(f"{folder.name}: not checked against the real weights: {reward_head.unverified}", file=sys.stderr)
     return RewardModel(backbone, reward_head.to(backbone.device), loading.load_tokenizer(folder), form, folder.name)
-
-
-class _Backbone:
-    """``AutoModel`` that refuses a file without all of its tensors (transformers would draw them at random)."""
-
-    @staticmethod
-    def from_pretrained(folder: Path, **options: Any) -> PreTrainedModel:
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # its report lists the head's tensors as unexpected; ours follows
-        try:
-            backbone, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
-        finally:
-            logging.set_verbosity(verbosity)
-        if report["missing_keys"]:
-            raise InputError(f"{folder}: the weights lack {some(sorted(report['missing_keys']))}.")
-        if report["mismatched_keys"]:
-            raise InputError(f"{folder}: misshapen weights: {some(sorted(map(str, report['mismatched_keys'])))}.")
-        return backbone

@@ -41,14 +41,15 @@ def characters(pairs: pd.DataFrame) -> np.ndarray:
     return sum(pairs[name].str.len() for name in ("prompt", "chosen", "rejected")).to_numpy(dtype=np.int64)
 
 
-def collate(pairs: Sequence[dict[str, list[int]]], pad: int) -> dict[str, Tensor]:
+def collate(pairs: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
     """One row a pair: the prompt once, then the chosen, then the rejected reply, then padding.
 
     Positions count from the prompt's first token; those of the rejected reply go on from the prompt's
-    last. ``read`` holds where the two rewards are read: the last token of each conversation.
+    last. ``read`` holds where the two rewards are read: the last token of each conversation. Padding has the
+    id 0, which means nothing: ``segments`` masks it, so neither rewards nor gradients depend on it.
 
     >>> collate([{"prompt_ids": [5, 6], "chosen_ids": [7, 1], "rejected_ids": [8, 9, 1]},
-    ...          {"prompt_ids": [5], "chosen_ids": [7, 1], "rejected_ids": [8, 1]}], pad=0)
+    ...          {"prompt_ids": [5], "chosen_ids": [7, 1], "rejected_ids": [8, 1]}])
     {'input_ids': tensor([[5, 6, 7, 1, 8, 9, 1],
             [5, 7, 1, 8, 1, 0, 0]]), 'position_ids': tensor([[0, 1, 2, 3, 2, 3, 4],
             [0, 1, 2, 1, 2, 0, 0]]), 'segments': tensor([[0, 0, 1, 1, 2, 2, 2],
@@ -57,8 +58,8 @@ def collate(pairs: Sequence[dict[str, list[int]]], pad: int) -> dict[str, Tensor
     """
     rows = [(pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"]) for pair in pairs]
     width = max(sum(map(len, row)) for row in rows)
-    ids = torch.full((len(rows), width), pad)
-    positions, segments = torch.zeros_like(ids), torch.full_like(ids, PAD)
+    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
+    segments = torch.full_like(ids, PAD)
     read = torch.empty(len(rows), 2, dtype=torch.long)
     for at, (prompt, chosen, rejected) in enumerate(rows):
         p, c, r = len(prompt), len(chosen), len(rejected)

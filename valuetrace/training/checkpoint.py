@@ -7,9 +7,7 @@ results, SHA-256 of the files) and, while training goes on, ``optimizer.safetens
 
 from __future__ import annotations
 
-import errno
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +52,17 @@ def write(
     from peft import get_peft_model_state_dict
 
     target = folder / f"step-{step}"
-    with _full_disk(folder), files.fresh_folder(folder / f".step-{step}.partial") as temporary:
+    with files.fresh_folder(folder / f".step-{step}.partial") as temporary:
         if len(log):
             files.write_csv(log, folder / LOG)
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         (temporary / ADAPTER).write_bytes(save(tensors, {"format": "pt"}))
         configuration = model.peft_config["default"].to_dict()
-        files.write_json(_json(configuration), temporary / CONFIG)
+        files.write_json(_json(configuration), temporary / CONFIG, exact=True)
         (temporary / OPTIMIZER).write_bytes(save(_optimizer_tensors(model, optimizer)))
         digests = {name: files.sha256(temporary / name) for name in (ADAPTER, CONFIG, OPTIMIZER)}
-        files.write_json({**provenance, "step": step, "sha256": digests}, temporary / "provenance.json")
+        files.write_json({**provenance, "step": step, "sha256": digests}, temporary / "provenance.json", exact=True)
         files.replace_folder(temporary, target)
     for old in steps(folder)[:-_KEPT_OPTIMIZERS]:
         (folder / f"step-{old}" / OPTIMIZER).unlink(missing_ok=True)
@@ -155,7 +153,6 @@ def load_reward_model_parts(
     checkpoint_folder: str | Path,
     *,
     dtype: str = "float32",
-    attention: str = "sdpa",
     device: str | torch.device | None = None,
 ) -> PreTrainedModel:
     """A trained reward model as a plain ``*ForSequenceClassification`` with the adapter merged, evaluation mode.
@@ -169,8 +166,7 @@ def load_reward_model_parts(
     verify(folder)
     if made["base"] != base_identity(base_folder):
         raise InputError(f"{folder}: trained on {made['base']}, which is not {base_folder}.")
-    pad = loading.load_tokenizer(base_folder).pad_token_id
-    base = load_base(base_folder, head=made["training"]["head"], dtype=dtype, attention=attention, pad=pad)
+    base = load_base(base_folder, head=made["training"]["head"], dtype=dtype)
     model = get_peft_model(base, LoraConfig(**files.read_json(folder / CONFIG)))
     load_adapter(model, folder)
     merged = model.merge_and_unload().eval()
@@ -216,16 +212,3 @@ def _json(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     return getattr(value, "value", value)
-
-
-@contextmanager
-def _full_disk(folder: Path):
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(
-            f"{folder}: the disk is full. Earlier checkpoints are whole: free some space and run again, "
-            "training goes on from the last one."
-        ) from None

@@ -21,12 +21,9 @@ def encode(
 
     A conversation is prompt + reply, at most ``max_length`` tokens: what is beyond is cut off (the paper's
     code truncates on the right), and counted: ``cut`` pairs, ``cut_in_prompt`` (nothing of a reply is left)
-    and ``same_after_cut`` (both replies begin alike: the pair teaches nothing). Raises InputError where the
-    tokenizer has no padding token, or one that occurs in the text.
+    and ``same_after_cut`` (both replies begin alike: the pair teaches nothing). No padding token is needed:
+    segments, not ids, say what is padding. Raises InputError for an empty reply and for identical ones.
     """
-    pad = tokenizer.pad_token_id
-    if pad is None:
-        raise InputError("the base's tokenizer has no padding token. Give the model's row a tokenizer.pad_token.")
     columns: dict[str, list[list[int]]] = {name: [] for name in IDS}
     counts = Counter({"cut": 0, "cut_in_prompt": 0, "same_after_cut": 0})
     rows = zip(*(pairs[name] for name in ("prompt", "chosen", "rejected", "history")), strict=True)
@@ -40,13 +37,7 @@ def encode(
             counts["cut_in_prompt"] += room <= 0
             replies = [reply[: max(room, 0)] for reply in replies]
             counts["same_after_cut"] += replies[0] == replies[1]
-        ids = [around.prefix[:max_length], *replies]
-        if any(pad in part for part in ids):
-            raise InputError(
-                f"pair {number}: the padding token {tokenizer.pad_token!r} is a token of the text, so the reward would "
-                "be read at the wrong place. Give the model's row another tokenizer.pad_token."
-            )
-        for name, part in zip(IDS, ids, strict=True):
+        for name, part in zip(IDS, [around.prefix[:max_length], *replies], strict=True):
             columns[name].append(part)
     return columns, counts
 

@@ -13,8 +13,7 @@ from types import MethodType
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
@@ -24,28 +23,14 @@ from valuetrace.training.settings import Training
 MLP_UNITS = 1024  # GRM's released heads (Yang et al. 2024: one hidden layer)
 
 
-def load_base(folder: str | Path, *, head: str, dtype: str, attention: str, pad: int | None) -> PreTrainedModel:
+def load_base(folder: str | Path, *, head: str, dtype: str) -> PreTrainedModel:
     """A base folder as a ``*ForSequenceClassification`` model with one output; the head is not yet drawn.
 
-    Raises InputError for attention kernels that take no mask of their own, and for a base whose
-    architecture has no sequence classifier.
+    Raises InputError for a base that does not load whole, or whose architecture has no sequence classifier.
     """
-    if attention not in ("sdpa", "eager"):
-        raise InputError(f"{folder}: attention {attention!r} takes no custom mask; training needs sdpa or eager.")
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # the report of a missing score.weight: it is drawn below
-    try:
-        model = loading.load(
-            folder, dtype=dtype, attention=attention, cls=AutoModelForSequenceClassification, num_labels=1
-        )
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{folder}: no reward model can be built on this base ({error}).") from None
-    finally:
-        logging.set_verbosity(verbosity)
+    classifier = AutoModelForSequenceClassification
+    model = loading.load(folder, dtype=dtype, cls=classifier, num_labels=1, fresh=("score.",))
     config = model.config.get_text_config()
-    config.pad_token_id = pad
     config.use_cache = False
     width = config.hidden_size
     if head == "mlp":
@@ -54,11 +39,11 @@ def load_base(folder: str | Path, *, head: str, dtype: str, attention: str, pad:
     return model
 
 
-def build(folder: str | Path, params: Training, tokenizer: PreTrainedTokenizerBase, attention: str) -> nn.Module:
+def build(folder: str | Path, params: Training) -> nn.Module:
     """The base with adapters and head to train (a ``PeftModel``), drawn from ``params.seed``."""
     from peft import get_peft_model
 
-    model = load_base(folder, head=params.head, dtype=params.precision, attention=attention, pad=tokenizer.pad_token_id)
+    model = load_base(folder, head=params.head, dtype=params.precision)
     if params.max_length > model.config.get_text_config().max_position_embeddings:
         raise InputError(f"{folder}: max_length {params.max_length} is longer than the base's context.")
     with torch.random.fork_rng():

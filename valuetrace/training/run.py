@@ -27,7 +27,7 @@ from valuetrace.training.settings import Training
 
 
 def train(
-    base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame, params: Training, attention: str, out: Path
+    base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame, params: Training, out: Path
 ) -> dict[str, Any]:
     """Train one base, or finish what was begun in ``out``; the metrics are returned.
 
@@ -49,7 +49,7 @@ def train(
         except filelock.Timeout:
             raise InputError(f"{out}: another training writes there. Wait for it, or stop it.") from None
     try:
-        return _train(base_folder, train_pairs, held_out, params, attention, out, process)
+        return _train(base_folder, train_pairs, held_out, params, out, process)
     finally:
         lock.release()
 
@@ -67,7 +67,7 @@ def config_hash(params: Training, base_folder: Path, train_pairs: pd.DataFrame, 
     return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
 
 
-def _train(base_folder, train_pairs, held_out, params: Training, attention, out: Path, process) -> dict[str, Any]:
+def _train(base_folder, train_pairs, held_out, params: Training, out: Path, process) -> dict[str, Any]:
     plan = batches.plan(batches.characters(train_pairs), params.batch, params.epochs, params.length_window, params.seed)
     if not len(plan):
         raise InputError(f"{len(train_pairs)} pairs do not fill one batch of {params.batch}. Raise data_size.")
@@ -88,9 +88,9 @@ def _train(base_folder, train_pairs, held_out, params: Training, attention, out:
     if done != total:
         provenance = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
         provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}
-        built = model.build(base_folder, params, tokenizer, attention)
+        built = model.build(base_folder, params)
         spared = (encoded_held_out, held_out["source"].to_numpy())
-        _go_on(built, encoded, spared, plan, kept, params, tokenizer, out, done, provenance)
+        _go_on(built, encoded, spared, plan, kept, params, out, done, provenance)
         if process.is_main_process:
             checkpoint.finish(out)
     return {
@@ -105,7 +105,7 @@ def _train(base_folder, train_pairs, held_out, params: Training, attention, out:
     }
 
 
-def _go_on(built, encoded, spared, plan, kept, params, tokenizer, out, done, provenance) -> None:
+def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance) -> None:
     """Train from step ``done`` (None: from the start) to the end of the plan."""
     from datasets import Dataset
 
@@ -126,7 +126,7 @@ def _go_on(built, encoded, spared, plan, kept, params, tokenizer, out, done, pro
 
     def save(step: int) -> None:
         began = time.perf_counter()
-        result = evaluate(trainer, held_out, tokenizer.pad_token_id, kinds)
+        result = evaluate(trainer, held_out, kinds)
         if trainer.is_world_process_zero():
             checkpoint.write(out, step, built, optimizer, {**provenance, "held_out": result}, pd.DataFrame(log))
             _say(f"step {step}/{total}: held-out loss {result['loss']:.4f}, accuracy {result['accuracy']:.3f}", began)
@@ -143,7 +143,6 @@ def _go_on(built, encoded, spared, plan, kept, params, tokenizer, out, done, pro
             built,
             rows,
             params,
-            tokenizer,
             optimizer=optimizer,
             scheduler=scheduler,
             done=start,
@@ -153,13 +152,13 @@ def _go_on(built, encoded, spared, plan, kept, params, tokenizer, out, done, pro
         if done is not None:
             checkpoint.restore(out, done, built, optimizer)
         evaluations = sum(step > start or done is None for step in kept)
-        _estimate(trainer, encoded, held_out, plan[start:], evaluations, params, tokenizer.pad_token_id)
+        _estimate(trainer, encoded, held_out, plan[start:], evaluations, params)
         if done is None:
             save(0)
         trainer.train()
 
 
-def evaluate(trainer, pairs: dict[str, list[list[int]]], pad: int, kinds: np.ndarray) -> dict[str, Any]:
+def evaluate(trainer, pairs: dict[str, list[list[int]]], kinds: np.ndarray) -> dict[str, Any]:
     """Bradley–Terry loss (nats) and accuracy on held-out pairs, all and by kind; equal rewards count one half.
 
     kinds: (pairs,) the source of each pair.
@@ -173,7 +172,7 @@ def evaluate(trainer, pairs: dict[str, list[list[int]]], pad: int, kinds: np.nda
         for number, start in enumerate(range(0, len(order), at_once)):
             if number % accelerator.num_processes == accelerator.process_index:
                 at = order[start : start + at_once]
-                batch = batches.collate([{name: pairs[name][i] for name in pairs} for i in at], pad)
+                batch = batches.collate([{name: pairs[name][i] for name in pairs} for i in at])
                 rewards[torch.as_tensor(at)] = built(**trainer._prepare_inputs(batch))["rewards"]
     built.train(training)
     rewards = accelerator.reduce(rewards, "sum")
@@ -184,7 +183,7 @@ def evaluate(trainer, pairs: dict[str, list[list[int]]], pad: int, kinds: np.nda
     return {"loss": loss, "accuracy": float(right.mean()), "accuracy_by_source": by_kind}
 
 
-def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, params: Training, pad: int) -> None:
+def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, params: Training) -> None:
     """Time one forward and backward pass of a typical minibatch, say how long the run will take, or refuse."""
     lengths = batches.tokens(encoded)
     micro = plan.reshape(-1, params.minibatch)
@@ -193,7 +192,7 @@ def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, pa
     built = trainer.model
     clock = {"forward": 0.0, "both": 0.0}
     for at in (typical[:1], typical):  # the first pass warms up
-        batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in at], pad)
+        batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in at])
         batch = trainer._prepare_inputs(batch)
         clock["both"], clock["forward"] = _timed_pass(trainer, built, batch, params)
     a_token = clock["both"] / batch["input_ids"].numel()

@@ -37,7 +37,6 @@ def score_checkpoints(
     *,
     vocabulary: bool = False,
     dtype: str = "float32",
-    attention: str = "sdpa",
     progress: bool = True,
 ) -> pd.DataFrame:
     """The reward of every word, after every prompt, at every step.
@@ -59,9 +58,7 @@ def score_checkpoints(
         raise InputError(f"{folder}: no checkpoint at step {some(missing)}. Train again.")
     parts = []
     for step in steps:
-        model = checkpoint.load_trained(
-            base_folder, folder / f"step-{step}", dtype=dtype, attention=attention, device=loading.best_device()
-        )
+        model = checkpoint.load_trained(base_folder, folder / f"step-{step}", dtype=dtype, device=loading.best_device())
         model = replace(model, form=form)
         texts, ids = list(words), [pd.NA] * len(words)
         candidates: list[str | int] = list(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from valuetrace.core.errors import InputError
 from valuetrace.training import losses
 from valuetrace.training.batches import collate
 from valuetrace.training.settings import Training
+
+# trl asks for a tokenizer with a padding token and writes into it; our pairs are encoded and padded without one.
+_NO_TOKENIZER = SimpleNamespace(pad_token="pad", pad_token_id=0, eos_token=None, get_vocab=lambda: {"pad": 0})
 
 
 class PairTrainer(RewardTrainer):
@@ -31,7 +34,6 @@ class PairTrainer(RewardTrainer):
         model: nn.Module,
         pairs,
         params: Training,
-        tokenizer,
         *,
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LRScheduler,
@@ -45,8 +47,8 @@ class PairTrainer(RewardTrainer):
             model=model,
             args=_arguments(params, len(pairs) // params.batch, scratch),
             train_dataset=pairs,
-            processing_class=tokenizer,
-            data_collator=partial(collate, pad=tokenizer.pad_token_id),
+            processing_class=_NO_TOKENIZER,
+            data_collator=collate,
             optimizers=(optimizer, scheduler),
             callbacks=[_AfterStep(self)],
         )

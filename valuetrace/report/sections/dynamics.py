@@ -29,7 +29,7 @@ def at_step(rows: list[dict], step: int) -> list[tuple[int, dict]]:
 
 
 def _gaps(told: dict) -> list[dict]:
-    """Pair and framing, with the positions of the early and the last row in ``gaps``, and who of the pair is refused."""
+    """Pair and framing, with the positions of the early and the last row in ``gaps``, and who is refused."""
     at = {(row["first"], row["second"], row["framing"], row["step"]): i for i, row in enumerate(told["gaps"])}
     return [
         {

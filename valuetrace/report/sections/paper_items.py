@@ -15,7 +15,7 @@ ITEMS = Path("conf/paper_items.yaml")
 
 @dataclass(frozen=True)
 class Item:
-    """One row: ``where`` are outputs of the pipeline (``<run>``: of every comparison); ``how`` it differs or why not."""
+    """One row: ``where`` are outputs of the pipeline (``<run>``: any comparison); ``how`` it differs, or why."""
 
     item: str
     what: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,12 +17,13 @@ COLUMNS = ("model", "role", "construct", "framing", "words", "percentile", "low"
 
 
 def draw(table: str | Path, picture: str | Path) -> None:
-    """Read the CSV of ``analysis.audit.side_by_side`` and write the picture."""
-    frame = read_csv(table, COLUMNS)
+    """Read the CSV of ``analysis.profile.side_by_side`` and write the picture."""
+    frame = read_csv(table, COLUMNS, dtype=str)  # a model may be called 7 or true
     for column in ("percentile", "low", "high"):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     style.apply()
-    style.save(profile(frame), picture)
+    with mpl.rc_context({"text.parse_math": False}):  # a name may hold dollars
+        style.save(profile(frame), picture)
 
 
 def profile(frame: pd.DataFrame) -> Figure:

@@ -16,7 +16,7 @@ def page(result: dict, image: Path) -> str:
     extremes: dict[str, dict[str, list]] = {}
     for index, row in enumerate(result["extremes"]["rows"]):
         extremes.setdefault(row["framing"], {"top": [], "bottom": []})[row["end"]].append((index, row))
-    return template("audit.html.j2").render(
+    return template("audit.html.j2", "valuetrace.audit").render(
         n=Numbers({"profile": result}, folder=""),
         r=result,
         p=result["profile"],
