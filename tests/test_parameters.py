@@ -94,9 +94,9 @@ ROW = "models__gemma3_of_270m"
         ({"analysis__tokens__measure": "kl"}, "analysis.tokens: measure 'kl' is not one of llr"),
         ({"analysis__constructs": ["agency", "warmth"]}, "analysis.constructs: 'warmth' is no construct of"),
         ({"dynamics__constructs": ["a", "communion"]}, "dynamics.constructs: 'a' is no construct of"),
-        ({"compare__runs__log_probabilities__files": []}, "log_probabilities: files names the score files"),
-        ({"compare__runs__log_probabilities__groups": {G: "A", S: "A"}}, "groups sorts the models under two bases"),
-        ({"compare__runs__log_probabilities__groups": {G: "A", "z": "B"}}, "groups: 'z' is not among models"),
+        ({"compare__runs__log_probabilities__models": []}, "log_probabilities: models names the models, once each"),
+        ({"compare__runs__log_probabilities__format": None}, "log_probabilities: log-probabilities are of one format"),
+        ({"compare__runs__log_probabilities__format": None}, "log_probabilities: log-probabilities are of one format"),
         # lexicons
         ({"analysis__lexicon": "big_five"}, "analysis.lexicon: 'big_five' is not among lexicons (big_two, mfd2"),
         ({"dynamics__search__lexicon": "mfd2_nouns"}, "dynamics.search.lexicon: 'mfd2_nouns' is not among lexicons"),
