@@ -95,8 +95,10 @@ ROW = "models__gemma3_of_270m"
         ({"analysis__constructs": ["agency", "warmth"]}, "analysis.constructs: 'warmth' is no construct of"),
         ({"dynamics__constructs": ["a", "communion"]}, "dynamics.constructs: 'a' is no construct of"),
         ({"compare__runs__log_probabilities__models": []}, "log_probabilities: models names the models, once each"),
-        ({"compare__runs__log_probabilities__format": None}, "log_probabilities: log-probabilities are of one format"),
-        ({"compare__runs__log_probabilities__format": None}, "log_probabilities: log-probabilities are of one format"),
+        ({"compare__runs__log_probabilities__models": [G, G]}, "log_probabilities: models names the models, once"),
+        ({"compare__runs__log_probabilities__models": [G, "z"]}, "models: 'z' is not among models"),
+        ({"compare__runs__log_probabilities__format": None}, "log-probabilities are of one format, rewards of the"),
+        ({"compare__runs__log_probabilities__format": "sung"}, "format: 'sung' is not among formats"),
         # lexicons
         ({"analysis__lexicon": "big_five"}, "analysis.lexicon: 'big_five' is not among lexicons (big_two, mfd2"),
         ({"dynamics__search__lexicon": "mfd2_nouns"}, "dynamics.search.lexicon: 'mfd2_nouns' is not among lexicons"),

@@ -8,6 +8,9 @@ from typing import Literal
 
 from valuetrace.core import settings
 
+LISTS = ("bases", "reward_models")
+"""Lists of models in params.yaml that a comparison may be of."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -17,7 +20,7 @@ class Run:
     lexicon: str
     also: list[str]
     scores: Literal["token_logprobs", "rewards"]
-    models: str | list[str]  # a list of params.yaml (bases, reward_models), or the models themselves
+    models: Literal["bases", "reward_models"] | list[str]  # a list of params.yaml, or the models themselves
     format: str | None = None
 
     def __post_init__(self):
