@@ -10,7 +10,7 @@ from valuetrace.report.numbers import Numbers, written
 from valuetrace.report.page import picture, template
 
 CAPTION = "Median ranks by base, construct and framing (as Figure 1)."
-CELLS = (  # key in a row of panels, heading, format; a column stands where the metrics have its key
+CELLS = (  # key in a row of panels, heading, format
     ("difference", "difference", ".1f"),
     ("cohens_d", "d", ".2f"),
     ("cliffs_delta", "Cliff's δ", ".2f"),
@@ -26,7 +26,7 @@ CELLS = (  # key in a row of panels, heading, format; a column stands where the 
 TERMINAL = {"difference": 11, "cohens_d": 7, "p_bonferroni": 20, "p_model_unit": 20, "p_random_lexicon": 20}  # widths
 
 
-def page(metrics: dict, title: str, plots: str | Path = "plots") -> str:
+def page(metrics: dict, title: str, plots: str | Path) -> str:
     """A page of its own (``valuetrace compare``); ``plots``: the folder of the pictures, which are put inside."""
     body = section(Numbers({"compare": metrics}, folder=""), "compare", title, plots)
     return template("compare.html.j2").render(title=title, body=body)
@@ -35,10 +35,9 @@ def page(metrics: dict, title: str, plots: str | Path = "plots") -> str:
 def section(n: Numbers, name: str, title: str, plots: str | Path) -> Markup:
     """The part of a page for one comparison: ``n`` holds its metrics under ``name``."""
     metrics = n.metrics[name]
-    columns = [column for column in CELLS if any(column[0] in row for row in metrics["panels"])]
     figure = picture(Path(plots, "figure_1.png"), CAPTION)
     given = {"n": n, "at": f"{name}:", "m": metrics, "title": title, "figure": figure, "caption": CAPTION}
-    return Markup(template("sections/comparisons.html.j2").render(columns=columns, **given))
+    return Markup(template("sections/comparisons.html.j2").render(columns=CELLS, **given))
 
 
 def as_text(metrics: dict) -> str:
