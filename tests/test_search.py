@@ -152,9 +152,9 @@ def test_where_the_two_tokenisations_differ():
         kind: search.score_responses(gemma, PROMPT, [space, bare], tokenisation=kind, progress=False)
         for kind in ("exact", "as_published")
     }
-    assert scores["exact"][space] != scores["exact"][bare]
-    assert scores["as_published"][space] == scores["as_published"][bare]
-    assert scores["exact"][bare] != scores["as_published"][bare]
+    assert abs(scores["exact"][space] - scores["exact"][bare]) > 1e-4
+    assert scores["as_published"][space] == pytest.approx(scores["as_published"][bare], rel=1e-6)  # rows of one batch
+    assert abs(scores["exact"][bare] - scores["as_published"][bare]) > 1e-4
     qwen = make("qwen2")  # no BOS, nothing trimmed: a plain word is the same either way
     word = qwen.tokenizer.convert_tokens_to_ids("the")
     alike = [search.score_responses(qwen, PROMPT, [word], tokenisation=k, progress=False) for k in scores]
