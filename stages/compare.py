@@ -1,13 +1,14 @@
 """Compare two bases over score tables: as published, with the model as the unit, against random lexicons.
 
-In:  the score files and lexicons of params.yaml, compare.runs.<name>
+In:  the score files and lexicons of params.yaml, compare.runs.<name>; models (family, source), bases, reward_models,
+     validity; conf/published/*.csv
 Out: metrics/compare/<name>.json, plots/compare/<name>/*.csv and figure_1, figure_a1, figure_a2 (.png)
 Run: python -m stages.compare NAME
 """
 
 import sys
-from pathlib import Path
 
+from valuetrace.analysis.compare.inputs import known_groups
 from valuetrace.analysis.compare.run import compare_files
 from valuetrace.analysis.compare.settings import Run
 from valuetrace.core import files, settings, stage
@@ -17,8 +18,7 @@ from valuetrace.figures import compare as figures
 def main(name: str) -> None:
     run = settings.get(f"compare.runs.{name}", Run)
     draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
-    scores = [Path(run.folder, file) for file in run.files]
-    comparison = compare_files(scores, run.groups, run.lexicon, run.also, **draws)
+    comparison = compare_files(run.files(), known_groups(), run.lexicon, run.also, **draws)
     files.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
     comparison.write_plots(f"plots/compare/{name}")
     figures.draw(f"plots/compare/{name}")

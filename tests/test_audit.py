@@ -24,7 +24,7 @@ from valuetrace.audit import cost, inputs, results
 from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.lexicon import COLUMNS
+from valuetrace.lexicon import COLUMNS, find
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
@@ -736,9 +736,9 @@ def test_a_language_model_that_has_next_to_none_of_the_words(folders, tmp_path, 
 def test_wildcards_need_wordnet(tmp_path, monkeypatch):
     path = tmp_path / "own.csv"
     path.write_text("construct,word\nagency,achiev*\n")
-    monkeypatch.setattr(inputs, "WORDNET", Path("nowhere"))
+    monkeypatch.setattr(find, "WORDNET", Path("nowhere"))
     with pytest.raises(InputError, match=r"achiev\*.*dvc repro fetch@wordnet"):
-        inputs.read_lexicon(str(path))
+        find.find_lexicon(str(path))
 
 
 def test_a_hub_id_is_downloaded_once(tmp_path, monkeypatch):

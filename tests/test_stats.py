@@ -161,3 +161,78 @@ def test_ranks_share_ties_as_the_paper_does():
     scores = np.array([[3.0], [1.0], [3.0], [0.5]])
     np.testing.assert_allclose(rank_words(scores)[:, 0], [1.5, 3, 1.5, 4])
     np.testing.assert_allclose(rank_words(scores, "min")[:, 0], [1, 3, 1, 4])
+
+
+# --- corrections of what the paper did -------------------------------------------------------------------
+
+
+def test_holm_by_hand_and_over_tests_that_were_made():
+    np.testing.assert_allclose(inference.holm([0.01, 0.04, 0.03, 0.5]), [0.04, 0.09, 0.09, 0.5])
+    np.testing.assert_allclose(inference.holm([0.026, np.nan, 0.2]), [0.052, np.nan, 0.2])
+    p = np.sort(RNG(0).random(40))
+    assert (inference.holm(p) <= inference.bonferroni(p)).all()
+
+
+def test_cliffs_delta_is_mann_whitneys_u():
+    first, second = RNG(0).integers(0, 9, 30), RNG(1).integers(2, 12, 25)  # with ties
+    u = stats.mannwhitneyu(second, first).statistic
+    assert inference.cliffs_delta(first, second) == pytest.approx(2 * u / (30 * 25) - 1)
+    assert inference.cliffs_delta([1, 2], [3, 4]) == 1 == -inference.cliffs_delta([3, 4], [1, 2])
+
+
+def test_draws_that_do_not_centre_on_0_have_two_tails_of_their_own():
+    """Counting draws as far from 0 overlooks what lies beyond the tail that 0 is near to."""
+    drawn = RNG(0).normal(-20, 10, size=9_999)
+    around_zero = (1 + (np.abs(drawn) >= 15).sum()) / 10_000
+    assert around_zero > 0.5 and inference.two_tailed_p(15, drawn) < 0.01
+    normal = 2 * stats.norm.sf(1.5)
+    assert inference.two_tailed_p(-35, drawn) == pytest.approx(normal, abs=0.02)
+    assert inference.two_tailed_p(-5, drawn) == pytest.approx(normal, abs=0.02)
+    assert inference.two_tailed_p(-20, drawn) > 0.95
+
+
+def test_studentised_permutation_equals_a_plain_enumeration_of_welch():
+    values, is_second = RNG(3).normal(size=10), np.arange(10) >= 4
+
+    def t(chosen):
+        return abs(stats.ttest_ind(values[chosen], values[~chosen], equal_var=False).statistic)
+
+    ways = [t(np.isin(np.arange(10), chosen)) for chosen in itertools.combinations(range(10), 6)]
+    expected = np.mean(np.array(ways) >= t(is_second) * (1 - 1e-9))
+    assert inference.group_permutation(values, is_second, studentised=True) == pytest.approx(expected)
+
+
+def test_studentising_keeps_the_size_where_few_models_spread_more():
+    is_second, rng = np.arange(16) >= 4, RNG(0)
+    p = {False: [], True: []}
+    for _ in range(400):
+        values = rng.normal(size=16) * np.where(is_second, 1.0, 4.0)  # the smaller group spreads more
+        for studentised, own in p.items():
+            own.append(inference.group_permutation(values, is_second, studentised=studentised))
+    rejected = {studentised: np.mean(np.array(own) <= 0.05) for studentised, own in p.items()}
+    assert rejected[False] > 0.15 > 0.09 > rejected[True]
+
+
+def test_slopes_of_a_balanced_design_are_a_t_test_over_models():
+    """With a slope a model the standard error of base × framing is that of the models' own slopes."""
+    rng = RNG(2)
+    index = pd.MultiIndex.from_product([range(8), ["neg", "pos"], range(5)], names=["model", "framing", "prompt"])
+    frame = index.to_frame(index=False)
+    frame["base"] = np.where(frame["model"] < 4, "A", "B")
+    slopes = 3 * rng.normal(size=8)
+    frame["y"] = slopes[frame["model"]] * (frame["framing"] == "pos") + (2 * rng.normal(size=8))[frame["model"]]
+    frame["y"] += rng.normal(size=len(frame))
+    means = frame.pivot_table("y", "model", "framing")
+    own = (means["pos"] - means["neg"]).to_numpy()
+    pooled = np.sqrt((own[:4].var(ddof=1) + own[4:].var(ddof=1)) / 2 * (1 / 4 + 1 / 4))
+    fit = inference.mixed_model(frame, "y ~ base * framing", "model", "base:framing", slopes="~framing")
+    row = fit.terms.iloc[-1]
+    assert row["estimate"] == pytest.approx(own[4:].mean() - own[:4].mean())
+    assert row["se"] == pytest.approx(pooled, rel=1e-3)
+    intercepts_only = inference.mixed_model(frame, "y ~ base * framing", "model", "base:framing")
+    assert intercepts_only.terms["se"].iloc[-1] < 0.5 * pooled  # as if the models' slopes were one
+
+
+def test_binomial_interval_by_hand():
+    low, high = inference.binomial_interval(0, 20)
+    assert low == 0 and high == pytest.approx(1 - 0.025 ** (1 / 20))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from valuetrace import tables
+from valuetrace.analysis.compare import inputs
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.prompts import value_laden
@@ -51,7 +52,6 @@ def scores(texts=tuple(TEXTS)) -> pd.DataFrame:
 def test_scores_and_what_made_them_come_back(tmp_path):
     made_by = {"model": "m", "kind": "logprob", "origin": {"seed": 1}}
     written = scores()
-    written.loc[0, "best_ever_one"] = -np.inf
     written.loc[1, "best_ever_one"] = np.nan
     tables.write_scores(written, tmp_path / "deep" / "s.parquet", made_by)
     read = tables.read_scores(tmp_path / "deep" / "s.parquet")
@@ -150,8 +150,20 @@ def test_tokens_stay_tokens(tmp_path):
 
 
 def test_missing_scores_are_kept_as_nan_for_the_caller(tmp_path):
-    path = csv(tmp_path / "r.csv", "response,a", ["x,", "y,NaN", "z,na", "u,-inf", "v, 1e-3 "])
-    np.testing.assert_array_equal(tables.read_scores(path)["a"], np.float32([np.nan, np.nan, np.nan, -np.inf, 1e-3]))
+    path = csv(tmp_path / "r.csv", "response,a", ["x,", "y,NaN", "z,na", "v, 1e-3 "])
+    np.testing.assert_array_equal(tables.read_scores(path)["a"], np.float32([np.nan, np.nan, np.nan, 1e-3]))
+
+
+@pytest.mark.parametrize("bad", ["inf", "-inf", "1e39", "-1e300"])
+def test_infinite_and_overflowing_scores_are_refused(tmp_path, bad):
+    path = csv(tmp_path / "s.csv", "response,a,b", ["x,1,2", f"y,3,{bad}"])
+    with pytest.raises(InputError, match=r"s\.csv: column b, line 3: .* is no finite float32 number"):
+        tables.read_scores(path)
+    with np.errstate(over="ignore"):
+        frame = pd.DataFrame({"token_id": pd.array([1, 2], "Int64"), "b": np.float32([2, float(bad)])})
+    path = tables.write_scores(frame.assign(token_name="x", token_decoded=["x", "y"]), tmp_path / "s.parquet", {})
+    with pytest.raises(InputError, match=r"s\.parquet: column b, row 2: .* is no finite float32 number"):
+        inputs.read_table(path, {"s": inputs.Origin("base")})
 
 
 def test_one_prompt_of_a_csv(tmp_path):

@@ -110,7 +110,9 @@ def _add_compare(subcommands) -> None:
         "scores", nargs="+", type=Path, metavar="SCORES", help="score files, one a model (CSV, parquet)"
     )
     parser.add_argument("--lexicon", required=True, help="big_two_nouns, big_two, mfd2, or a lexicon file")
-    parser.add_argument("--groups", required=True, type=Path, help="CSV model,base: the base of each file or model")
+    parser.add_argument(
+        "--groups", type=Path, help="CSV model,base[,lineage] of each file or model (default: params.yaml's models)"
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder for compare.json, compare.html and plots/")
     parser.add_argument("--also", nargs="*", default=[], metavar="LEXICON", help="lexicons for the sensitivity table")
     parser.add_argument("--seed", type=int, default=1, help="seed of every random draw (default 1)")
@@ -123,20 +125,24 @@ def _add_compare(subcommands) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from valuetrace.analysis.compare.inputs import known_groups, read_groups
     from valuetrace.analysis.compare.run import compare_files
-    from valuetrace.analysis.compare.scores import read_groups
     from valuetrace.core.files import write_json, write_text
     from valuetrace.figures import compare as figures
     from valuetrace.report import compare as report
 
     draws = {"seed": options.seed, "draws": options.draws, "lexicon_draws": options.lexicon_draws}
-    comparison = compare_files(options.scores, read_groups(options.groups), options.lexicon, options.also, **draws)
+    groups = read_groups(options.groups) if options.groups else known_groups()
+    comparison = compare_files(options.scores, groups, options.lexicon, options.also, **draws)
     write_json(comparison.metrics, options.out / "compare.json")
     comparison.write_plots(options.out / "plots")
     figures.draw(options.out / "plots")
     write_text(report.page(comparison.metrics, options.out.name), options.out / "compare.html")
     if options.json:
         print(json.dumps(comparison.metrics, indent=2, ensure_ascii=False))
+    elif comparison.metrics["refused"]:
+        for model, row in comparison.metrics["refused"].items():
+            print(f"Refused: {model}: {row['reason']}. Needed: {row['needs']}.")
     else:
         print(report.as_text(comparison.metrics))
 

@@ -14,12 +14,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from valuetrace import tables
 from valuetrace.analysis import references as profiles
-from valuetrace.analysis.compare.run import find_lexicon
 from valuetrace.audit import results
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
-from valuetrace.lexicon import ZIPF_FLOOR, is_wildcard, unroll
-from valuetrace.lexicon.vocabulary import WORDNET
+from valuetrace.lexicon.find import find_lexicon
 from valuetrace.models import loading, making
 from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
@@ -85,7 +83,7 @@ def resolve(request: Request) -> Job:
     Words and prompts are read before a model is downloaded; no weights are read.
     """
     check_numbers(request)
-    lexicon, prompts = read_lexicon(request.lexicon), read_prompts(request.prompts)
+    lexicon, prompts = find_lexicon(request.lexicon), read_prompts(request.prompts)
     references = read_references(request.references)
     folder = find_model(request.model, request.revision)
     kind, architecture = kind_of(folder, request.head)
@@ -147,21 +145,6 @@ def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "l
         f"{folder}: config.json names the class {architecture}, which is neither a language model nor a reward "
         "model with an adapter. If an adapter fits it, name it with --head."
     )
-
-
-def read_lexicon(name: str) -> pd.DataFrame:
-    """A lexicon by name or file, its wildcards unrolled. InputError where that needs WordNet and it is not there."""
-    lexicon = find_lexicon(name)
-    wild = [word for word in lexicon["word"] if is_wildcard(word)]
-    if not wild:
-        return lexicon
-    wordnet = next((root / WORDNET for root in (Path(), settings.ROOT) if (root / WORDNET).is_dir()), None)
-    if wordnet is None:
-        raise InputError(
-            f"{name}: {len(wild)} entries end in * ({some(wild)}); unrolling them needs WordNet in {WORDNET}/. "
-            "Run `dvc repro fetch@wordnet`, or write the words out."
-        )
-    return unroll(lexicon, None, ZIPF_FLOOR, wordnet)
 
 
 def read_prompts(name: str) -> pd.DataFrame:

@@ -80,10 +80,43 @@ def cohens_d(first: np.ndarray, second: np.ndarray) -> float | np.ndarray:
     return float(d) if d.ndim == 0 else d
 
 
+def cliffs_delta(first: np.ndarray, second: np.ndarray) -> float:
+    """Cliff's δ: how much likelier a value of ``second`` is above one of ``first`` than below it, −1 to 1.
+
+    first: (n1,), second: (n2,), the unit being a value (here a word). Mann–Whitney's U: δ = 2U / (n1·n2) − 1.
+    """
+    return float(np.sign(np.subtract.outer(np.asarray(second), np.asarray(first))).mean())
+
+
 def bonferroni(p: np.ndarray) -> np.ndarray:
     """p-values times their number, at most 1 (Section 2). p: (tests,)."""
     p = np.asarray(p, dtype=np.float64)
     return np.minimum(p * len(p), 1.0)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values, in the order given: valid for any dependence, never above Bonferroni's.
+
+    p: (tests,), NaN where a test of the family was not made (it stays NaN and does not count).
+    """
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p)  # NaN last
+    steps = (~np.isnan(p)).sum() - np.arange(len(p))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * steps), 1.0)
+    return adjusted
+
+
+def two_tailed_p(observed: float, drawn: np.ndarray) -> float:
+    """Monte Carlo p against draws that need not centre on 0: twice the smaller tail, at most 1. drawn: (draws,)."""
+    tails = [(drawn <= observed + _TIE * abs(observed)).sum(), (drawn >= observed - _TIE * abs(observed)).sum()]
+    return float(min(1.0, 2 * (min(tails) + 1) / (len(drawn) + 1)))
+
+
+def binomial_interval(count: int, total: int) -> tuple[float, float]:
+    """The exact (Clopper–Pearson) 95% interval of a share."""
+    interval = scipy.stats.binomtest(count, total).proportion_ci()
+    return float(interval.low), float(interval.high)
 
 
 def fdr_bh(p: np.ndarray) -> np.ndarray:
@@ -102,18 +135,23 @@ def assignments(total: int, chosen: int, draws: int = 9_999, seed: int = 0) -> t
     return _every_assignment(total, chosen), True
 
 
-def group_permutation(values: np.ndarray, is_second: np.ndarray, draws: int = 9_999, seed: int = 0) -> float:
+def group_permutation(
+    values: np.ndarray, is_second: np.ndarray, draws: int = 9_999, seed: int = 0, studentised: bool = False
+) -> float:
     """Two-sided permutation p over all assignments of units to the two groups.
 
     values: (units,) or (units, outcomes), one row a unit (here a model); is_second: (units,) booleans.
-    The statistic is the absolute difference of the groups' means (with several outcomes the length of
-    the vector of differences). Exact where there are at most EXACT_LIMIT assignments.
+    The statistic is the absolute difference of the groups' means, ``studentised`` that over its standard error
+    (Welch's t, which keeps its size where groups of unequal numbers spread unequally; Janssen 1997); with several
+    outcomes the length of their vector. Exact where there are at most EXACT_LIMIT assignments.
     """
     values = np.asarray(values, dtype=np.float64).reshape(len(is_second), -1)
+    values = values - values.mean(axis=0)  # nothing but rounding changes
     is_second = np.asarray(is_second, dtype=bool)
+    statistic = _welch_of_labels if studentised else _mean_gaps
     labels, exact = assignments(len(values), int(is_second.sum()), draws, seed)
-    observed = float(_mean_gap(values, is_second[None])[0])
-    extreme = int((_mean_gap(values, labels) >= observed * (1 - _TIE)).sum())
+    observed = float(np.linalg.norm(statistic(values, is_second[None]), axis=1)[0])
+    extreme = int((np.linalg.norm(statistic(values, labels), axis=1) >= observed * (1 - _TIE)).sum())
     return extreme / len(labels) if exact else (extreme + 1) / (len(labels) + 1)
 
 
@@ -133,18 +171,21 @@ class Mixed(NamedTuple):
     converged: bool
 
 
-def mixed_model(frame: pd.DataFrame, formula: str, group: str, joint: str | None = None) -> Mixed:
+def mixed_model(
+    frame: pd.DataFrame, formula: str, group: str, joint: str | None = None, slopes: str | None = None
+) -> Mixed:
     """A linear mixed model with a random intercept a ``group`` (statsmodels MixedLM, REML; Section 2).
 
-    frame: one row an observation. ``joint`` names an interaction (``a:b:c``) whose terms are tested
-    together (Wald χ², keys ``wald``, ``df``, ``p``). Inference takes degrees of freedom as infinite,
-    whatever the number of groups: with few groups use ``group_permutation`` beside it.
+    frame: one row an observation. ``slopes``: a formula (``~framing``) of what else varies between groups. ``joint``
+    names an interaction (``a:b:c``) whose terms are tested together (Wald χ², keys ``wald``, ``df``, ``p``). Inference
+    takes degrees of freedom as infinite, whatever the number of groups: with few groups use ``group_permutation``
+    beside it.
     """
     import statsmodels.formula.api as smf
 
     with warnings.catch_warnings():  # a variance on its boundary is a result, not a fault
         warnings.simplefilter("ignore")
-        fit = smf.mixedlm(formula, frame, groups=frame[group]).fit(reml=True)
+        fit = smf.mixedlm(formula, frame, groups=frame[group], re_formula=slopes).fit(reml=True)
     names = list(fit.model.exog_names)
     estimate = fit.fe_params.to_numpy()
     covariance = _fixed_effects_covariance(fit)
@@ -175,11 +216,10 @@ def _fixed_effects_covariance(fit) -> np.ndarray:
     statsmodels inverts the whole Hessian instead, which gives NaN where the intercepts' variance is
     estimated as 0; elsewhere the two agree.
     """
-    ratio = float(fit.cov_re.iloc[0, 0]) / fit.scale  # between-group variance in units of the residual one
+    ratio = np.asarray(fit.cov_re) / fit.scale  # between groups, in units of the residual variance
     information = np.zeros((fit.k_fe, fit.k_fe))
-    for x in fit.model.exog_li:
-        total = x.sum(axis=0)
-        information += x.T @ x - np.outer(total, total) * ratio / (1 + len(x) * ratio)
+    for x, z in zip(fit.model.exog_li, fit.model.exog_re_li, strict=True):
+        information += x.T @ np.linalg.solve(np.eye(len(x)) + z @ ratio @ z.T, x)
     return fit.scale * np.linalg.inv(information)
 
 
@@ -217,9 +257,8 @@ def _welch_of_labels(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return np.nan_to_num((sum2 / n2 - sum1 / n1) / np.sqrt(error), nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
-def _mean_gap(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Length of the difference of the groups' means for each row of labels, (rows,)."""
+def _mean_gaps(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Difference of the groups' means for each row of labels, (rows, outcomes)."""
     n2 = int(labels[0].sum())
-    total = values.sum(axis=0)
     sum2 = labels.astype(np.float64) @ values
-    return np.linalg.norm(sum2 / n2 - (total - sum2) / (len(values) - n2), axis=1)
+    return sum2 / n2 - (values.sum(axis=0) - sum2) / (len(values) - n2)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy  # loads scipy.stats when it is used: a second
 
-from valuetrace.analysis.compare.scores import Cube
+from valuetrace.analysis.compare.scores import Scores
 
 SINGLE_PROMPTS = ("greatest_ever_one", "worst_ever_one")
 """Appendix D's two prompts, those of Christian et al. 2025."""
@@ -14,39 +14,39 @@ SINGLE_PROMPTS = ("greatest_ever_one", "worst_ever_one")
 DENSITY_POINTS = 64
 
 
-def tidy(cube: Cube, medians: np.ndarray) -> pd.DataFrame:
+def tidy(scores: Scores, medians: np.ndarray) -> pd.DataFrame:
     """One row a construct, model and prompt: ``model, base, prompt, framing, construct, median``."""
     k, m, p = medians.shape
     return pd.DataFrame(
         {
-            "model": np.tile(np.repeat(cube.models, p), k),
-            "base": np.tile(np.repeat(cube.base_of, p), k),
-            "prompt": np.tile(cube.prompts, k * m),
-            "framing": np.tile(cube.framing, k * m),
-            "construct": np.repeat(cube.constructs, m * p),
+            "model": np.tile(np.repeat(scores.models, p), k),
+            "base": np.tile(np.repeat(scores.base_of, p), k),
+            "prompt": np.tile(scores.prompts, k * m),
+            "framing": np.tile(scores.framing, k * m),
+            "construct": np.repeat(scores.constructs, m * p),
             "median": medians.ravel(),
         }
     )
 
 
-def tables(cube: Cube, medians: np.ndarray, panels: list[dict], sensitivity: list[dict]) -> dict[str, pd.DataFrame]:
+def tables(scores: Scores, medians: np.ndarray, cells: list[dict], sensitivity: list[dict]) -> dict[str, pd.DataFrame]:
     """The plot tables by name.
 
     ``medians`` (every prompt and model, Figure A1), ``models`` and ``bases`` (mean ± s.e., Figure 1),
     ``density`` (violins), ``single_prompts`` (Figure A2), ``panels`` and ``sensitivity`` (the metrics
     as tables). Medians and means are ranks among the lexicon's words, 1 = best.
     """
-    frame = tidy(cube, medians)
-    cells = ["construct", "framing", "base"]
+    frame = tidy(scores, medians)
+    by = ["construct", "framing", "base"]
     single = frame[frame["prompt"].isin(SINGLE_PROMPTS)]
     return {
         "medians": frame,
-        "models": _means(frame, [*cells, "model"]),
-        "bases": _means(frame, cells).assign(words=len(cube.words)),
-        "density": _densities(frame, cells),
+        "models": _means(frame, [*by, "model"]),
+        "bases": _means(frame, by).assign(words=len(scores.words)),
+        "density": _densities(frame, by),
         "single_prompts": single,
-        "single_prompt_bases": _means(single, cells),
-        "panels": _panels(panels),
+        "single_prompt_bases": _means(single, by),
+        "panels": _cells(cells),
         "sensitivity": _sensitivity(sensitivity),
     }
 
@@ -72,21 +72,13 @@ def _densities(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, "median", "density"])
 
 
-def _panels(panels: list[dict]) -> pd.DataFrame:
-    keys = (
-        "construct",
-        "framing",
-        "difference",
-        "cohens_d",
-        "p_permutation",
-        "p_bonferroni",
-        "p_model_unit",
-        "p_random_lexicon",
-    )
-    rows = [{key: row[key] for key in keys} for row in panels]
-    for row, panel in zip(rows, panels, strict=True):
-        row["low_model_unit"], row["high_model_unit"] = panel["ci_model_unit"] or (None, None)
-        row["low_random_lexicon"], row["high_random_lexicon"] = panel["random_lexicon_95"] or (None, None)
+def _cells(cells: list[dict]) -> pd.DataFrame:
+    intervals = {"models_prompts_words": "ci_models_prompts_words", "random_lexicon": "random_lexicon_95"}
+    drop = {"means", "model_unit_reason", *intervals.values()}
+    rows = [{key: value for key, value in row.items() if key not in drop} for row in cells]
+    for row, cell in zip(rows, cells, strict=True):
+        for name, key in intervals.items():
+            row[f"low_{name}"], row[f"high_{name}"] = cell[key] or (None, None)
     return pd.DataFrame(rows)
 
 

@@ -2,8 +2,8 @@
 
 Every score is a rank within model and prompt over the lexicon's words (1 = best); a construct's
 value is the median rank of its words, by model and prompt. Beside the paper's tests, whose unit is
-one prompt of one model, stand tests whose unit is the model: prompts of one model are not
-independent, so the paper's p-values say less about *bases* than they seem to.
+one prompt of one model, stand tests whose unit is the model, and the lineage: prompts of one model are
+not independent, so the paper's p-values say less about *bases* than they seem to.
 
 A difference is always *second base − first base* in alphabetical order; a negative one means that
 the second base's models rank the construct better.
@@ -17,20 +17,30 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.compare import plot_tables, published, random_lexicon, top_k
-from valuetrace.analysis.compare.effects import FRAMINGS, bootstrap_differences, model_unit_reason, panels, three_way
-from valuetrace.analysis.compare.scores import Cube, Table, build_cube, other_words, read_tables, whole_vocabulary
+from valuetrace.analysis.compare import effects, plot_tables, published, random_lexicon, top_k
+from valuetrace.analysis.compare.inputs import Origin, Table, read_tables
+from valuetrace.analysis.compare.readings import readings, refused
+from valuetrace.analysis.compare.scores import Scores, join, other_words, whole_vocabulary
 from valuetrace.analysis.compare.sensitivity import sensitivity
-from valuetrace.core.errors import InputError
 from valuetrace.core.files import write_csv
-from valuetrace.core.settings import ROOT
-from valuetrace.lexicon.sources import load_lexicon
+from valuetrace.lexicon.find import find_lexicon
 
 DRAWS = 9_999
 """Draws of each permutation test and of the bootstrap (Section 2's figure script uses as many)."""
 
 LEXICON_DRAWS = 1_000
 """Random lexicons."""
+
+UNITS = {
+    "p_permutation, p_parametric, cohens_d": "one prompt of one model",
+    "p_model_unit, p_model_unit_studentised, p_model_unit_welch": "model; all assignments of bases to models",
+    "p_lineage": "the models of one lineage within one base; all assignments of bases to them",
+    "ci_models_prompts_words": "models within base, prompts within framing and words within construct, each resampled",
+    "cliffs_delta": "word, by its mean rank over a base's models and a framing's prompts",
+    "p_random_lexicon": "word list; both tails around the middle of the random lists",
+    "paired": "one prompt of one model, both constructs' medians as one difference; a slope a model",
+    "by_adjective": "adjective of the prompts",
+}
 
 
 class Comparison(NamedTuple):
@@ -54,85 +64,73 @@ def compare(
     draws: int = DRAWS,
     lexicon_draws: int = LEXICON_DRAWS,
 ) -> Comparison:
-    """The whole comparison of Section 2 over score tables (``cube.read_tables``) and a lexicon.
+    """The whole comparison of Section 2 over score tables (``inputs.read_tables``) and a lexicon.
 
     lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity
     to each is added. ``variants`` are further lexicons for the sensitivity table. Every random
-    number derives from ``seed``. InputError as ``cube.build_cube``.
+    number derives from ``seed``. InputError as ``scores.join``.
     """
-    cube = build_cube(tables, lexicon)
+    scores = join(tables, lexicon)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
-    ranks = cube.ranks()
-    medians = cube.medians(ranks)
-    boot = bootstrap_differences(cube, ranks, draws, seeds[0]) if model_unit_reason(cube) is None else None
-    pool, pool_scores = other_words(tables, lexicon, cube.prompts)
-    null, about_null = random_lexicon.random_medians(cube, ranks, pool, pool_scores, lexicon_draws, seeds[1])
-    cells = panels(cube, medians, boot, null, draws, seeds[2])
-    interaction = three_way(cube, medians, boot, null, draws, seeds[2])
-    shared = whole_vocabulary(tables, cube.prompts)
-    top = None if shared is None else top_k.top_k(cube, *shared, lexicon)
+    ranks = scores.ranks()
+    medians = scores.medians(ranks)
+    testable = effects.model_unit_reason(scores) is None
+    boot = effects.bootstrap_differences(scores, ranks, draws, seeds[0]) if testable else None
+    pool = other_words(tables, lexicon, scores.prompts)
+    null, about_null = random_lexicon.random_medians(scores, ranks, lexicon, *pool, lexicon_draws, seeds[1])
+    cells = effects.cells(scores, ranks, medians, boot, null, draws, seeds[2])
+    interaction = effects.three_way(scores, medians, boot, null, draws, seeds[2])
+    top, about_top = top_k.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
+    read = readings(tables, lexicon, scores)
     metrics = {
-        "bases": cube.bases,
-        "difference": f"{cube.bases[1]} − {cube.bases[0]}",
+        "bases": scores.bases,
+        "difference": f"{scores.bases[1]} − {scores.bases[0]}",
+        "readings": read,
+        "refused": refused(read),
         "panels": cells,
         "three_way": interaction,
-        "published": published.compare_with(cube, cells, interaction),
-        "sensitivity": sensitivity(cube, medians, tables, lexicon, variants or {}, draws, seeds[2]),
-        "top_k": {"k": top_k.K, "texts": None, "rows": [], "reason": "the score files are lists of words"}
-        if top is None
-        else {"k": top_k.K, "texts": len(shared[0]), "rows": top_k.summary(top), "reason": None},
+        "published": published.compare_with(scores, cells, interaction),
+        "sensitivity": sensitivity(scores, medians, tables, lexicon, variants or {}, draws, seeds[2]),
+        "top_k": about_top,
         "random_lexicon": about_null,
-        "n": sizes(cube),
-        "units": {
-            "p_permutation, p_parametric, cohens_d": "one prompt of one model",
-            "p_model_unit": "model; all assignments of bases to models",
-            "ci_model_unit": "models within base, prompts within framing and words within construct, each resampled",
-            "p_random_lexicon": "word list",
-        },
+        "lineages": effects.lineages(scores),
+        "families": effects.families(cells),
+        "n": sizes(scores),
+        "units": UNITS,
         "seed": seed,
         "draws": draws,
         "lexicon": name,
         "files": {table.file: table.sha256 for table in tables},
     }
-    plots = plot_tables.tables(cube, medians, cells, metrics["sensitivity"])
-    if top is not None:
-        plots["top_k"] = top
-    return Comparison(metrics, plots)
+    plots = plot_tables.tables(scores, medians, cells, metrics["sensitivity"])
+    return Comparison(metrics, plots if top is None else plots | {"top_k": top})
 
 
 def compare_files(
-    scores: list[str | Path],
-    groups: dict[str, str],
+    files: list[str | Path],
+    groups: dict[str, Origin],
     lexicon: str | Path,
     also: list[str | Path] | None = None,
     **options,
 ) -> Comparison:
-    """``compare`` on files: score files, base by model, and lexicons by name (``lexicons/NAME.csv``) or file.
+    """``compare`` on files: score files, base and lineage by model, and lexicons by name or file.
 
     ``also``: lexicons for the sensitivity table. ``options`` (seed, draws, lexicon_draws) as in
     ``compare``. InputError names the file that cannot be read or joined.
     """
     variants = {str(other): find_lexicon(other) for other in also or []}
-    return compare(read_tables(scores, groups), find_lexicon(lexicon), str(lexicon), variants, **options)
+    return compare(read_tables(files, groups), find_lexicon(lexicon), str(lexicon), variants, **options)
 
 
-def find_lexicon(lexicon: str | Path) -> pd.DataFrame:
-    """A lexicon by file, or by the name of one in ``lexicons/``."""
-    named = ROOT / "lexicons" / f"{lexicon}.csv"
-    if not Path(lexicon).is_file() and not named.is_file():
-        raise InputError(f"{lexicon}: neither a lexicon file nor the name of one in lexicons/. Check the spelling.")
-    return load_lexicon(lexicon if Path(lexicon).is_file() else named)
-
-
-def sizes(cube: Cube) -> dict:
+def sizes(scores: Scores) -> dict:
     """How many models, prompts and words stand behind the numbers, and what was left out."""
     return {
         "models": {
-            base: [m for m, b in zip(cube.models, cube.base_of, strict=True) if b == base] for base in cube.bases
+            base: [m for m, b in zip(scores.models, scores.base_of, strict=True) if b == base] for base in scores.bases
         },
-        "prompts": {framing: int((cube.framing == framing).sum()) for framing in FRAMINGS},
-        "words": {name: int(row.sum()) for name, row in zip(cube.constructs, cube.member, strict=True)},
-        "words_ranked": len(cube.words),
-        "words_in_several_constructs": int((cube.member.sum(axis=0) > 1).sum()),
-        "excluded": cube.excluded,
+        "prompts": {framing: int((scores.framing == framing).sum()) for framing in effects.FRAMINGS},
+        "words": {name: int(row.sum()) for name, row in zip(scores.constructs, scores.member, strict=True)},
+        "words_ranked": len(scores.words),
+        "words_in_several_constructs": int((scores.member.sum(axis=0) > 1).sum()),
+        "excluded": scores.excluded,
     }

@@ -1,55 +1,38 @@
-"""Score files, a lexicon and groups joined into one block of numbers; everything left out is counted.
+"""Score tables joined with a lexicon into one block of numbers; everything left out is counted.
 
-A ``Cube`` holds the words, prompts and models that *all* files share, so that every model ranks the
-same words. What a file lacks is excluded from all of them and counted in ``Cube.excluded``; what
-cannot be understood is an InputError. Nothing is dropped in silence.
+``Scores`` holds the words, prompts and models that *all* files share, so that every model ranks the
+same words. What a file lacks is excluded from all of them and counted in ``Scores.excluded``.
+Nothing is dropped in silence.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+import itertools
 
 import numpy as np
 import pandas as pd
 from wordfreq import zipf_frequency
 
 from valuetrace import prompts
+from valuetrace.analysis.compare.inputs import Table
 from valuetrace.core.errors import InputError, some
-from valuetrace.core.files import read_csv, sha256
 from valuetrace.stats.ranks import rank_words, subset_medians
-from valuetrace.tables import prompt_keys, read_scores
+from valuetrace.tables import prompt_keys
 
 SHOWN = 20
 """So many excluded words are named in the metrics; all are counted."""
 
-VOCABULARY_ROWS = 1_000
-"""A file of fewer rows is a list of words, whatever its columns."""
-
 
 @dataclasses.dataclass(frozen=True)
-class Table:
-    """One score file, read: its model, base and the best score of each text."""
+class Scores:
+    """Scores of the words that every model and prompt has: ``values`` is (models, prompts, words)."""
 
-    model: str
-    base: str
-    file: str
-    sha256: str
-    kind: str | None
-    scores: pd.DataFrame  # index: decoded text (unique); columns: prompt keys, float32
-    has_nan: pd.Index  # texts with NaN for any prompt
-    duplicates: dict[str, int]
-    whole_vocabulary: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Cube:
-    """Scores of the words that every model and prompt has: ``scores`` is (models, prompts, words)."""
-
-    scores: np.ndarray
+    values: np.ndarray  # float32
     words: pd.Index
     models: list[str]
     base_of: np.ndarray  # (models,) names
+    lineage_of: np.ndarray  # (models,) names; a model of no lineage is its own
     prompts: list[str]
     framing: np.ndarray  # (prompts,) "positive" or "negative"
     constructs: list[str]
@@ -59,23 +42,27 @@ class Cube:
     @property
     def bases(self) -> list[str]:
         """The two bases in alphabetical order: a difference is second − first."""
-        return sorted(set(self.base_of))
+        return sorted(set(self.base_of.tolist()))
 
     @property
     def is_second(self) -> np.ndarray:
         """(models,) True for models of the second base."""
         return self.base_of == self.bases[1]
 
-    def without_model(self, model: str) -> Cube:
+    def without_model(self, model: str) -> Scores:
         """The same words and prompts with one model left out."""
         keep = np.array([name != model for name in self.models])
         return dataclasses.replace(
-            self, scores=self.scores[keep], models=[m for m in self.models if m != model], base_of=self.base_of[keep]
+            self,
+            values=self.values[keep],
+            models=[m for m in self.models if m != model],
+            base_of=self.base_of[keep],
+            lineage_of=self.lineage_of[keep],
         )
 
     def ranks(self, ties: str = "average") -> np.ndarray:
         """Rank of each word within model and prompt, 1 = best: (words, models × prompts). ``ties`` as in scipy."""
-        flat = self.scores.reshape(-1, len(self.words)).T
+        flat = self.values.reshape(-1, len(self.words)).T
         return rank_words(flat, ties)
 
     def medians(self, ranks: np.ndarray | None = None) -> np.ndarray:
@@ -84,92 +71,21 @@ class Cube:
         return subset_medians(ranks, self.member).reshape(len(self.constructs), len(self.models), len(self.prompts))
 
 
-def read_groups(path: str | Path) -> dict[str, str]:
-    """Base by model from a CSV ``model,base``. InputError for an empty cell or one model with two bases."""
-    frame = read_csv(path, ("model", "base"), dtype=str)
-    groups: dict[str, str] = {}
-    for line, (model, base) in enumerate(zip(frame["model"].str.strip(), frame["base"].str.strip(), strict=True), 2):
-        if not model or not base:
-            raise InputError(f"{path}: line {line}: model or base is empty. Give both.")
-        if groups.setdefault(model, base) != base:
-            raise InputError(f"{path}: line {line}: {model} is given to {groups[model]} and to {base}. Keep one line.")
-    return groups
-
-
-def read_table(path: str | Path, groups: dict[str, str]) -> Table:
-    """Read one score file and find its model and base in ``groups``.
-
-    A file is known by its path, its name with or without suffix, or the model that its metadata
-    names. Of tokens that decode alike the higher-scored stays; a word that stands twice in a list
-    of words with different scores is an InputError.
-    """
-    path = Path(path)
-    frame = read_scores(path)
-    metadata, keys = frame.attrs, prompt_keys(frame)
-    names = [metadata.get("model"), path.as_posix(), path.name, path.stem]
-    found = [name for name in names if name in groups]
-    if not found:
-        raise InputError(
-            f"{path}: its base is unknown: groups name none of {some(name for name in names if name)} "
-            f"(they name {some(groups)}). Add a line 'model,base'."
-        )
-    if len({groups[name] for name in found}) > 1:
-        raise InputError(f"{path}: groups give it two bases, as {some(found)}. Keep one line.")
-    repeated = frame["token_decoded"].duplicated(keep=False)
-    again = frame[repeated]
-    distinct = again.drop_duplicates(["token_decoded", *keys])
-    conflicts = distinct[distinct["token_decoded"].duplicated(keep=False)]
-    words = conflicts[conflicts["token_id"].isna()]["token_decoded"].unique()
-    if len(words):
-        raise InputError(f"{path}: {some(words)} stands twice with different scores. Keep one row a word.")
-    texts = frame["token_decoded"].nunique()
-    same_scores = len(again) - len(distinct)
-    best = frame.groupby("token_decoded", sort=False)[keys].max() if repeated.any() else None
-    if best is None:
-        best = frame.set_index("token_decoded")[keys]
-    has_nan = pd.Index(frame.loc[frame[keys].isna().any(axis=1), "token_decoded"].unique())
-    return Table(
-        model=found[0].removesuffix(".csv").removesuffix(".parquet"),
-        base=groups[found[0]],
-        file=path.as_posix(),
-        sha256=sha256(path),
-        kind=metadata.get("kind"),
-        scores=best,
-        has_nan=has_nan,
-        duplicates={"same_scores": same_scores, "lower_scored": len(frame) - texts - same_scores},
-        whole_vocabulary=len(frame) >= VOCABULARY_ROWS and not frame["token_id"].isna().any(),
-    )
-
-
-def read_tables(paths: list[str | Path], groups: dict[str, str]) -> list[Table]:
-    """Read every score file; InputError unless they are of two bases, of one kind and a model each."""
-    tables = [read_table(path, groups) for path in paths]
-    seen: dict[str, str] = {}
-    for table in tables:
-        if table.model in seen:
-            raise InputError(f"{table.file}: {table.model} is already given by {seen[table.model]}. Give a model once.")
-        seen[table.model] = table.file
-    bases = sorted({table.base for table in tables})
-    if len(bases) != 2:
-        raise InputError(f"The score files are of {len(bases)} base(s) ({some(bases)}). Give files of exactly two.")
-    kinds = sorted({table.kind for table in tables if table.kind})
-    if len(kinds) > 1:
-        raise InputError(f"The score files are of several kinds ({some(kinds)}). Compare files of one kind.")
-    return sorted(tables, key=lambda table: (table.base, table.model))
-
-
-def build_cube(tables: list[Table], lexicon: pd.DataFrame) -> Cube:
-    """Join tables with a lexicon (columns ``word``, ``construct``).
+def join(tables: list[Table], lexicon: pd.DataFrame) -> Scores:
+    """Join tables with a lexicon (columns ``word``, ``construct``), each word in the spelling of its file.
 
     Keeps the prompts that every table has and whose framing is known, and the lexicon's words that
-    every table scores without NaN. Raises InputError where no prompt or no word of a construct is left.
+    every table scores without NaN. InputError where no prompt or no word of a construct is left, and
+    where two files hold the same scores.
     """
     keys, framing, excluded = _shared_prompts(tables)
     wanted = pd.Index(lexicon["word"].unique())
-    scored = {table.model: _found(wanted, table.scores.index) for table in tables}
+    found = {table.model: table.words(wanted, keys) for table in tables}
+    scored = {model: wanted.isin(frame.index) for model, frame in found.items()}
     in_all = np.logical_and.reduce(list(scored.values()))
-    finite = np.logical_and.reduce([~_found(wanted, table.has_nan) for table in tables])
-    words = wanted[in_all & finite]
+    values = np.stack([frame.loc[wanted[in_all]].to_numpy(dtype=np.float32).T for frame in found.values()])
+    finite = ~np.isnan(values).any(axis=(0, 1))
+    words, values = wanted[in_all][finite], values[:, :, finite]
     constructs = sorted(lexicon["construct"].unique())
     member = np.array([words.isin(lexicon.loc[lexicon["construct"] == name, "word"]) for name in constructs])
     empty = [name for name, row in zip(constructs, member, strict=True) if not row.any()]
@@ -178,19 +94,21 @@ def build_cube(tables: list[Table], lexicon: pd.DataFrame) -> Cube:
             f"No word of {some(empty)} is scored by every file ({len(words)} of {len(wanted)} words are). "
             "Check that the files hold this lexicon's words."
         )
+    _refuse_copies(values, tables, keys)
     excluded["lexicon_words_not_scored"] = _named(wanted[~in_all]) | {
         "by_model": {model: int((~has).sum()) for model, has in scored.items() if not has.all()}
     }
-    excluded["lexicon_words_with_nan"] = _named(wanted[in_all & ~finite])
+    excluded["lexicon_words_with_nan"] = _named(wanted[in_all][~finite])
     excluded["texts_not_in_lexicon"] = {
-        table.model: int((~_found(table.scores.index, wanted)).sum()) for table in tables
+        table.model: table.frame["token_decoded"].nunique() - len(found[table.model]) for table in tables
     }
     excluded["duplicate_rows"] = {t.model: t.duplicates for t in tables if any(t.duplicates.values())}
-    return Cube(
-        scores=_stack(tables, keys, words),
+    return Scores(
+        values=values,
         words=words,
         models=[table.model for table in tables],
-        base_of=np.array([table.base for table in tables]),
+        base_of=np.array([table.origin.base for table in tables]),
+        lineage_of=np.array([table.origin.lineage or table.model for table in tables]),
         prompts=keys,
         framing=framing,
         constructs=constructs,
@@ -203,45 +121,45 @@ def other_words(tables: list[Table], lexicon: pd.DataFrame, keys: list[str]) -> 
     """Words that every table scores and the lexicon lacks, with their scores (models, prompts, words).
 
     A word is a lower-case alphabetic text of three letters or more that English uses (wordfreq
-    knows it): the pieces that tokenizers make are left out.
+    knows it), in the spelling that the lexicon's words are looked for in: the pieces that tokenizers
+    make are left out.
     """
-    common = _common_texts(tables)
-    common = common[~_found(common, pd.Index(lexicon["word"].unique()))]
-    for table in tables:
-        common = common[~_found(common, table.has_nan)]
-    shape = [len(t) >= 3 and t.isascii() and t.isalpha() and t.islower() for t in common]
-    words = common[shape] if len(common) else common
-    words = words[[zipf_frequency(word, "en") > 0 for word in words]] if len(words) else words
+    texts = tables[0].frame["token_decoded"].str.strip().unique()
+    own = set(lexicon["word"])
+    words = [t for t in texts if len(t) >= 3 and t.isascii() and t.isalpha() and t.islower() and t not in own]
+    words = pd.Index([word for word in words if zipf_frequency(word, "en") > 0], dtype=object)
+    found = [table.words(words, keys).dropna() for table in tables]
+    for frame in found:
+        words = words[words.isin(frame.index)]
     words = words.sort_values()
-    return words, _stack(tables, keys, words)
+    return words, np.stack([frame.loc[words].to_numpy(dtype=np.float32).T for frame in found])
 
 
 def whole_vocabulary(tables: list[Table], keys: list[str]) -> tuple[pd.Index, np.ndarray] | None:
     """Texts that all vocabularies share, NaN-free, and their scores; None unless every file is of token ids."""
     if not all(table.whole_vocabulary for table in tables):
         return None
-    texts = _common_texts(tables)
+    best = []
     for table in tables:
-        texts = texts[~_found(texts, table.has_nan)]
-    return texts, _stack(tables, keys, texts)
-
-
-def _common_texts(tables: list[Table]) -> pd.Index:
-    common = tables[0].scores.index
-    for table in tables[1:]:
-        common = common[_found(common, table.scores.index)]
-    return common
+        frame = table.frame[["token_decoded", *keys]].dropna()
+        once = frame["token_decoded"].is_unique
+        by_text = frame.set_index("token_decoded") if once else frame.groupby("token_decoded", sort=False).max()
+        best.append(by_text)
+    texts = best[0].index
+    for frame in best[1:]:
+        texts = texts[frame.index.get_indexer(texts) >= 0]
+    return texts, np.stack([frame.loc[texts].to_numpy(dtype=np.float32).T for frame in best])
 
 
 def _shared_prompts(tables: list[Table]) -> tuple[list[str], np.ndarray, dict]:
     framings = prompts.value_laden().set_index("key")["framing"]
-    union = pd.Index([key for table in tables for key in table.scores.columns]).unique()
+    union = pd.Index([key for table in tables for key in prompt_keys(table.frame)]).unique()
     known = union[union.isin(framings.index)]
-    shared = [key for key in framings.index if all(key in table.scores.columns for table in tables)]
+    shared = [key for key in framings.index if all(key in prompt_keys(table.frame) for table in tables)]
     lacking = {
-        table.model: [key for key in known if key not in table.scores.columns]
+        table.model: [key for key in known if key not in prompt_keys(table.frame)]
         for table in tables
-        if not known.isin(table.scores.columns).all()
+        if not set(known) <= set(prompt_keys(table.frame))
     }
     framing = framings.loc[shared].to_numpy()
     missing = [name for name in ("positive", "negative") if name not in framing]
@@ -257,14 +175,16 @@ def _shared_prompts(tables: list[Table]) -> tuple[list[str], np.ndarray, dict]:
     return shared, framing, excluded
 
 
-def _found(texts: pd.Index, index: pd.Index) -> np.ndarray:
-    """(texts,) whether each stands in ``index``, whose entries are unique (by hash; ``isin`` is slow on text)."""
-    return index.get_indexer(texts) >= 0
-
-
-def _stack(tables: list[Table], keys: list[str], words: pd.Index) -> np.ndarray:
-    """(models, prompts, words), float32."""
-    return np.stack([table.scores.reindex(words)[keys].to_numpy(dtype=np.float32).T for table in tables])
+def _refuse_copies(values: np.ndarray, tables: list[Table], keys: list[str]) -> None:
+    """InputError where two models score all words alike under some prompt: one model's scores under two names."""
+    varies = np.ptp(values, axis=2) > 0
+    for a, b in itertools.combinations(range(len(tables)), 2):
+        same = (values[a] == values[b]).all(axis=1) & varies[a]
+        if same.any():
+            raise InputError(
+                f"{tables[b].file}: the scores of {tables[a].file} under another name (column "
+                f"{keys[int(same.argmax())]}, every word). Give each model its own scores."
+            )
 
 
 def _named(items: pd.Index) -> dict:

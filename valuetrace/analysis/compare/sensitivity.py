@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.analysis.compare.effects import effects, three_way_model_unit
-from valuetrace.analysis.compare.scores import Cube, Table, build_cube
+from valuetrace.analysis.compare.inputs import Table
+from valuetrace.analysis.compare.scores import Scores, join
 from valuetrace.core.errors import InputError
 
 
 def sensitivity(
-    cube: Cube,
+    scores: Scores,
     medians: np.ndarray,
     tables: list[Table],
     lexicon: pd.DataFrame,
@@ -24,19 +25,19 @@ def sensitivity(
     Lexicons: ``variants``, and the parts of ``lexicon`` by polarity (virtue, vice) and part of
     speech (nouns) where it names them. A variant that cannot be joined has the reason in its row.
     """
-    rows = [_variant("as given", "lexicon", cube, medians, draws, seed)]
+    rows = [_variant("as given", "lexicon", scores, medians, draws, seed)]
     for label, part in (lexicon_parts(lexicon) | variants).items():
         try:
-            other = build_cube(tables, part)
+            other = join(tables, part)
         except InputError as error:
             rows.append({"variant": label, "kind": "lexicon", "reason": str(error)})
             continue
         rows.append(_variant(label, "lexicon", other, other.medians(), draws, seed))
     for ties in ("min", "max"):
-        retied = cube.medians(cube.ranks(ties))
-        rows.append(_variant(f"tied words take their {ties}imum rank", "ties", cube, retied, draws, seed))
-    for m, model in enumerate(cube.models):
-        rest = cube.without_model(model)
+        retied = scores.medians(scores.ranks(ties))
+        rows.append(_variant(f"tied words take their {ties}imum rank", "ties", scores, retied, draws, seed))
+    for m, model in enumerate(scores.models):
+        rest = scores.without_model(model)
         if len(set(rest.base_of)) < 2:
             rows.append({"variant": f"without {model}", "kind": "model", "reason": "no other model of its base"})
         else:
@@ -59,16 +60,16 @@ def lexicon_parts(lexicon: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return parts
 
 
-def _variant(label: str, kind: str, cube: Cube, medians: np.ndarray, draws: int, seed: int) -> dict:
-    rows = effects(cube, medians, draws, seed, permute=False)
-    interaction = three_way_model_unit(cube, medians, draws, seed)
-    keep = ("construct", "framing", "difference", "cohens_d", "p_model_unit")
+def _variant(label: str, kind: str, scores: Scores, medians: np.ndarray, draws: int, seed: int) -> dict:
+    rows = effects(scores, medians, draws, seed, permute=False)
+    interaction = three_way_model_unit(scores, medians, draws, seed)
+    keep = ("construct", "framing", "difference", "p_model_unit", "p_model_unit_studentised", "p_lineage")
     return {
         "variant": label,
         "kind": kind,
-        "words": len(cube.words),
-        "models": len(cube.models),
+        "words": len(scores.words),
+        "models": len(scores.models),
         "panels": [{key: row[key] for key in keep} for row in rows],
-        "three_way": {key: interaction[key] for key in ("coefficient", "p_model_unit")},
+        "three_way": {key: interaction[key] for key in ("coefficient", *keep[3:])},
         "reason": interaction["model_unit_reason"],
     }

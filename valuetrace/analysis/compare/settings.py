@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from valuetrace.core import settings
 
 
 @dataclass(frozen=True)
 class Run:
-    """One comparison: score files of ``folder``, the base of each model, the lexicon and others beside it."""
+    """One comparison: whose scores of which kind (log-probabilities in a format), the lexicon and others beside it."""
 
     title: str
     lexicon: str
     also: list[str]
-    folder: str
-    files: list[str]
-    groups: dict[str, str]  # model → base
+    scores: Literal["logprobs", "rewards"]
+    models: str | list[str]  # a list of params.yaml (bases, reward_models), or the models themselves
+    format: str | None = None
 
     def __post_init__(self):
-        if not self.files or len(set(self.files)) < len(self.files):
-            raise ValueError("files names the score files, once each")
-        if len(set(self.groups.values())) != 2:
-            raise ValueError("groups sorts the models under two bases")
+        if isinstance(self.models, list) and (not self.models or len(set(self.models)) < len(self.models)):
+            raise ValueError("models names the models, once each")
+        if (self.format is None) == (self.scores == "logprobs"):
+            raise ValueError("log-probabilities are of one format, rewards of the model's own")
+
+    def files(self) -> list[Path]:
+        """The score file of each model, where the stages write it."""
+        models = settings.get(self.models, list[str]) if isinstance(self.models, str) else self.models
+        if self.scores == "rewards":
+            return [Path("data/rewards", f"{model}.parquet") for model in models]
+        return [Path("data/token_logprobs", model, f"{self.format}.parquet") for model in models]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.compare.scores import Cube
+from valuetrace.analysis.compare.scores import Scores
 
 K = 10
 """Section 2 counts among the ten best-scored tokens."""
@@ -14,29 +14,35 @@ PAPER_PROMPT = "greatest_ever_one"
 """The prompt of the exhaustive token search that Section 2 starts from (Christian et al. 2025)."""
 
 
-def top_k(cube: Cube, texts: pd.Index, scores: np.ndarray, lexicon: pd.DataFrame, k: int = K) -> pd.DataFrame:
+def top_k(
+    scores: Scores, shared: tuple[pd.Index, np.ndarray] | None, lexicon: pd.DataFrame, k: int = K
+) -> tuple[pd.DataFrame | None, dict]:
     """How many of each model's k best texts belong to a construct, and their mean rank.
 
-    texts, scores: the texts that all vocabularies share and their scores (models, prompts, texts).
-    A text belongs to a construct whatever its case and white space (`` Love`` is *love*). Returns
-    one row a model, prompt and construct: ``model, base, prompt, framing, construct, count,
-    mean_rank`` (NaN where the count is 0), ``top`` (the k texts, best first, joined by a space).
+    shared: the texts that all vocabularies share and their scores (models, prompts, texts), or None. A text belongs
+    to a construct whatever its case and white space (`` Love`` is *love*). Returns a table of one row a model, prompt
+    and construct: ``model, base, prompt, framing, construct, count, mean_rank`` (NaN where the count is 0), ``top``
+    (the k texts, best first, joined by a space), and what the metrics say of it.
     """
+    if shared is None:
+        return None, {"k": k, "texts": None, "rows": [], "reason": "the score files are lists of words"}
+    texts, values = shared
     plain = pd.Series(texts.str.strip().str.lower())
     belongs = {
-        name: plain.isin(lexicon.loc[lexicon["construct"] == name, "word"]).to_numpy() for name in cube.constructs
+        name: plain.isin(lexicon.loc[lexicon["construct"] == name, "word"]).to_numpy() for name in scores.constructs
     }
     rows = []
-    for m, model in enumerate(cube.models):
-        for p, prompt in enumerate(cube.prompts):
-            best = np.argsort(-scores[m, p], kind="stable")[:k]
-            for name in cube.constructs:
+    for m, model in enumerate(scores.models):
+        for p, prompt in enumerate(scores.prompts):
+            best = np.argsort(-values[m, p], kind="stable")[:k]
+            for name in scores.constructs:
                 ranks = np.flatnonzero(belongs[name][best]) + 1
                 mean = float(ranks.mean()) if len(ranks) else np.nan
                 top = " ".join(repr(text) for text in texts[best])
-                rows.append((model, cube.base_of[m], prompt, cube.framing[p], name, len(ranks), mean, top))
+                rows.append((model, scores.base_of[m], prompt, scores.framing[p], name, len(ranks), mean, top))
     columns = ["model", "base", "prompt", "framing", "construct", "count", "mean_rank", "top"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    return table, {"k": k, "texts": len(texts), "rows": summary(table), "reason": None}
 
 
 def summary(table: pd.DataFrame) -> list[dict]:

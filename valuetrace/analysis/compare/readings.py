@@ -1,0 +1,51 @@
+"""Does each model read the prompts? The manipulation check of a comparison (``analysis.validity``), model by model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.analysis import validity
+from valuetrace.analysis.compare.inputs import Table
+from valuetrace.analysis.compare.scores import Scores
+from valuetrace.core.settings import ROOT
+from valuetrace.lexicon.find import find_lexicon
+from valuetrace.stats.bootstrap import FEWEST_WORDS
+from valuetrace.tables import KNOWN_GROUPS, lexicon_path
+
+NOT_CHECKED = "not checked: the file does not score the known groups"
+
+
+def readings(tables: list[Table], lexicon: pd.DataFrame, scores: Scores) -> dict[str, dict]:
+    """Model → ``validity.reading`` of its file on the lexicon's words and the known groups that it scores.
+
+    Log-probabilities are refused, too, where the lexicon's words together are improbable. A file with too few words of
+    the known groups, the lexicon's own virtues and vices among them, is not refused: its ``note`` says NOT_CHECKED.
+    """
+    rule = validity.rule()
+    there = any((root / lexicon_path(KNOWN_GROUPS)).is_file() for root in (Path(), ROOT))
+    groups = [find_lexicon(KNOWN_GROUPS)] if there else []
+    parts = [part.reindex(columns=["word", "polarity"]) for part in (*groups, lexicon)]
+    known = validity.with_own(pd.concat(parts[:-1] or [parts[0].head(0)]), parts[-1])
+    framing = pd.Series(scores.framing, index=scores.prompts)
+    result = {}
+    for table, values in zip(tables, scores.values, strict=True):
+        found = table.words(pd.Index([*scores.words, *known["word"]]).unique(), scores.prompts).dropna()
+        told = validity.reading(found, framing, known, rule, scores.words) | {"note": None}
+        if min(told["known_groups"][name] for name in validity.POLARITIES) < FEWEST_WORDS:
+            told |= {"refused": None, "needs": None, "note": NOT_CHECKED}
+        if table.made_by.get("kind") == "logprob":
+            told["probability_on_words"] = float(np.exp(values.astype(np.float64)).sum(axis=1).mean())
+            improbable = validity.improbable({table.model: told["probability_on_words"]}, rule).get(table.model)
+            if improbable:
+                told |= {"refused": improbable, "needs": "a format in which the model answers with such words"}
+        result[table.model] = told
+    return result
+
+
+def refused(read: dict[str, dict]) -> dict[str, dict[str, str]] | None:
+    """Model → ``reason`` and ``needs`` of those that do not read; None where all do, or were not checked."""
+    rows = {name: {"reason": row["refused"], "needs": row["needs"]} for name, row in read.items() if row["refused"]}
+    return rows or None
