@@ -159,10 +159,10 @@ def mirror(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def package(archives: list[Path], files: dict[str, tuple[list[str], str]]) -> assets.Asset:
+def package(archives: list[Path], named: dict[str, tuple[list[str], str]]) -> assets.Asset:
     """files: name → (members, sha256)."""
     pins = {path.name.split("-1.0")[0] + "==1.0": files.sha256(path) for path in archives}
-    return assets.Asset("package", "s", "l", {n: assets.File(h, m) for n, (m, h) in files.items()}, pins)
+    return assets.Asset("package", "s", "l", {n: assets.File(h, m) for n, (m, h) in named.items()}, pins)
 
 
 def test_package_members_are_joined_in_the_row_s_order_across_archives(mirror):
