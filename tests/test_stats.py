@@ -11,6 +11,7 @@ from valuetrace.stats import bootstrap, correlation, inference, seeds
 from valuetrace.stats.ranks import rank_words, subset_medians
 
 RNG = np.random.default_rng
+SIZES, SEEDS = np.tile([125.0, 250, 500, 1000], 3), np.repeat([1, 2, 3], 4)
 
 
 def test_welch_is_second_minus_first_and_equals_scipy():
