@@ -1,57 +1,68 @@
-"""How often the comparison's tests reject in simulated studies, and how often its interval holds the truth.
+"""How often the comparison's tests reject in simulated studies, and how often its interval leaves out the truth.
 
 Components of variance are those of the published files (conf/published/variance_components.csv); an effect is a shift
-of one construct under one framing, in residual standard deviations: .42 gives the published three-way coefficient.
-Prints a table and writes metrics/test_sizes.json. Run: python benchmarks/test_sizes.py [RUNS] (2,000 studies a cell;
-tests that draw lexicons, words or prompts a tenth of them)
+of one construct, up under positive and down under negative prompts, in residual standard deviations: .42 gives the
+published three-way coefficient. Every test is of that interaction. Prints a table and writes metrics/test_sizes.json.
+Run: python benchmarks/test_sizes.py [RUNS] (2,000 studies a scenario; tests that draw or fit, a tenth of them)
 """
 
 import sys
+from functools import partial
 
 from valuetrace.analysis.compare import simulation
 from valuetrace.core.files import write_json
 from valuetrace.stats import inference
 
-SEED = 1
+SEED, ALPHA = 1, 0.05
 PUBLISHED = simulation.Truth.published
 SCENARIOS = {
     "no effect": PUBLISHED(),
     "no effect, no base × word": PUBLISHED(base_word=0.0),
-    "no effect, no lineage shared": PUBLISHED(lineages=(1, 1)),
-    "no effect, 8 and 8 models": PUBLISHED(models=(8, 8)),
+    "no effect, no two models of a lineage": PUBLISHED(lineages=(1, 1)),
     "half the published effect": PUBLISHED(effect=0.21),
     "the published effect": PUBLISHED(effect=0.42),
     "twice the published effect": PUBLISHED(effect=0.84),
     "the published effect, 8 and 8 models": PUBLISHED(models=(8, 8), effect=0.42),
+    "no effect, 8 and 8 models": PUBLISHED(models=(8, 8)),
 }
 EXACT = {
-    "models as units": simulation.three_way_model_unit_p,
-    "models as units, studentised": simulation.three_way_studentised_p,
-    "models as units, Welch": simulation.three_way_welch_p,
-    "lineages as units": simulation.three_way_lineage_p,
+    "models as units": simulation.three_way_p,
+    "models as units, studentised": partial(simulation.three_way_p, name="p_model_unit_studentised"),
+    "models as units, Welch": partial(simulation.three_way_p, name="p_model_unit_welch"),
 }
 DRAWN = {
+    "models as units": simulation.three_way_p,
     "the paper's mixed model": simulation.three_way_mixed_p,
     "mixed model, one difference a prompt, slopes": simulation.three_way_paired_p,
     "random lexicons": simulation.random_lexicon_p,
-    "both: models as units and random lexicons": simulation.both_p,
     "95% interval leaves out 0": simulation.bootstrap_excludes_zero,
 }
 
 
+def rates(truth: simulation.Truth, runs: int) -> dict[str, dict]:
+    exact = dict(EXACT)
+    if max(truth.lineages) > 1:
+        exact["lineages as units"] = partial(simulation.three_way_p, name="p_lineage")
+    found = simulation.p_values(truth, exact, runs, SEED)
+    drawn = simulation.p_values(truth, DRAWN, max(10, runs // 10), SEED)
+    drawn["both: models as units and random lexicons"] = drawn[["models as units", "random lexicons"]].max(axis=1)
+    result = {}
+    for table in (found, drawn.drop(columns="models as units")):
+        for name, p in table.items():
+            count = int((p <= ALPHA).sum())
+            low, high = inference.binomial_interval(count, len(p))
+            result[name] = {"rate": count / len(p), "low": low, "high": high, "studies": len(p)}
+    return result
+
+
 def main(runs: int) -> None:
-    rates = {}
+    result = {}
     for scenario, truth in SCENARIOS.items():
-        shared = max(truth.lineages) > 1
-        tests = {name: (test, runs) for name, test in EXACT.items() if shared or not name.startswith("lineages")}
-        tests |= {name: (test, max(10, runs // 10)) for name, test in DRAWN.items()}
-        rates[scenario] = {}
-        for name, (test, studies) in tests.items():
-            rate = simulation.rejection_rate(truth, test, studies, SEED)
-            low, high = inference.binomial_interval(round(rate * studies), studies)
-            rates[scenario][name] = {"rate": rate, "low": low, "high": high, "studies": studies}
-            print(f"{scenario}: {name}: {rate:.3f} ({low:.3f} to {high:.3f})", flush=True)
-    write_json({"alpha": 0.05, "seed": SEED, "rejection_rates": rates}, "metrics/test_sizes.json")
+        result[scenario] = rates(truth, runs)
+        print(scenario)
+        for name, row in result[scenario].items():
+            print(f"  {name}: {row['rate']:.3f} ({row['low']:.3f} to {row['high']:.3f}; {row['studies']})", flush=True)
+    write_json({"alpha": ALPHA, "seed": SEED, "rejection_rates": result}, "metrics/test_sizes.json")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from valuetrace import audit as auditing
 from valuetrace import cli, tables
 from valuetrace.analysis import profile as audit
 from valuetrace.analysis import references, validity
+from valuetrace.analysis.extremes import extremes
 from valuetrace.audit import cost, inputs, results
 from valuetrace.audit import page as report
 from valuetrace.core import files
@@ -181,7 +182,7 @@ def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):
 
 
 def test_extremes_by_mean_rank(thirteen):
-    found = audit.extremes(thirteen, PROMPTS, shown=2)
+    found = extremes(thirteen, PROMPTS, shown=2)
     best = [row["text"] for row in found if (row["framing"], row["end"]) == ("positive", "top")]
     assert best[0] == "kind0"  # ranks 1 and 2
     worst = [row["text"] for row in found if (row["framing"], row["end"]) == ("negative", "bottom")]

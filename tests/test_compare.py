@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -490,8 +491,8 @@ def test_sensitivity_covers_polarity_nouns_ties_and_models():
 def test_lineages_are_units_of_their_own():
     """Three near copies in each base: models as units reject too often, lineages do not."""
     truth = simulation.Truth(models=(6, 6), lineages=(3, 3), prompts=4, words=30, model=0.0, lineage_word=3.0)
-    names = ("three_way_model_unit_p", "three_way_lineage_p")
-    sizes = [simulation.rejection_rate(truth, getattr(simulation, name), 250, seed=4) for name in names]
+    tests = {name: partial(simulation.three_way_p, name=name) for name in ("p_model_unit", "p_lineage")}
+    sizes = list((simulation.p_values(truth, tests, 250, seed=4) <= 0.05).mean())
     assert sizes[0] > 0.15 and sizes[1] < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 250)
     joined = simulation.simulate(truth, np.random.default_rng(0))
     row = effects.lineages(joined)
@@ -604,7 +605,7 @@ def test_random_lexicons_forgive_a_difference_that_any_list_shows():
 def test_sizes_of_the_interaction_and_the_interval():
     truth, runs = simulation.Truth(prompts=12, words=60), 300
     bound = 3 * np.sqrt(0.05 * 0.95 / runs)
-    assert simulation.rejection_rate(truth, simulation.three_way_model_unit_p, runs, seed=3) < 0.05 + bound
+    assert simulation.rejection_rate(truth, simulation.three_way_p, runs, seed=3) < 0.05 + bound
     assert simulation.rejection_rate(truth, simulation.three_way_mixed_p, 100, seed=3) > 0.15
     assert simulation.rejection_rate(truth, simulation.bootstrap_excludes_zero, runs, seed=3) < 0.15
 

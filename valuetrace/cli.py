@@ -139,7 +139,7 @@ def _compare(options: argparse.Namespace) -> None:
     figures.draw(options.out / "plots")
     write_text(report.page(comparison.metrics, options.out.name, options.out / "plots"), options.out / "compare.html")
     if options.json:
-        print(json.dumps(comparison.metrics, indent=2, ensure_ascii=False))
+        print((options.out / "compare.json").read_text(encoding="utf-8"), end="")
     else:
         print(report.as_text(comparison.metrics))
 

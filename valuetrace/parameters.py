@@ -18,7 +18,7 @@ import yaml
 from valuetrace import assets, prompts
 from valuetrace.analysis.ablations.runs import Ablations
 from valuetrace.analysis.bases.settings import Analysis
-from valuetrace.analysis.compare.settings import Compare
+from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
 from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
@@ -55,9 +55,9 @@ GROUPS: dict[str, Any] = {
 """Every group of params.yaml and the type that reads it."""
 
 _USES = {
-    "models": ("bases", "trained", "reward_models", "compare.runs.*.groups"),
+    "models": ("bases", "trained", "reward_models", "compare.runs.*.models"),
     "bases": ("trained", "analysis.comparisons.*", "analysis.tokens.first", "analysis.tokens.second"),
-    "formats": ("models.*.scoring.formats", "dynamics.format", "format_notes"),
+    "formats": ("models.*.scoring.formats", "dynamics.format", "format_notes", "compare.runs.*.format"),
     "lexicons": (
         "rewards.lexicons",
         "analysis.lexicon",
@@ -176,7 +176,7 @@ def _uses(params: dict[str, Any]) -> Iterator[str]:
     known |= {"lexicons": _lexicons(params), "prompts": list(prompts.value_laden()["key"])}
     for what, paths in _USES.items():
         for key, value in (found for path in paths for found in _at(params, path)):
-            for name in _words(value):
+            for name in _words(value) if value not in LISTS else ():
                 is_file = key.startswith("compare.") and what == "lexicons" and "." in name
                 if name not in known[what] and not is_file:
                     yield f"{key}: {name!r} is not among {what} ({some(known[what])}). Correct it, or add it there."

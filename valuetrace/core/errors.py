@@ -1,8 +1,6 @@
 """The one exception that a user's mistake raises."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -18,16 +16,3 @@ def some(items: Iterable, limit: int = 5) -> str:
     items = [str(item) for item in items]
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
-
-
-@contextmanager
-def as_written(path: str | Path) -> Iterator[None]:
-    """A stored file that lacks what its writer puts there, or has a list for an object or text for a number, is an
-    InputError that names it. For the few lines that take such a file apart."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not as its stage writes it ({what}). Make it again.") from None

@@ -20,7 +20,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from valuetrace.core import files
-from valuetrace.core.errors import InputError, as_written
+from valuetrace.core.errors import InputError
+from valuetrace.publish.stored import as_written
 from valuetrace.training import checkpoint
 from valuetrace.training.model import MLP_UNITS
 

@@ -13,9 +13,10 @@ import yaml
 
 from valuetrace.analysis import references
 from valuetrace.core import files, settings
-from valuetrace.core.errors import InputError, as_written, some
+from valuetrace.core.errors import InputError, some
 from valuetrace.models.rows import Model
 from valuetrace.publish.adapters import PROVENANCE, Adapter
+from valuetrace.publish.stored import as_written
 
 PUBLISH = settings.ROOT / "conf" / "publish.yaml"
 CITATION = settings.ROOT / "CITATION.cff"

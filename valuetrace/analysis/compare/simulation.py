@@ -160,24 +160,9 @@ def three_way_mixed_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
     return paper_fit(scores, medians)["p_mixed"]
 
 
-def three_way_model_unit_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The three-way interaction with models as units, exact."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_model_unit"]
-
-
-def three_way_studentised_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The same, studentised."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_model_unit_studentised"]
-
-
-def three_way_welch_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The same, Welch's parametric p."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_model_unit_welch"]
-
-
-def three_way_lineage_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """The three-way interaction with lineages within base as units, exact."""
-    return three_way_model_unit(scores, medians, 199, seed)["p_lineage"]
+def three_way_p(scores: Scores, medians: np.ndarray, seed: int, name: str = "p_model_unit") -> float:
+    """The three-way interaction with models as units, exact; or another p of ``effects.model_units`` by ``name``."""
+    return three_way_model_unit(scores, medians, 199, seed)[name]
 
 
 def three_way_paired_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
@@ -200,11 +185,6 @@ def random_lexicon_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
     return inference.two_tailed_p(float(gap), drawn)
 
 
-def both_p(scores: Scores, medians: np.ndarray, seed: int) -> float:
-    """Of the interaction with models as units and against random lexicons the larger p: both must reject."""
-    return max(three_way_model_unit_p(scores, medians, seed), random_lexicon_p(scores, medians, seed))
-
-
 def bootstrap_excludes_zero(scores: Scores, medians: np.ndarray, seed: int) -> float:
     """0 where the interaction's 95% hierarchical bootstrap interval (199 draws) leaves 0 out, else 1."""
     drawn = _interaction(bootstrap_differences(scores, scores.ranks(), 199, seed))
@@ -212,16 +192,24 @@ def bootstrap_excludes_zero(scores: Scores, medians: np.ndarray, seed: int) -> f
     return 1.0 if low <= 0 <= high else 0.0
 
 
-def rejection_rate(
-    truth: Truth, test: Callable[[Scores, np.ndarray, int], float], runs: int, seed: int, alpha: float = 0.05
-) -> float:
-    """The share of ``runs`` simulated studies in which ``test`` gives p ≤ alpha."""
+Test = Callable[[Scores, np.ndarray, int], float]
+"""Scores, their medians and a seed to a p-value."""
+
+
+def p_values(truth: Truth, tests: dict[str, Test], runs: int, seed: int) -> pd.DataFrame:
+    """Every test's p in each of ``runs`` simulated studies, which follow from ``seed`` alone, not from the tests."""
     rng = np.random.default_rng(seed)
-    rejected = 0
+    rows = []
     for run in range(runs):
         scores = simulate(truth, rng)
-        rejected += test(scores, scores.medians(), run) <= alpha
-    return rejected / runs
+        medians = scores.medians()
+        rows.append({name: test(scores, medians, run) for name, test in tests.items()})
+    return pd.DataFrame(rows)
+
+
+def rejection_rate(truth: Truth, test: Test, runs: int, seed: int, alpha: float = 0.05) -> float:
+    """The share of ``runs`` simulated studies in which ``test`` gives p ≤ alpha."""
+    return float((p_values(truth, {"p": test}, runs, seed)["p"] <= alpha).mean())
 
 
 def _interaction(by_framing: np.ndarray) -> np.ndarray:
