@@ -10,7 +10,7 @@ from valuetrace.report.numbers import Numbers, written
 from valuetrace.report.page import picture, template
 
 CAPTION = "Median ranks by base, construct and framing (as Figure 1)."
-CELLS = (  # key in a row of panels, heading, format
+CELLS = (  # key in a row of panels, heading, format; a column of nothing but dashes is left out
     ("difference", "difference", ".1f"),
     ("cohens_d", "d", ".2f"),
     ("cliffs_delta", "Cliff's δ", ".2f"),
@@ -35,9 +35,10 @@ def page(metrics: dict, title: str, plots: str | Path) -> str:
 def section(n: Numbers, name: str, title: str, plots: str | Path) -> Markup:
     """The part of a page for one comparison: ``n`` holds its metrics under ``name``."""
     metrics = n.metrics[name]
+    columns = [column for column in CELLS if any(row[column[0]] is not None for row in metrics["panels"])]
     figure = picture(Path(plots, "figure_1.png"), CAPTION)
     given = {"n": n, "at": f"{name}:", "m": metrics, "title": title, "figure": figure, "caption": CAPTION}
-    return Markup(template("sections/comparisons.html.j2").render(columns=CELLS, **given))
+    return Markup(template("sections/comparisons.html.j2").render(columns=columns, **given))
 
 
 def as_text(metrics: dict) -> str:
