@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from valuetrace.audit import cost
-from valuetrace.report.numbers import Numbers, interval, number
+from valuetrace.core.numbers import interval, number
+from valuetrace.report.numbers import Numbers
 from valuetrace.report.page import picture, template
 
 KINDS = {"reward": "reward model", "logprob": "language model"}

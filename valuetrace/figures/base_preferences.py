@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from valuetrace.core.numbers import p_value
 from valuetrace.figures.style import base_colours
-from valuetrace.report.numbers import p_value
 
 
 def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparison: str, case: str) -> Figure:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from valuetrace.report.numbers import Numbers, written
+from valuetrace.core.numbers import written
+from valuetrace.report.numbers import Numbers
 from valuetrace.report.page import picture, template
 
 CAPTION = "Median ranks by base, construct and framing (as Figure 1)."

@@ -24,9 +24,10 @@ from markupsafe import Markup
 
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
+from valuetrace.core.numbers import written
 from valuetrace.models.rows import Model
 from valuetrace.report import sections
-from valuetrace.report.numbers import Numbers, written
+from valuetrace.report.numbers import Numbers
 
 
 class Context:
