@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from valuetrace.analysis.bases import implicit
+from valuetrace.core import numbers as writing
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import load
 from valuetrace.report import numbers, page
@@ -380,7 +381,7 @@ def test_the_check_finds_a_number_that_is_not_its_metric():
 
 
 def test_intervals_are_written():
-    assert numbers.interval([-1.26, 2], 1) == "−1.3 to 2.0" and numbers.interval(None) == "–"
+    assert writing.interval([-1.26, 2], 1) == "−1.3 to 2.0" and writing.interval(None) == "–"
     n = numbers.Numbers({"f": {"ci": [-1.26, 2.0], "none": None, "x": {"low": 0, "high": 1}}}, plain=True)
     assert n.interval("f:ci", "+.1f") == "−1.3 to +2.0" and n.interval("f:none", ".1f") == "–"
     assert n.interval("f:x", ".0f", ("low", "high")) == "0 to 1"
