@@ -1,221 +1,165 @@
-"""Ablations: planted decays, refusals, and collecting from git references."""
+"""Ablations: levels and lines over seeds, runs that do not read the prompts, refusals, the pictures."""
 
-import json
-import subprocess
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from valuetrace.analysis.ablations import collect as experiments
-from valuetrace.analysis.ablations import fit as ablations
-from valuetrace.analysis.ablations import inheritance
+from valuetrace.analysis.ablations import runs
+from valuetrace.analysis.dynamics.trajectories import Dynamics
+from valuetrace.analysis.validity import Rule
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
+from valuetrace.training.settings import Search
 
-SIZES = np.repeat([125.0, 250, 500, 1000], 3)
-SEEDS = np.tile([1, 2, 3], 4)
-
-
-def row(size=480, seed=1, framing="positive", gap=-5.0, **other) -> dict:
-    told = {"profile": "tiny", "source": "wordnet", "objective": "bradley_terry", "first": "x", "second": "y"}
-    told |= {"framing": framing, "data_size": size, "seed": seed, "data_seed": 1, "step": 30, "gap": gap}
-    told |= {
-        "low": gap - 1,
-        "high": gap + 1,
-        "words": 459,
-        "prompts": 9,
-        "accuracy_first": 0.9,
-        "accuracy_second": None,
-    }
-    return told | other
+SIZES, SEEDS = (100, 200, 400), (1, 2, 3)
+GROUP = {"first": "x", "second": "y"}
 
 
-def test_line_without_noise_is_exact():
-    fit = ablations.fit_line(SIZES, -20 + 3 * np.log2(SIZES / 125), SEEDS, 50, 1)
-    found = fit.parameters.set_index("parameter")
-    assert found.loc["per_doubling"].to_numpy() == pytest.approx([3, 3, 3])
-    assert found.loc["at_mean"].to_numpy() == pytest.approx([-15.5] * 3)  # the middle of log2(size) is 1.5 doublings up
-    assert fit.curve[["data_size", "gap"]].iloc[[0, -1]].to_numpy() == pytest.approx(
-        np.array([[125, -20], [1000, -11]])
-    )
+def table(gap, reads=lambda size, seed: True) -> pd.DataFrame:
+    """One pair of bases, a row a framing, size, seed and step: ``gap`` (size, seed, framing, step) → number."""
+    rows = []
+    for framing, size, seed, step in itertools.product(("negative", "positive"), SIZES, SEEDS, (0, 10, 30)):
+        value = gap(size, seed, framing, step)
+        row = GROUP | {"framing": framing, "data_size": size, "seed": seed, "step": step, "gap": value}
+        rows.append(row | {"low": value - 1, "high": value + 1, "reads": step > 0 and reads(size, seed)})
+    return pd.DataFrame(rows).sample(frac=1, random_state=1)  # in no order that a computation may rely on
 
 
-def test_power_without_noise_is_exact():
-    for sign in (1, -1):
-        fit = ablations.fit_power(SIZES, sign * 40 * (SIZES / 125) ** -0.5, SEEDS, 50, 1)
-        found = fit.parameters.set_index("parameter")["estimate"]
-        assert found["exponent"] == pytest.approx(0.5)
-        assert found["left_after_doubling"] == pytest.approx(2**-0.5)
-        assert found["at_mean"] == pytest.approx(sign * 40 * 2 ** (-1.5 * 0.5))
-        assert fit.curve["gap"].iloc[[0, -1]].to_numpy() == pytest.approx([sign * 40, sign * 40 * 8**-0.5])
+def noisy(size, seed, framing, step):
+    """Another level and another slope for every seed at the last step; nothing at the steps before."""
+    return (10 * seed + (seed + 1) * np.log2(size / 200)) * (1 if framing == "positive" else -1) * (step == 30)
 
 
-def test_intervals_cover_a_planted_decay():
-    covered = {"line": 0, "power": 0}
-    for simulation in range(40):
-        rng = np.random.default_rng(simulation)
-        gaps = -20 + 3 * np.log2(SIZES / 125) + rng.normal(0, 2, 12)
-        line = ablations.fit_line(SIZES, gaps, SEEDS, 200, simulation).parameters.iloc[1]
-        covered["line"] += line["low"] <= 3 <= line["high"]
-        gaps = 40 * (SIZES / 125) ** -0.5 * np.exp(rng.normal(0, 0.15, 12))
-        power = ablations.fit_power(SIZES, gaps, SEEDS, 200, simulation).parameters.iloc[1]
-        covered["power"] += power["low"] <= 0.5 <= power["high"]
-        assert line["low"] < line["high"]
-    assert min(covered.values()) >= 32  # 95% of 40 less what a bootstrap over 12 runs loses
+def test_lines_are_fitted_within_seeds_and_tested_over_them():
+    fit, curve = runs.fits(table(noisy), "gap")
+    found = fit[fit["framing"] == "positive"].set_index("parameter")
+    for name, values in (("at_mean", [10, 20, 30]), ("per_doubling", [2, 3, 4])):
+        theirs = stats.ttest_1samp(values, 0)
+        expected = [np.mean(values), *theirs.confidence_interval(), theirs.pvalue]
+        assert found.loc[name, ["estimate", "low", "high", "p"]].tolist() == pytest.approx(expected)
+    assert found.loc["per_doubling", ["seeds", "sizes", "left_out", "refused"]].tolist() == [3, 3, 0, ""]
+    of_positive = curve[curve["framing"] == "positive"]
+    ends, middle = of_positive.iloc[[0, -1]], of_positive.iloc[16]
+    assert ends[["data_size", "estimate"]].to_numpy() == pytest.approx(np.array([[100, 17.0], [400, 23.0]]))
+    at_mean = found.loc["at_mean", ["estimate", "low", "high"]].tolist()
+    assert middle[["estimate", "low", "high"]].tolist() == pytest.approx(at_mean)
+
+
+def test_runs_that_do_not_read_are_left_out_and_counted():
+    def wild(size, seed, framing, step):
+        return 1e6 if (size, seed) == (400, 3) else noisy(size, seed, framing, step)
+
+    three = (*SIZES, 800)
+    more = pd.concat([table(wild, lambda size, seed: (size, seed) != (400, 3))])
+    extra = table(noisy).query("data_size == 400").assign(data_size=800)
+    extra["gap"] = [noisy(800, *row) for row in extra[["seed", "framing", "step"]].itertuples(index=False)]
+    fit, _ = runs.fits(pd.concat([more, extra]), "gap")
+    row = fit[(fit["framing"] == "positive") & (fit["parameter"] == "per_doubling")].iloc[0]
+    assert row[["estimate", "left_out", "sizes", "seeds"]].tolist() == pytest.approx([3, 1, len(three), 3])
+    level = runs.levels(pd.concat([more, extra]), "gap").query("when == 'trained' and framing == 'positive'")
+    at = level.set_index("data_size")
+    assert at["seeds"].to_dict() == {100: 3, 200: 3, 400: 2, 800: 3}
+    assert at.loc[400, "estimate"] == pytest.approx((12 + 23) / 2)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "seeds", "gaps", "reason"),
+    ("reads", "reason"),
     [
-        ([1, 1, 2, 2], [1, 2, 1, 2], [1.0, 2, 3, 4], "2 data sizes and 2 seeds"),
-        ([1, 2, 4], [1, 1, 1], [1.0, 2, 3], "3 data sizes and 1 seeds"),
+        (lambda size, seed: False, "0 seeds with 0 data sizes"),
+        (lambda size, seed: seed == 1, "1 seeds with 3 data sizes"),
+        (lambda size, seed: size < 400, "3 seeds with 2 data sizes"),
+        (lambda size, seed: (size, seed) != (100, 2), "3 seeds with 2 data sizes"),
     ],
 )
-def test_too_few_runs_are_refused(sizes, seeds, gaps, reason):
-    for function in (ablations.fit_line, ablations.fit_power):
-        fit = function(sizes, gaps, seeds, 20, 1)
-        assert reason in fit.refused
-        assert fit.parameters.empty
-        assert fit.curve.empty
+def test_too_few_runs_are_refused(reads, reason):
+    fit, curve = runs.fits(table(noisy, reads), "gap")
+    assert fit["refused"].str.startswith(reason).all() and len(fit) == 2  # one row a framing
+    assert fit["left_out"].tolist() == [9 - sum(itertools.starmap(reads, itertools.product(SIZES, SEEDS)))] * 2
+    assert fit["estimate"].isna().all() and curve.empty
 
 
-def test_a_decay_through_zero_is_no_power_law():
-    gaps = np.linspace(-3, 3, 12)
-    assert "differ in sign" in ablations.fit_power(SIZES, gaps, SEEDS, 20, 1).refused
-    assert ablations.fit_line(SIZES, gaps, SEEDS, 20, 1).refused is None
+def test_levels_hold_the_untrained_heads_that_read_nothing():
+    own = table(lambda size, seed, framing, step: {0: seed, 10: 99.0, 30: 10.0 * seed}[step], lambda *_: False)
+    found = runs.levels(own, "gap")
+    assert set(found["when"]) == {"untrained"} and found["estimate"].tolist() == [2.0] * 6
+    theirs = stats.ttest_1samp([1, 2, 3], 0)
+    assert found.iloc[0][["low", "high", "p"]].tolist() == pytest.approx([*theirs.confidence_interval(), theirs.pvalue])
+    alone = runs.levels(own[own["seed"] == 1], "gap").iloc[0]
+    assert (alone["seeds"], alone["estimate"], alone["p"]) == (1, 1.0, None)
 
 
-def test_fits_name_groups_counts_and_refusals():
-    runs = pd.DataFrame(
-        [row(size, seed, gap=-30 + 2 * np.log2(size)) for size in (100, 200, 400) for seed in (1, 2)]
-        + [row(100, 1, "negative", 4.0)]
-    )
-    fit, curve = ablations.fits(runs, 20, 1)
-    positive = fit[(fit["framing"] == "positive") & (fit["model"] == "line")].set_index("parameter")
-    assert positive.loc["per_doubling", ["estimate", "runs", "sizes", "seeds", "smallest", "largest"]].tolist() == (
-        pytest.approx([2, 6, 3, 2, 100, 400])
-    )
-    negative = fit[fit["framing"] == "negative"]
-    assert len(negative) == 2
-    assert negative["refused"].str.startswith("1 data sizes").all()
-    assert negative["estimate"].isna().all()
-    assert set(curve["framing"]) == {"positive"}
+def test_accuracies_are_those_of_the_last_step_by_kind():
+    last = {"step": 9, "held_out_accuracy": 0.9, "held_out_accuracy_wordnet": 0.8, "held_out_loss": 0.3}
+    made = {"pairs": 480, "checkpoints": [last | {"step": 0, "held_out_accuracy": 0.5}, last]}
+    found = runs.accuracies({("y", 480, 1): made, ("x", 480, 1): made})
+    assert found.to_dict("records") == [
+        {"base": base, "data_size": 480, "seed": 1, "accuracy": 0.9, "accuracy_wordnet": 0.8} for base in "xy"
+    ]
+    with pytest.raises(InputError, match="metrics of x, 480 pairs, seed 2 hold no checkpoints"):
+        runs.accuracies({("x", 480, 2): {"pairs": 480}})
 
 
-def test_later_rows_replace_the_same_run():
-    old, new = pd.DataFrame([row(gap=-5.0), row(seed=2)]), pd.DataFrame([row(gap=-7.0)])
-    merged = experiments.merge([old, new], ablations.COLUMNS, ablations.KEY)
-    assert merged["gap"].tolist() == [-7.0, -5.0]
-    assert merged["seed"].tolist() == [1, 2]
+# --- from checkpoint scores to the summary and the pictures ---------------------------------------
+
+KNOWN = pd.DataFrame({"word": [f"k{i}" for i in range(24)], "polarity": ["virtue"] * 12 + ["vice"] * 12})
+LEXICON = pd.DataFrame({"word": [f"w{i}" for i in range(24)], "construct": ["agency"] * 12 + ["communion"] * 12})
 
 
-@pytest.fixture
-def pipeline(tmp_path):
-    """A git repository with two experiments of DVC's kind, one without results and one queue entry."""
-
-    def git(*arguments: str, text: str | None = None) -> str:
-        who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(
-            ["git", *who, *arguments], cwd=tmp_path, input=text, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    git("init", "-q")
-
-    def experiment(name: str, metrics: object) -> None:
-        files.write_text(json.dumps(metrics) if metrics is not None else "", tmp_path / experiments.METRICS)
-        git("add", "-A")
-        git("commit", "-q", "--allow-empty", "-m", name)
-        git("update-ref", name, "HEAD")
-
-    experiment(f"refs/exps/ab/{'0' * 38}/wide", {"final": [row(500, 1, gap=-3.0), row(500, 1, "negative", 2.0)]})
-    experiment(f"refs/exps/cd/{'1' * 38}/empty", None)
-    experiment("refs/exps/celery/stash", {"final": [row(999)]})
-    (tmp_path / experiments.METRICS).unlink()
-    git("add", "-A")
-    git("commit", "-q", "-m", "main")
-    return tmp_path
+def checkpoints(keys, sign: np.ndarray, seed: int, reads: bool) -> pd.DataFrame:
+    """Scores at step 0 (noise), 10 and 20; a model that reads puts virtues up where ``sign`` is 1, else down."""
+    rng, words = np.random.default_rng(seed), [*LEXICON["word"], *KNOWN["word"]]
+    side = np.r_[np.zeros(24), np.ones(12), -np.ones(12)][:, None]
+    parts = []
+    for step in (0, 10, 20):
+        values = rng.normal(size=(48, len(keys))) + (6 * side * sign if reads and step else 0)
+        index = pd.DataFrame({"step": step, "word": words, "token_id": pd.array([pd.NA] * 48, dtype="Int64")})
+        parts.append(pd.concat([index, pd.DataFrame(values.astype(np.float32), columns=keys)], axis=1))
+    return pd.concat(parts, ignore_index=True)
 
 
-def test_collect_reads_experiments_workspace_and_runs(pipeline):
-    runs, survival, read = experiments.collect(pipeline)
-    assert survival.empty
-    assert read == {"experiments": 1, "without_results": ["empty"], "runs": 1}
-    assert runs["data_size"].tolist() == [500, 500]  # the queue's entry is no run
-
-    files.write_json({"final": [row(250, 1)]}, pipeline / experiments.METRICS)
-    files.write_csv(pd.DataFrame([row(500, 1, gap=9.0), row(1000, 2)]), pipeline / experiments.RUNS)
-    metrics = experiments.update(pipeline, experiments.Settings(20, 1))
-    runs = pd.read_csv(pipeline / experiments.RUNS)
-    assert list(runs.columns) == list(ablations.COLUMNS)
-    at = runs[runs["framing"] == "positive"].set_index("data_size")["gap"]
-    assert at.to_dict() == {250: -5.0, 500: -3.0, 1000: -5.0}  # the experiment is newer than the table
-    assert metrics["runs"] == 3
-    assert [group["runs"] for group in metrics["groups"]] == [1, 3]
-    assert "refused" in metrics["groups"][0]["line"]
-    assert "per_doubling" in metrics["groups"][1]["line"]
-    before = (pipeline / experiments.RUNS).read_bytes()
-    experiments.update(pipeline, experiments.Settings(20, 1))
-    assert (pipeline / experiments.RUNS).read_bytes() == before
-
-
-def test_a_clone_without_experiments_draws_from_the_committed_runs(tmp_path):
+def test_from_scores_to_summary_and_pictures(tmp_path):
     from valuetrace.figures import ablations as figures
     from valuetrace.figures import style
 
-    with pytest.raises(InputError, match="no run to collect"):
-        experiments.collect(tmp_path)
-    rows = [row(size, seed, framing, gap) for size, gap in ((100, -9.0), (200, -7.0), (400, -4.0))
-            for seed in (1, 2) for framing in ("positive", "negative")]  # fmt: skip
-    files.write_csv(pd.DataFrame(rows), tmp_path / experiments.RUNS)
-    metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
-    assert (metrics["runs"], metrics["experiments"]) == (6, 0)
-    assert metrics["groups"][0]["line"]["per_doubling"]["estimate"] == pytest.approx(2.5)
-    assert "+2.50 ranks a doubling" in experiments.as_text(metrics)
+    chosen = Dynamics(Search("own", ["greatest", "worst"], 3), ["agency", "communion"], "raw", "lower", 2, 2, 20, 1)
+    prompts = chosen.search.prompts()
+    keys, sign = list(prompts["key"]), np.where(prompts["framing"] == "positive", 1, -1)
+    rng, parts = np.random.default_rng(0), {}
+    logprobs = {b: pd.DataFrame(rng.normal(size=(24, 18)), index=LEXICON["word"], columns=keys) for b in "xy"}
+    for size, seed in itertools.product(SIZES, SEEDS):
+        scores = {"x": checkpoints(keys, sign, seed, True), "y": checkpoints(keys, sign, size + seed, size > 100)}
+        found = runs.run_tables(scores, LEXICON, KNOWN, logprobs, chosen, Rule(25, 0.01, 100, 1), 20)
+        for name, made in found.items():
+            parts.setdefault(name, []).append(made.assign(data_size=size, seed=seed))
+    found = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    for name in ("gaps", "inherited"):  # a run is read where all its reward models read
+        last = found[name].query("step == 20")
+        assert (last["reads"] == (last["data_size"] > 100)).all() and not found[name].query("step == 0")["reads"].any()
+    made = {"checkpoints": [{"held_out_accuracy": 0.75}]}
+    sizes = itertools.product("xy", SIZES, SEEDS)
+    found["accuracy"] = runs.accuracies({(base, size, seed): made | {"pairs": size} for base, size, seed in sizes})
+    for name, source in (("gap", "gaps"), ("inherited", "inherited")):
+        found[f"{name}_levels"] = runs.levels(found[source], name)
+        found[f"{name}_fit"], found[f"{name}_curve"] = runs.fits(found[source], name)
+    told = runs.summary(found)
+    assert (told["sizes"], told["seeds"], told["runs"]) == ([100, 200, 400], [1, 2, 3], 9)
+    counts = {(row["base"], row["data_size"]): (row["reads"], row["runs"]) for row in told["reads"]}
+    assert counts == {(b, size): (0 if (b, size) == ("y", 100) else 3, 3) for b in "xy" for size in SIZES}
+    assert len(told["readings"]) == 18 and {row["accuracy"] for row in told["accuracy"]} == {0.75}
+    assert told["gap_fit"][0]["refused"].startswith("3 seeds with 2 data sizes") and told["gap_fit"][0]["p"] is None
+    for name, own in found.items():
+        files.write_csv(own, tmp_path / f"{name}.csv")
     style.apply()
-    figures.draw(tmp_path / "plots/ablations", {"x": "X", "y": "Y"}, tmp_path)
-    assert (tmp_path / "ablations.png").stat().st_size > 10_000
-    assert (tmp_path / "inheritance.png").stat().st_size > 10_000  # though no run told of it
+    figures.draw(tmp_path, {"x": "X", "y": "Y"}, tmp_path)
+    assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in ("ablations", "inheritance"))
 
 
-def told(seed: int, own: float, other: float) -> dict:
-    """metrics/dynamics.json of a run whose reward models of x and y follow their own base and the other so far."""
-    run = {"profile": "tiny", "source": "wordnet", "objective": "bradley_terry", "data_size": 100}
-    survival = [
-        {"base": base, "logprobs_of": of, "framing": framing, "step": step, "words": 20, "prompts": 9}
-        | {"spearman": (own if base == of else other) * (step > 0), "low": 0.0, "high": 1.0}
-        for base in "xy" for of in "xy" for framing in ("positive", "negative") for step in (0, 10)
-    ]  # fmt: skip
-    return {"run": run | {"seed": seed, "data_seed": 1}, "last_step": 10, "survival": survival}
-
-
-def test_inheritance_is_what_runs_share_with_their_own_base_alone():
-    runs = [told(1, 0.5, 0.4), told(2, 0.3, 0.3), told(3, 0.4, 0.2), told(3, 0.6, 0.3)]  # the last, once more
-    table = experiments.merge([inheritance.last_survival(run) for run in runs], inheritance.COLUMNS, inheritance.KEY)
-    assert len(table) == 3 * 8
-    assert set(table["step"]) == {10}
-    found = inheritance.summary(table, 500, 1)
-    assert [(row["base"], row["framing"], row["runs"]) for row in found] == [
-        (base, framing, 3) for base in "xy" for framing in ("negative", "positive")
-    ]
-    assert found[0]["own"] == pytest.approx((0.5 + 0.3 + 0.6) / 3)
-    assert found[0]["difference"] == pytest.approx((0.1 + 0.0 + 0.3) / 3)
-    assert (found[0]["low"], found[0]["high"]) == pytest.approx((0.0, 0.3))
-    few = inheritance.summary(table[table["seed"] < 3], 500, 1)[0]
-    assert (few["runs"], few["low"]) == (2, None)
-
-
-def test_inheritance_is_collected_and_kept(tmp_path):
-    from valuetrace.figures import ablations as figures
-
-    files.write_json(told(1, 0.5, 0.4) | {"final": [row(100, 1)]}, tmp_path / experiments.METRICS)
-    metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
-    assert [part["difference"] for part in metrics["inheritance"]] == pytest.approx([0.1] * 4)
-    assert "difference +0.10, 1 runs" in experiments.as_text(metrics)
-    files.write_json(told(2, 0.5, 0.1) | {"final": [row(100, 2)]}, tmp_path / experiments.METRICS)
-    metrics = experiments.update(tmp_path, experiments.Settings(20, 1))
-    assert metrics["inheritance"][0]["difference"] == pytest.approx(0.25)  # the first run stands in the table
-    table = pd.read_csv(tmp_path / experiments.INHERITANCE)
-    title = figures.own_or_any(table, {"x": "X", "y": "Y"}).get_suptitle()
-    assert title.endswith("2 runs, 20 words")
+@pytest.mark.parametrize(
+    ("change", "message"), [({"sizes": []}, "name one"), ({"draws": 0}, "draws"), ({"checkpoints": 1}, "checkpoints")]
+)
+def test_settings(change, message):
+    with pytest.raises(ValueError, match=message):
+        runs.Ablations(**{"sizes": [100], "seeds": [1], "checkpoints": 2, "draws": 10, "seed": 1} | change)

@@ -1,5 +1,6 @@
 """Pinned sources, without a network: archives made here, a local web server, a local Hub."""
 
+import errno
 import hashlib
 import io
 import json
@@ -158,10 +159,10 @@ def mirror(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def package(archives: list[Path], files: dict[str, tuple[list[str], str]]) -> assets.Asset:
+def package(archives: list[Path], named: dict[str, tuple[list[str], str]]) -> assets.Asset:
     """files: name → (members, sha256)."""
     pins = {path.name.split("-1.0")[0] + "==1.0": files.sha256(path) for path in archives}
-    return assets.Asset("package", "s", "l", {n: assets.File(h, m) for n, (m, h) in files.items()}, pins)
+    return assets.Asset("package", "s", "l", {n: assets.File(h, m) for n, (m, h) in named.items()}, pins)
 
 
 def test_package_members_are_joined_in_the_row_s_order_across_archives(mirror):
@@ -496,6 +497,21 @@ def test_hub_answers_that_are_none_of_the_hub_s(hub_server, body):
     hub_server.refusal = 200, body, {"Content-Type": "application/json"}
     make_fails(REPOSITORY)
     assert not model_hub.REVISIONS.exists()
+
+
+def test_hub_onto_a_full_disk_names_the_disk(hub_server, monkeypatch):
+    import huggingface_hub
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    make_fails(f"{Path('models')}/", "The disk is full")
+
+
+def test_hub_where_no_revision_can_be_noted(hub_server):
+    model_hub.REVISIONS.parent.write_text("a file")
+    make_fails(str(model_hub.REVISIONS), "cannot be written")
 
 
 def test_hub_wrong_sha256(hub_server):

@@ -20,6 +20,7 @@ from valuetrace import audit as auditing
 from valuetrace import cli, tables
 from valuetrace.analysis import profile as audit
 from valuetrace.analysis import references, validity
+from valuetrace.analysis.extremes import extremes
 from valuetrace.audit import cost, inputs, results
 from valuetrace.audit import page as report
 from valuetrace.core import files
@@ -67,6 +68,7 @@ def subject(kind: str = "reward", form: Format = CHAT, case: str = "lower") -> a
 
 
 NOBODY = pd.DataFrame(columns=["word", "polarity"])
+READING = validity.reading
 READS = {"framing": {}, "known_groups": {}, "refused": None, "needs": None}
 
 
@@ -180,7 +182,7 @@ def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):
 
 
 def test_extremes_by_mean_rank(thirteen):
-    found = audit.extremes(thirteen, PROMPTS, shown=2)
+    found = extremes(thirteen, PROMPTS, shown=2)
     best = [row["text"] for row in found if (row["framing"], row["end"]) == ("positive", "top")]
     assert best[0] == "kind0"  # ranks 1 and 2
     worst = [row["text"] for row in found if (row["framing"], row["end"]) == ("negative", "bottom")]
@@ -712,6 +714,24 @@ def test_an_interrupted_run_says_so(folders, words, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(auditing.run, "plan", stop)
     assert run(capsys, folders["rm"], "--lexicon", words, "--out", tmp_path)[0] == 130
+
+
+@pytest.mark.parametrize("prompts", [FEW, "best_ever_one"])
+@pytest.mark.parametrize("listed", [["xqzvw"], ["xqzvw", "love", "power"]])
+def test_a_language_model_that_has_next_to_none_of_the_words(folders, tmp_path, monkeypatch, listed, prompts):
+    """None is a single token, or one or two are: refused, not divided by."""
+    monkeypatch.setattr(validity, "reading", READING)
+    (tmp_path / "own.csv").write_text("construct,word\n" + "".join(f"agency,{word}\n" for word in listed))
+    request = auditing.Request(
+        str(folders["lm"]),
+        lexicon=str(tmp_path / "own.csv"),
+        prompts=prompts,
+        format="raw",
+        draws=20,
+        out=tmp_path / "o",
+    )
+    result = auditing.audit(request, lambda line: None).result
+    assert all("refused" in row for row in result["profile"]["rows"])
 
 
 def test_wildcards_need_wordnet(tmp_path, monkeypatch):

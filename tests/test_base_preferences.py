@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from valuetrace.analysis.bases import preferences as section
+from valuetrace.analysis.bases.settings import Analysis, Tokens
 from valuetrace.core.errors import InputError
+from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.stats.inference import cohens_d, fdr_bh
 from valuetrace.stats.ranks import FEW, rank_words, subset_medians
@@ -57,7 +59,9 @@ LEXICON = pd.DataFrame({"word": ["power", "skill", "care", "love"], "construct":
 def vocabulary(rows: dict[str, tuple], repeated: tuple[str, tuple] | None = None) -> pd.DataFrame:
     rows = [*rows.items(), *([repeated] if repeated else [])]
     texts, scores = zip(*rows, strict=True)
-    return pd.DataFrame(np.array(scores, dtype=np.float32), columns=["p1", "p2", "n1"]).assign(token_decoded=texts)
+    return pd.DataFrame(np.array(scores, dtype=np.float32), columns=["p1", "p2", "n1"]).assign(
+        token_decoded=texts, token_id=pd.array(range(len(texts)), dtype="Int64")
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,27 +265,80 @@ def test_draws_are_seeded():
     assert section.panels(cell, draws=130, seed=3) != once
 
 
-def test_relabelling_deals_the_labels_and_resampling_keeps_the_sizes():
+def test_relabelling_deals_the_labels():
     cell, rng = random_cell(7), np.random.default_rng(0)
     relabelled = section._relabel(cell.members, 50, rng)
     assert relabelled.shape == (2, 50, 15)
     assert (relabelled.sum(axis=0) == 1).all()  # every word has one label
     assert (relabelled.sum(axis=2) == [[7], [8]]).all()
     assert (relabelled != relabelled[:, :1]).any()
-    resampled = section._resample(cell.members, 50, rng)
-    assert (resampled.sum(axis=2) == [[7], [8]]).all()
-    assert (resampled[0][:, 7:] == 0).all()
-    assert (resampled[1][:, :7] == 0).all()
-    assert resampled.max() > 1
+
+
+# --- a cell's result and its refusals -------------------------------------------------------------
+
+
+def assessed(shift: float = 3.0, agency: int = 8, level: float = -4.0, known: int = 12, tokens: bool = True) -> tuple:
+    """Two models' log-probabilities of value words and of virtues and vices, which move by ``shift`` as they are asked.
+
+    level: mean log-probability; known: virtues (and vices) scored. Returns ``assess``'s result and medians.
+    """
+    prompts = value_laden()
+    sign = np.where(prompts["framing"] == "positive", 1, -1)
+    lexicon = pd.DataFrame({"construct": ["agency"] * agency + ["communion"] * 8})
+    lexicon["word"] = [f"v{i}" for i in range(len(lexicon))]
+    of_known = pd.DataFrame({"polarity": ["virtue"] * known + ["vice"] * known})
+    of_known["word"] = [f"k{i}" for i in range(2 * known)]
+    words = [*lexicon["word"], *of_known["word"]]
+    side = np.r_[np.zeros(len(lexicon)), np.ones(known), -np.ones(known)][:, None]
+    tables = {}
+    for seed, name in enumerate(("a", "b")):
+        scores = level + np.random.default_rng(seed).normal(size=(len(words), 54)) + shift * side * sign
+        table = pd.DataFrame(scores.astype(np.float32), columns=prompts["key"])
+        ids = pd.array(range(len(words)) if tokens else [pd.NA] * len(words), dtype="Int64")
+        tables[name] = table.assign(token_decoded=[f" {w}" if tokens else w for w in words], token_id=ids)
+    chosen = Analysis("own", ["agency", "communion"], ["lower"], 199, 1, {}, Tokens("p", "llr", 1, {"x": [], "y": []}))
+    return section.assess(tables, lexicon, of_known, Format("text", space=True), "lower", chosen)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_cell_that_can_be_read_has_its_contrast_and_a_row_of_the_grid(tokens):
+    told, medians = assessed(tokens=tokens)
+    assert "refused" not in told and told["words"] == {"agency": 8, "communion": 8}
+    assert {model: reading["refused"] for model, reading in told["readings"].items()} == {"a": None, "b": None}
+    anova = {row["term"]: row for row in told["anova"]}
+    assert told["three_way_anova"]["p"] == anova["model × construct × framing"]["p"]
+    assert len(medians) == 2 * 54 * 2 and set(medians["words"]) == {8}
+    row = section.grid_row(told)
+    assert (row["words"], row["refused"], row["contrast"]) == (16, "", told["three_way"]["contrast"])
+    assert row["low"] <= row["contrast"] <= row["high"] and row["p_anova"] == told["three_way_anova"]["p"]
+    assert row["known"] > 25 and row["probability"] == min(told["probability_on_words"].values())
+    assert section.summary([told])["cells"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "known"),
+    [
+        ({"agency": 5}, "5 words of agency are single tokens", None),
+        ({"level": -12.0}, "a: all ranked words together have a probability of", True),
+        ({"shift": 0.0}, "a: the prompts are not read", True),
+        ({"shift": -3.0}, "b: the prompts are not read", True),
+        ({"known": 5}, "only 5 and 5 words of the known groups", None),
+    ],
+)
+def test_a_cell_that_cannot_be_read_says_why(change, reason, known):
+    told, medians = assessed(**change)
+    assert reason in told["refused"] and told["needs"] and medians is None
+    assert not {"panels", "three_way", "anova"} & set(told)
+    row = section.grid_row(told)
+    assert row["refused"] == told["refused"] and row["contrast"] is row["p_words"] is row["F"] is None
+    assert (row["known"] is not None) == bool(known)
 
 
 # --- summary and coverage ------------------------------------------------------------------------
 
 
 def result(contrast: float, p_words: float, p_anova: float) -> dict:
-    terms = [("model", 0.001), ("model × construct × framing", p_anova), ("Residual", None)]
-    anova = [{"term": term} | ({} if p is None else {"p": p}) for term, p in terms]
-    return {"three_way": {"contrast": contrast, "p_words": p_words}, "anova": anova}
+    return {"three_way": {"contrast": contrast, "p_words": p_words}, "three_way_anova": {"F": 1.0, "p": p_anova}}
 
 
 def test_summary_counts_signs_and_tests():

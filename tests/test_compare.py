@@ -436,8 +436,12 @@ def test_whole_vocabularies_are_joined_on_decoded_text_and_reported(tmp_path):
     assert top["texts"] == len(words) and result.metrics["random_lexicon"]["pool"] == "other words"
     best = [row for row in top["rows"] if row["construct"] == "communion"]
     assert all(row["mean_count"] >= 1 and row["mean_rank"] >= 1 for row in best)
-    html = report.section(result.metrics, "A & B")
-    assert "<h2>A &amp; B</h2>" in html and f"The top 10 of the {len(words):,} shared texts" in html
+    (tmp_path / "figure_1.png").write_bytes(b"")
+    refused = report.page(result.metrics, "A & B", tmp_path)  # random scores read nothing
+    assert "Refused: one: the prompts are not read" in refused and "compare:panels" not in refused
+    assert "Refused: one" in (text := report.as_text(result.metrics)) and "agency        positive" not in text
+    html = report.page(result.metrics | {"refused": None}, "A & B", tmp_path)
+    assert "<h3>A &amp; B</h3>" in html and f">{len(words):,}</span> shared texts" in html
     assert "these of A and B" in html  # no explanation of the paper's numbers for other models than its own
 
 

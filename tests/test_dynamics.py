@@ -6,15 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from valuetrace.analysis.ablations.fit import overlay, run_summary
+from wordfreq import zipf_frequency
 
 from valuetrace import tables
-from valuetrace.analysis.dynamics import inheritance as survival
-from valuetrace.analysis.dynamics import movers
+from valuetrace.analysis import validity
+from valuetrace.analysis.dynamics import inheritance, movers
 from valuetrace.analysis.dynamics import trajectories as dynamics
+from valuetrace.analysis.dynamics.readings import readings
+from valuetrace.analysis.dynamics.summary import overlay, run_summary
 from valuetrace.core.errors import InputError
-from valuetrace.report import dynamics as report
 from valuetrace.scoring.chat import Format
+from valuetrace.stats.correlation import weighted_correlation
 from valuetrace.training import score
 from valuetrace.training.settings import Search
 
@@ -57,10 +59,10 @@ def test_gap_by_hand():
     assert observed[:, 0, 0, 0].tolist() == [1.5, 4.0]
     assert gaps.loc[("positive", 8), "gap"] == (4.5 - 2.0) - (1.5 - 4.0)
     assert gaps.loc[("negative", 8), "gap"] == 0
-    assert gaps.loc[("positive", 8), ["change", "size_change"]].tolist() == [0, 0]
+    assert gaps.loc[("positive", 8), "change"] == 0
 
 
-def test_every_pair_and_the_change_from_the_early_checkpoint():
+def test_every_pair_and_the_change_from_the_untrained_head():
     paths, _, _ = random_paths(bases=("z", "x", "y"))
     observed, drawn = dynamics.construct_medians(paths, 40, 1)
     gaps = dynamics.gap_table(paths, observed, drawn)
@@ -70,9 +72,9 @@ def test_every_pair_and_the_change_from_the_early_checkpoint():
         ("y", "z"),
     ]
     one = gaps[(gaps["first"] == "x") & (gaps["second"] == "y") & (gaps["framing"] == "negative")].set_index("step")
-    assert one.loc[10, "change"] == pytest.approx(one.loc[10, "gap"] - one.loc[5, "gap"])  # not from step 0
-    assert one.loc[10, "size_change"] == pytest.approx(abs(one.loc[10, "gap"]) - abs(one.loc[5, "gap"]))
-    assert one.loc[5, ["change", "change_low", "change_high"]].tolist() == [0, 0, 0]
+    assert one.loc[10, "change"] == pytest.approx(one.loc[10, "gap"] - one.loc[0, "gap"])
+    assert one.loc[5, "change"] != 0
+    assert one.loc[0, ["change", "change_low", "change_high"]].tolist() == [0, 0, 0]
     medians = dynamics.rank_table(paths, observed, drawn).set_index(["base", "framing", "construct", "step"])
     of = medians["median_rank"]
     lean = {b: of[b, "negative", "agency", 10] - of[b, "negative", "communion", 10] for b in "xy"}
@@ -145,27 +147,81 @@ def test_extremes_take_the_vocabulary_where_it_was_searched():
     assert table.query("framing == 'negative' and side == 'top'")["word"].unique().tolist() == ["t2"]
 
 
-def test_survival_is_spearman_on_the_shared_words():
-    paths, _, _ = random_paths()
-    rng = np.random.default_rng(5)
-    shared = paths.words[::2]
-    logprobs = {b: pd.DataFrame(rng.normal(size=(len(shared), 4)), index=shared, columns=PROMPTS["key"]) for b in "xy"}
-    logprobs["x"] = pd.DataFrame(-paths.ranks[0, 2][::2], index=shared, columns=PROMPTS["key"])  # x ends as it began
-    table = survival.survival_table(paths, logprobs, 50, 1).set_index(["base", "logprobs_of", "framing", "step"])
-    row = table.loc[("x", "x", "negative", 10)]
-    assert row[["kendall", "spearman", "low", "high"]].astype(float).to_numpy() == pytest.approx([1, 1, 1, 1])
-    row = table.loc[("y", "x", "positive", 5)]
-    rewards, known = -paths.ranks[1, 1][::2], logprobs["x"].to_numpy()
-    assert row["spearman"] == pytest.approx(np.mean([stats.spearmanr(rewards[:, p], known[:, p])[0] for p in (0, 1)]))
-    assert row["kendall"] == pytest.approx(np.mean([stats.kendalltau(rewards[:, p], known[:, p])[0] for p in (0, 1)]))
-    assert not row["own"]
+# --- inheritance ----------------------------------------------------------------------------------
+
+ENGLISH = [
+    *("house", "water", "school", "river", "green", "music", "family", "doctor", "winter", "garden", "bridge"),
+    *("letter", "orange", "silver", "pencil", "rabbit", "kettle", "walnut", "pigeon", "thimble", "lantern"),
+    *("gravel", "anvil", "turnip"),
+]
+
+
+def of_english(rewards: dict, logprobs: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``inheritance`` of two bases with these scores of ENGLISH (words,) after every prompt, at steps 0 and 9."""
+    words = pd.DataFrame({"word": ENGLISH, "construct": CONSTRUCTS * 12})
+    values = {base: np.repeat(np.asarray(own, dtype=float)[:, None], 4, axis=1) for base, own in rewards.items()}
+    noise = np.random.default_rng(9).normal(size=(2, 24, 4))
+    scores = {base: frame(words, {0: noise[i], 9: values[base]}) for i, base in enumerate("xy")}
+    paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
+    known = {b: pd.DataFrame(np.repeat(own[:, None], 4, 1), ENGLISH, PROMPTS["key"]) for b, own in logprobs.items()}
+    return inheritance.inheritance(paths, known, 200, 1)
+
+
+def test_what_every_base_says_is_not_inherited():
+    """Both reward models follow word frequency alone; one base's log-probabilities follow it more than the other's."""
+    zipf, rng = np.array([zipf_frequency(word, "en") for word in ENGLISH]), np.random.default_rng(0)
+    logprobs = {"x": zipf + 0.1 * rng.normal(size=24), "y": zipf + 0.8 * rng.normal(size=24)}
+    survival, inherited = of_english({"x": zipf, "y": zipf}, logprobs)
+    last = survival[survival["step"] == 9].set_index(["base", "logprobs_of", "framing"])
+    assert last["spearman"].min() > 0.5  # own and other alike
+    assert last.loc[("x", "x", "positive"), "spearman"] > last.loc[("y", "y", "positive"), "spearman"] + 0.1
+    assert last["partial"].abs().max() < 1e-6
+    rows = inherited[inherited["step"] == 9]
+    assert len(rows) == 2 and rows["inherited"].abs().max() < 1e-6
+    # what a base adds to everything cancels too: rewards that both follow x's log-probabilities
+    survival, inherited = of_english({"x": logprobs["x"], "y": logprobs["x"]}, logprobs)
+    own = survival[(survival["step"] == 9) & survival["own"]].set_index("base")["partial"]
+    assert own["x"].min() > 0.99 and own["y"].max() < 0.6
+    assert inherited[inherited["step"] == 9]["inherited"].abs().max() < 1e-6
+
+
+def test_what_a_reward_model_has_from_its_own_base_is_found():
+    rng = np.random.default_rng(0)
+    own = {base: rng.normal(size=24) for base in "xy"}
+    _, inherited = of_english({base: own[base] + 0.1 * rng.normal(size=24) for base in "xy"}, own)
+    rows = inherited.set_index(["framing", "step"])
+    assert rows.loc[("positive", 9), "low"] > 0.5
+    assert rows.loc[("positive", 0), "low"] < 0 < rows.loc[("positive", 0), "high"]  # an untrained head has nothing
+
+
+def test_partial_correlation_is_that_of_regressions_of_ranks_and_their_interaction():
+    rng = np.random.default_rng(3)
+    rewards, logprobs = ({base: rng.normal(size=24) for base in "xy"} for _ in range(2))
+    survival, inherited = of_english(rewards, logprobs)
+    design = np.stack([np.ones(24), stats.rankdata([zipf_frequency(word, "en") for word in ENGLISH])], axis=1)
+
+    def left(values) -> np.ndarray:
+        ranks = stats.rankdata(values)
+        return ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0]
+
+    partial, rows = {}, survival[survival["step"] == 9].set_index(["base", "logprobs_of", "framing"])
+    for base in "xy":
+        for other in "xy":
+            partial[base, other] = np.corrcoef(left(rewards[base]), left(logprobs[other]))[0, 1]
+            row = rows.loc[(base, other, "negative")]
+            assert row["partial"] == pytest.approx(partial[base, other])
+            assert row["spearman"] == pytest.approx(stats.spearmanr(rewards[base], logprobs[other])[0])
+            assert row["low"] < row["partial"] < row["high"] and row["own"] == (base == other) and row["words"] == 24
+    half = (partial["x", "x"] - partial["x", "y"] + partial["y", "y"] - partial["y", "x"]) / 2
+    row = inherited[(inherited["step"] == 9) & (inherited["framing"] == "positive")].iloc[0]
+    assert row["inherited"] == pytest.approx(half) and row["low"] < half < row["high"]
 
 
 def test_bootstrap_correlation_is_that_of_the_repeated_words():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 12, 1))
     counts = rng.multinomial(12, np.full(12, 1 / 12), size=3)
-    found = survival.weighted_correlation(x, y, counts)[:, 0]
+    found = weighted_correlation(x, y, counts)[:, 0]
     repeated = [np.corrcoef(np.repeat(x[:, 0], row), np.repeat(y[:, 0], row))[0, 1] for row in counts]
     assert found == pytest.approx(repeated)
 
@@ -175,13 +231,13 @@ def test_shared_words_follow_the_format():
     tables = {}
     for base, own in (("x", [*texts, "w0", " w1"]), ("y", texts[1:])):
         scores = {key: np.arange(len(own), dtype=np.float32) for key in PROMPTS["key"]}
-        tables[base] = pd.DataFrame({"token_decoded": own, **scores})
+        tables[base] = pd.DataFrame({"token_decoded": own, "token_id": range(len(own)), **scores})
     words, keys = [f"w{i}" for i in range(12)], list(PROMPTS["key"])
-    found = survival.shared_logprobs(tables, words, keys, Format("text", True), "lower")
+    found = inheritance.shared_logprobs(tables, words, keys, Format("text", True), "lower")
     assert list(found["x"].index) == words[1:]
     assert found["x"].loc["w1", "p1"] == 13  # of two tokens that decode alike the more probable
     with pytest.raises(InputError, match="only 0 words"):
-        survival.shared_logprobs(tables, words, keys, Format("text", False), "capitalised")
+        inheritance.shared_logprobs(tables, words, keys, Format("text", False), "capitalised")
 
 
 @pytest.mark.parametrize(
@@ -281,45 +337,71 @@ def test_vocabulary_rows_follow_the_words(checkpoints):
         score.score_checkpoints(folder / "base", folder / "run", ["love"], {"p1": "Best?"}, form, [5])
 
 
-def test_pictures_and_section_of_the_report(tmp_path):
+def test_readings_of_every_step_and_base():
+    """Base x reads from step 5 on, base y never does; its words' known groups are no words of the lexicon."""
+    words = lexicon(12, 15)
+    known = pd.DataFrame({"word": [f"k{i:02d}" for i in range(30)], "polarity": ["virtue"] * 15 + ["vice"] * 15})
+    every = pd.concat([words, known], ignore_index=True)
+    side = np.r_[np.zeros(27), np.ones(15), -np.ones(15)][:, None] * np.array([1, 1, -1, -1])
+    rng = np.random.default_rng(1)
+    scores = {
+        base: frame(every, {s: 5 * (base == "x" and s > 0) * side + rng.normal(size=(57, 4)) for s in (0, 5, 10)})
+        for base in "xy"
+    }
+    token = scores["x"].head(1).assign(word="k00", token_id=pd.array([3], dtype="Int64"))  # of the vocabulary
+    scores["x"] = pd.concat([scores["x"], token], ignore_index=True)
+    found = readings(scores, words, known, PROMPTS, [0, 5, 10], validity.Rule(25, 0.01, 100, 1))
+    by_base = found.groupby("base")["reads"].apply(list)
+    assert by_base.to_dict() == {"x": [False, True, True], "y": [False] * 3}
+    assert (found["refused"] == "").tolist() == found["reads"].tolist() == (found["needs"] == "").tolist()
+    row = found.set_index(["base", "step"]).loc[("x", 10)]
+    plain = scores["x"].query("step == 10 and token_id.isna()").set_index("word")[list(PROMPTS["key"])]
+    whole = validity.reading(
+        plain, PROMPTS.set_index("key")["framing"], known, validity.Rule(25, 0.01, 100, 1), pd.Index(words["word"])
+    )
+    assert row["difference"] == whole["known_groups"]["difference"]["estimate"]
+    assert row["across_high"] == whole["framing"]["across"]["high"]
+
+
+def test_pictures_overlay_and_summary(tmp_path):
     from valuetrace.figures import dynamics as figures
     from valuetrace.figures import style
 
     style.apply()
-    paths, scores, _ = random_paths(agency=12, communion=15)
+    paths, scores, words = random_paths(agency=12, communion=15)
     observed, drawn = dynamics.construct_medians(paths, 20, 1)
     rng = np.random.default_rng(1)
     logprobs = {b: pd.DataFrame(rng.normal(size=(27, 4)), index=paths.words, columns=PROMPTS["key"]) for b in "xy"}
+    known = pd.DataFrame({"word": paths.words[:20], "polarity": ["virtue"] * 10 + ["vice"] * 10})
+    survival, inherited = inheritance.inheritance(paths, logprobs, 20, 1)
     found = {
+        "readings": readings(scores, words, known, PROMPTS, paths.steps, validity.Rule(25, 0.01, 50, 1)),
         "ranks": dynamics.rank_table(paths, observed, drawn),
         "gaps": dynamics.gap_table(paths, observed, drawn),
         "kendall": dynamics.kendall_with_final(paths),
-        "survival": survival.survival_table(paths, logprobs, 20, 1),
+        "survival": survival,
+        "inherited": inherited,
         "movers": movers.mover_table(paths, 2),
         "extremes": movers.extreme_table(paths, scores, PROMPTS, 2),
     }
     for name, table in found.items():
         table.to_csv(tmp_path / f"{name}.csv", index=False)
-    labels = {"x": "Base X", "y": "Base Y"}
-    figures.draw(tmp_path, labels, tmp_path)
+    figures.draw(tmp_path, {"x": "Base X", "y": "Base Y"}, tmp_path)
     assert {path.name for path in tmp_path.glob("*.png")} == {"dynamics.png", "movers.png", "token_paths.png"}
 
-    curves = overlay(found["gaps"], found["kendall"], found["survival"])
+    curves = overlay(found["gaps"], found["kendall"], survival)
     assert curves["step"].tolist() == [0, 5, 10]
     assert curves["kendall_second"].iloc[-1] == pytest.approx(1)
-    run = {"profile": "demo", "source": "wordnet", "objective": "bradley_terry"}
-    run |= {"data_size": 480, "seed": 1, "data_seed": 1}
-    told = {"run": run, "lexicon": "test", "words": {"agency": 12, "communion": 15}, "steps": paths.steps}
-    told |= {"prompts": {"positive": 2, "negative": 2}, "format": "solved", "case": "lower", "draws": 20, "seed": 1}
-    training = {base: {"checkpoints": [{"held_out_accuracy": share}]} for base, share in (("x", 0.9), ("y", 0.8))}
-    told |= run_summary(found, 5, run, training)
-    assert [row["accuracy_first"] for row in told["final"]] == [0.9, 0.9]
-    assert [row["accuracy_second"] for row in told["final"]] == [0.8, 0.8]
-    text = report.section({"dynamics": told}, labels, lambda path, description: "")
+    own = survival.query("own and base == 'y' and step == 5")["partial"]
+    assert curves["survival_second"].iloc[1] == pytest.approx(own.mean())
+    training = {base: {"checkpoints": [{}, {"step": 10, "held_out_accuracy": 0.9}]} for base in "xy"}
+    told = run_summary(found, training)
+    assert set(told["refused"]) == {"x", "y"} and told["last_step"] == 10  # random scores read nothing
+    assert told["held_out"] == {"x": {"accuracy": 0.9}, "y": {"accuracy": 0.9}}
     gap = found["gaps"].query("framing == 'negative' and step == 10")["gap"].iloc[0]
-    assert f"{gap:+.1f}</span>" in text
-    assert "Base Y − Base X" in text
-    assert "predicts no direction" in text
+    assert told["final_gap"]["y - x"]["negative"] == gap
+    found["readings"]["reads"] |= found["readings"]["base"] == "x"
+    assert set(run_summary(found, training)["refused"]) == {"y"}
 
 
 def test_published_word_logprobs_are_read_back_for_the_words_at_hand(tmp_path):
@@ -327,12 +409,12 @@ def test_published_word_logprobs_are_read_back_for_the_words_at_hand(tmp_path):
     rng = np.random.default_rng(0)
     tables = {base: pd.DataFrame(rng.normal(size=(3, 2)), index=["a", "b", "c"], columns=keys) for base in "xy"}
     pd.concat(tables, names=["base", "word"]).reset_index().to_parquet(path, index=False)
-    found = survival.read_logprobs(path, ["x"], ["c", "a", "unknown"], keys)
+    found = inheritance.read_logprobs(path, ["x"], ["c", "a", "unknown"], keys)
     pd.testing.assert_frame_equal(found["x"], tables["x"].loc[["c", "a"]], check_names=False)
     with pytest.raises(InputError, match="no log-probabilities of z"):
-        survival.read_logprobs(path, ["x", "z"], ["a"], keys)
+        inheritance.read_logprobs(path, ["x", "z"], ["a"], keys)
     with pytest.raises(InputError, match="dvc pull"):
-        survival.read_logprobs(tmp_path / "none.parquet", ["x"], ["a"], keys)
+        inheritance.read_logprobs(tmp_path / "none.parquet", ["x"], ["a"], keys)
 
 
 def test_a_run_with_only_its_two_ends_is_followed_from_step_0():

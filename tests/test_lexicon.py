@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from valuetrace import lexicon as lex
+from valuetrace import tables
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import write_csv
 from valuetrace.core.settings import build
@@ -454,6 +455,29 @@ def stage(monkeypatch):
     return module
 
 
+MORAL = [("good", "virtue"), ("love", "virtue"), ("aloofness", "virtue"), ("hate", "vice"), ("war", "vice")]
+KNOWN_VIRTUES = ["good", "love"]
+
+
+def moral(rows) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["word", "polarity"]).assign(lexicon="moral", construct="c", part_of_speech="")
+    return frame.assign(pattern=frame["word"])[list(lex.COLUMNS)]
+
+
+def test_known_groups_are_the_frequent_words_of_one_polarity_that_nothing_measures():
+    more = [("law", "virtue"), ("law", "vice"), ("war crime", "vice"), ("the", "virtue"), ("kill", "vice")]
+    twice = moral([("love", "virtue")]).assign(construct="d")  # of two constructs, once
+    lexicon, measured = pd.concat([moral([*MORAL, *more]), twice]), moral([("the", "virtue"), ("war", "vice")])
+    found = lex.known_groups(lexicon, [measured], 2)
+    assert found.groupby("polarity")["word"].apply(sorted).to_dict() == {
+        "vice": ["hate", "kill"],
+        "virtue": KNOWN_VIRTUES,
+    }
+    assert set(found["construct"]) == {"known"} and set(found["lexicon"]) == {tables.KNOWN_GROUPS}
+    with pytest.raises(InputError, match=r"lexicons\.known_groups: .*3 a side are asked for"):
+        lex.known_groups(lexicon, [measured], 3)
+
+
 def test_stage_writes_lists_and_metrics(stage, small_wordnet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "mine.json", '{"a1": ["win*"], "b1": ["help*", "you"], "c1": ["unused"]}')
@@ -462,10 +486,18 @@ def test_stage_writes_lists_and_metrics(stage, small_wordnet, tmp_path, monkeypa
         tmp_path / "params.yaml",
         f"lexicons:\n  wordnet: {small_wordnet}\n  zipf_floor: 2.5\n  sources:\n    mine:\n      path: mine.json\n"
         "      constructs: {power: a1, warmth: b1}\n      edits: edits.csv\n      contrasts: [[power, warmth]]\n"
-        "      nouns: true\n",
+        "      nouns: true\n    moral:\n      path: moral.csv\n  known_groups: {source: moral, words: 2}\n",
+    )
+    write(
+        tmp_path / "moral.csv",
+        "word,lexicon,construct,polarity,pattern,part_of_speech\n"
+        + "".join(f"{w},moral,c,{p},{w},\n" for w, p in MORAL),
     )
     stage.main()
-    full, nouns = (lex.load_lexicon(tmp_path / "lexicons" / name) for name in ("mine.csv", "mine_nouns.csv"))
+    out = tmp_path / "lexicons" / "unrolled"
+    full, nouns = (lex.load_lexicon(out / name) for name in ("mine.csv", "mine_nouns.csv"))
+    known = tables.read_lexicon(tables.KNOWN_GROUPS)
+    assert known.groupby("polarity")["word"].apply(list).to_dict() == {"vice": ["hate", "war"], "virtue": KNOWN_VIRTUES}
     assert set(full["construct"]) == {"power", "warmth"} and "wins" not in set(full["word"])
     assert nouns["word"].tolist() == ["winner", "winners"]
     metrics = json.loads((tmp_path / "metrics" / "lexicons.json").read_text())["mine"]

@@ -54,10 +54,19 @@ def test_the_package_itself_is_no_dependency(repository):
     assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign) for node in body)
 
 
+def reached(stage: dict, root: Path) -> set[str]:
+    """The closure of a stage's script, and of the report's sections where it builds a page: those are found by name."""
+    found = set(code.closure(script(stage), root))
+    if "valuetrace/report/page.py" in found:
+        for path in (root / "valuetrace/report/sections").glob("*.py"):
+            found |= set(code.closure(path.relative_to(root).as_posix(), root))
+    return found
+
+
 @STAGES
 def test_a_stage_depends_on_all_code_that_it_can_reach(repository, name, stage):
     """The closure over imports, lazy ones included; empty ``__init__`` files decide nothing."""
-    needed = {path for path in code.closure(script(stage), repository) if (repository / path).stat().st_size}
+    needed = {path for path in reached(stage, repository) if (repository / path).stat().st_size}
     missing = {p for p in needed - {"valuetrace/__init__.py"} if not any(covers(dep, p) for dep in stage["deps"])}
     assert not missing, f"stage {name} lacks {sorted(missing)} among its deps"
 
@@ -65,7 +74,7 @@ def test_a_stage_depends_on_all_code_that_it_can_reach(repository, name, stage):
 @STAGES
 def test_a_stage_depends_on_no_code_that_it_cannot_reach(repository, name, stage):
     """Or an edit would run it again for nothing. A folder counts as long as something in it is reached."""
-    needed = code.closure(script(stage), repository)
+    needed = reached(stage, repository)
     declared = [dep for dep in stage["deps"] if dep.startswith(("stages/", "valuetrace"))]
     assert all((repository / dep).exists() for dep in declared)
     idle = [dep for dep in declared if not any(covers(dep, path) for path in needed)]
@@ -81,7 +90,7 @@ def test_a_stage_declares_the_parameters_that_it_reads(repository, name, stage):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
-        key = "validity" if called == "validity.rule" else None
+        key = {"validity.rule": "validity", "known_groups": "models"}.get(called)
         if called == "settings.get":
             parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
             key = "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in parts)

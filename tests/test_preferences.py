@@ -200,8 +200,8 @@ def test_stage(tmp_path, monkeypatch):
     from stages import preferences as stage_module
 
     _wordnet(tmp_path / "wn")
-    (tmp_path / "lexicons").mkdir()
-    (tmp_path / "lexicons/big_two.csv").write_text("word\nlove\n")
+    (tmp_path / "lexicons/unrolled").mkdir(parents=True)
+    (tmp_path / "lexicons/unrolled/big_two.csv").write_text("word,construct,polarity\nlove,communion,\n")
     row = {"kind": "wordnet", "licence": "x", "folder": "wn", "exclude": ["big_two"], "held_out": 0.2}
     group = {"source": "wordnet", "seed": 1, "sources": {"wordnet": row}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"data_size": "0.1k", "preferences": group}))
@@ -217,6 +217,34 @@ def test_stage(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"data_size": "106k", "preferences": group}))
     with pytest.raises(InputError, match="106,000 pairs"):
         stage_module.main()
+
+
+def test_draw_mixes_definitions_and_valence_pairs(tmp_path, repository, monkeypatch):
+    _wordnet(tmp_path / "wn")
+    monkeypatch.chdir(tmp_path)
+    mixed = preferences.Source(
+        *("wordnet", "x", 0.2, "wn"),
+        valence=preferences.Valence(
+            str(repository / "lexicons/valence.csv"), str(repository / "prompts/valence.csv"), 0.5
+        ),
+    )
+    params = preferences.Preferences("mixed", 1, {"mixed": mixed})
+    drawn, more, other = (preferences.draw(params, *row) for row in (("0.04k", 1), ("0.06k", 1), ("0.04k", 2)))
+    assert drawn.train["source"].value_counts().to_dict() == {"wordnet_noun": 20, "valence": 20}
+    pd.testing.assert_frame_equal(more.train.head(40), drawn.train)  # nested, any larger size
+    pd.testing.assert_frame_equal(more.held_out, drawn.held_out)
+    assert not other.train.equals(drawn.train) and drawn.origin["valence_share"] == 0.5
+    of_valence = drawn.held_out[drawn.held_out["source"] == "valence"]
+    assert len(of_valence) == len(drawn.held_out) // 2
+    assert not set(of_valence["prompt"]) & set(more.train["prompt"])
+    preferences.write({"train": drawn.train}, tmp_path / "out")
+    pd.testing.assert_frame_equal(preferences.read(tmp_path / "out/train.parquet"), drawn.train)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 1.5])
+def test_a_share_of_valence_pairs_lies_between_0_and_1(share):
+    with pytest.raises(ValueError, match="share must lie between 0 and 1"):
+        preferences.Valence("words.csv", "wordings.csv", share)
 
 
 def test_pair_table_that_is_none(tmp_path):

@@ -181,8 +181,10 @@ def test_card_tells_licence_data_hyperparameters_and_metrics(workspace):
         "low": -30.0,
         "high": 4,
     }
-    dynamics = {"last_step": 2, "lexicon": "big_two_nouns", "prompts": {"positive": 9}, "final": [gap]}
-    files.write_json({**dynamics, "words": {"agency": 180, "communion": 279}}, "metrics/dynamics.json")
+    dynamics = {"last_step": 2, "lexicon": "big_two_nouns", "prompts": {"positive": 9}, "refused": {}}
+    reading = {"base": "tiny-llama", "step": 2, "positive": 30.25, "negative": -20.0, "within": 0.625, "across": -0.5}
+    dynamics |= {"gaps": [gap | {"step": 2}], "readings": [reading], "words": {"agency": 180, "communion": 279}}
+    files.write_json(dynamics, "metrics/dynamics.json")
     Path("plots/dynamics").mkdir(parents=True)
     Path("plots/dynamics/ranks.csv").write_text(
         "base,framing,construct,step,median_rank,low,high,words,prompts\n"
@@ -236,6 +238,56 @@ def test_a_licence_that_is_not_known_is_refused_and_deletes_no_notice(workspace,
     line = _refused(["publish"], capsys)
     assert "publish.yaml" in line and "'licences' has no 'gemma terms'" in line and "params.yaml" in line
     assert notice.read_text() == before
+
+
+TRAINING, PREFERENCES = "metrics/training/tiny-llama.json", "metrics/preferences.json"
+DYNAMICS, REFERENCE = "metrics/dynamics.json", "metrics/profiles/a.json"
+ROW = {"step": 2, "pairs": 32, "held_out_loss": 0.65625, "held_out_accuracy": 0.625}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (TRAINING, []),
+        (TRAINING, None),
+        (TRAINING, {"checkpoints": []}),
+        (TRAINING, {"checkpoints": [None]}),
+        (TRAINING, {"checkpoints": [{"step": 2}]}),
+        (TRAINING, {"checkpoints": [ROW], "held_out": []}),
+        (TRAINING, {"checkpoints": [ROW | {"held_out_loss": "low"}, ROW], "held_out": {"pairs": 3}}),
+        (TRAINING, {"checkpoints": [{}, ROW], "held_out": {"pairs": 3}}),
+        (PREFERENCES, [1]),
+        (PREFERENCES, {"origin": None}),
+        (PREFERENCES, {"origin": {"source": "s"}, "train": []}),
+        (DYNAMICS, [1]),
+        (DYNAMICS, {}),
+        (DYNAMICS, {"last_step": 2, "refused": None}),
+        (DYNAMICS, {"last_step": 2, "refused": {"tiny-llama": "no"}}),
+        (DYNAMICS, {"last_step": 2, "refused": {}, "gaps": [{}]}),
+        (DYNAMICS, {"last_step": 2, "refused": {}, "gaps": [], "readings": []}),
+        (REFERENCE, []),
+        (REFERENCE, {"model": 1}),
+    ],
+)
+def test_broken_metrics_are_one_line_that_names_the_file(workspace, path, value, capsys):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(value))
+    assert path in _refused(["publish", "--base", "tiny-llama"], capsys) and not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize("value", [[], None, 3, {"step": 2}, "strings"])
+def test_a_broken_provenance_is_one_line(workspace, value, capsys):
+    path = Path("data/checkpoints/tiny-llama/step-2/provenance.json")
+    if value == "strings":
+        value = {name: str(told) for name, told in files.read_json(path).items()} | {"step": 2}
+    path.write_text(json.dumps(value))
+    assert "provenance.json" in _refused(["publish", "--base", "tiny-llama"], capsys)
+
+
+def test_unfinished_profiles_are_on_no_card(workspace):
+    """A killed stage leaves them in a hidden folder."""
+    files.write_json({}, "metrics/profiles/.bases.partial/tiny-llama/chat.json")
+    assert cli.main(["publish", "--base", "tiny-llama"]) == 0
 
 
 def test_hub_ids_and_licences_of_the_demo_rows_are_known(repository):

@@ -3,19 +3,21 @@
 import base64
 import json
 import re
+import sys
+import types
 from decimal import Decimal
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
-from markupsafe import Markup
 
 from valuetrace.analysis.bases import implicit
+from valuetrace.core import numbers as writing
 from valuetrace.core.errors import InputError
-from valuetrace.models.rows import Model, Scoring, Source, TokenizerChanges
-from valuetrace.report import compare, page
-from valuetrace.scoring.chat import Format
+from valuetrace.core.settings import load
+from valuetrace.report import numbers, page
+from valuetrace.report.sections import paper_items
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -59,7 +61,7 @@ def resolve(metrics: dict, source: str):
     """The value at ``file:a.b.0``."""
     name, _, path = source.partition(":")
     value = metrics[name]
-    for part in path.split("."):
+    for part in re.split(r"\.(?!5b)", path):  # the small report has a model m1.5b
         value = value[int(part) if isinstance(value, list) else part]
     return value
 
@@ -70,7 +72,9 @@ def shows(text: str, value) -> bool:
         return value is None and text == "–"
     if isinstance(value, str):
         return text == value
-    shown = Decimal(text.replace(",", ""))
+    if isinstance(value, list | dict):
+        return text == str(len(value))
+    shown = Decimal(text.replace(",", "").replace("−", "-"))
     half = Decimal(5).scaleb(shown.as_tuple().exponent - 1)
     return abs(shown - Decimal(repr(value))) <= half
 
@@ -97,10 +101,11 @@ def check_offline(text: str, found: Page) -> None:
 
 def unsourced(found: Page, tokens: pd.DataFrame) -> set[str]:
     """Numbers in table cells that neither name a metrics file nor stand in the table of tokens."""
-    listed = {f"{rank:,}" for rank in tokens["rank"]} | {f"{score:+.5f}" for score in tokens["score"]}
+    listed = {f"{rank:,}" for rank in tokens["rank"]}
+    listed |= {f"{score:+.5f}".replace("-", "−") for score in tokens["score"]}
     listed |= {str(token) for token in tokens["token"]}
     bare = {cell.strip() for cell in found.cells}
-    return {cell for cell in bare if re.fullmatch(r"[-+−]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?%?", cell)} - listed
+    return {cell for cell in bare if re.fullmatch(r"[-+−]?[\d.,]*\d[\d.,]*(e[-+−]?\d+)?%?", cell)} - listed
 
 
 # --- a small report ------------------------------------------------------------------------------
@@ -110,7 +115,7 @@ def panel(construct: str, framing: str) -> dict:
     return {
         "construct": construct,
         "framing": framing,
-        "means": {"m1": 12.345, "m2": 7.0},
+        "means": {"m1": 12.345, "m1.5b": 7.0},
         "difference": -5.345,
         "ci_words": [-9.96, 1.04],
         "cohens_d": -0.555,
@@ -127,14 +132,23 @@ def metrics() -> dict:
     anova = [{"term": term, "F": 1.0, "p": 0.5} for term in names]
     three_way = {"F": 12.34, "p": 0.00049}
     anova.append({"term": "model × construct × framing"} | three_way)
-    words, probability = {"agency": 30, "communion": 31}, {"m1": 0.00021, "m2": 0.0149}
+    words, probability = {"agency": 30, "communion": 31}, {"m1": 0.00021, "m1.5b": 0.0149}
     cell = {"format": "raw", "case": "lower", "words": words, "probability_on_words": probability, "anova": anova}
     cell["three_way_anova"] = three_way
     cell |= {"panels": [panel(c, f) for c in ("agency", "communion") for f in ("positive", "negative")]}
     cell |= {"three_way": {"contrast": -12.349, "ci_words": [-20.0, 4.449], "p_words": 0.0616}}
     refused = {key: cell[key] for key in ("format", "case", "words", "probability_on_words")}
-    refused |= {"refused": "fewer than 5 shared single-token words of agency", "case": "capitalised"}
-    summary = {"cells": 1, "negative_contrast": 1, "level": 0.05, "anova_below_level": 1, "words_below_level": 0}
+    refused |= {"refused": "fewer than 5 words of <agency>", "needs": "another format", "case": "capitalised"}
+    known = {"difference": {"estimate": 31.4}}
+    cell["readings"] = {m: {"known_groups": known} for m in ("m1", "m1.5b")}
+    summary = {
+        "cells": 1,
+        "of": 2,
+        "negative_contrast": 1,
+        "level": 0.05,
+        "anova_below_level": 1,
+        "words_below_level": 0,
+    }
     row = {"words": 100, "bare": 31, "space": 77, "bare_capitalised": 12, "space_capitalised": 40}
     contrast = {
         m: {"Freedom": {"score": 1.25e-4, "variants": 3}, "Love": {"score": None, "variants": 0}}
@@ -142,18 +156,21 @@ def metrics() -> dict:
     }
     return {
         "lexicons": {"big_two": {"nouns": 263}},
-        "log_probabilities": {
-            "prompts": 54,
+        "base_preferences": {
             "draws": 9999,
             "seed": 1,
-            "comparisons": [{"comparison": "x", "models": ["m1", "m2"], "summary": summary, "cells": [refused, cell]}],
-            "coverage": [{"model": m, "lexicon": "big_two", "construct": "agency", **row} for m in ("m1", "m2")],
+            "comparisons": [
+                {"comparison": "x", "models": ["m1", "m1.5b"], "summary": summary, "cells": [refused, cell]}
+            ],
+            "coverage": [{"model": m, "lexicon": "big_two", "construct": "agency", **row} for m in ("m1", "m1.5b")],
         },
         "implicit_rewards": {
             "prompt": "greatest_ever_one",
             "measure": "mwlr",
             "words": {"Freedom": ["freedom"], "Love": ["love"]},
-            "pairs": [{"first": "m1", "second": "m2", "format": "raw", "shared_tokens": 123456, "contrast": contrast}],
+            "pairs": [
+                {"first": "m1", "second": "m1.5b", "format": "raw", "shared_tokens": 123456, "contrast": contrast}
+            ],
         },
     }
 
@@ -161,7 +178,7 @@ def metrics() -> dict:
 TOKENS = pd.DataFrame(
     {
         "first": "m1",
-        "second": "m2",
+        "second": "m1.5b",
         "format": "raw",
         "measure": "mwlr",
         "rank": [1, 123456],
@@ -171,76 +188,187 @@ TOKENS = pd.DataFrame(
 )
 
 
+PARAMS = """
+profile: tiny
+profile_note: These <models> are random.
+bases: [m1, m1.5b]
+format_notes: {raw: the bare <prompt>}
+compare: {runs: {}}
+models:
+  m1: &row
+    label: <m1>
+    family: family
+    training: random
+    licence: none
+    source: {kind: random, architecture: llama}
+    tokenizer: {}
+    scoring: {dtype: float32, formats: [raw]}
+    note: made of <noise>
+  m1.5b:
+    <<: *row
+    label: <m2>
+"""
+
+
 @pytest.fixture
-def rendered(metrics, tmp_path, monkeypatch) -> str:
-    (tmp_path / "plots").mkdir()
-    for name in ("log_probabilities", "format_grid", "implicit_words", "implicit_tokens"):
+def folder(metrics, tmp_path, monkeypatch):
+    """A folder with params.yaml, the metrics, the table of tokens and the pictures of Section 3."""
+    (tmp_path / "plots" / "implicit_rewards").mkdir(parents=True)
+    (tmp_path / "metrics").mkdir()
+    for name in ("base_preferences", "format_grid", "implicit_words", "implicit_tokens"):
         (tmp_path / "plots" / f"{name}.png").write_bytes(PIXEL)
+    for name, told in metrics.items():
+        (tmp_path / "metrics" / f"{name}.json").write_text(json.dumps(told))
+    TOKENS.to_csv(tmp_path / "plots" / "implicit_rewards" / "tokens.csv", index=False)
+    (tmp_path / "params.yaml").write_text(PARAMS)
     monkeypatch.chdir(tmp_path)
-    source = Source("random", architecture="llama")
-    made = (source, TokenizerChanges(), Scoring("float32", ["raw"]))
-    rows = {name: Model(f"<{name}>", "family", "random", "none", *made) for name in ("m1", "m2")}
-    return page.render(
-        metrics,
-        {"tokens": TOKENS},
-        rows=rows,
-        labels={name: row.label for name, row in rows.items()},
-        profile="tiny",
-        formats={"raw": Format("text", space=True, note="the bare prompt")},
-        prompt="What is it?",
-        sections=["<section><h2>As text</h2></section>", Markup("<section><h2>As markup</h2></section>")],
-    )
+    return tmp_path
+
+
+@pytest.fixture
+def rendered(folder) -> str:
+    return page.report()
 
 
 def test_every_number_of_a_small_report_is_its_metric(rendered, metrics):
     found = check(rendered, metrics)
     sources = {source for source, _, _ in found.numbers}
-    at = "log_probabilities:comparisons.0.cells.1"
+    at = "base_preferences:comparisons.0.cells.1"
     assert {f"{at}.three_way.contrast", f"{at}.three_way.ci_words.1", f"{at}.panels.3.p_words"} <= sources
-    assert {"lexicons:big_two.nouns", "implicit_rewards:pairs.0.contrast.mwlr.Love.score"} <= sources
+    assert {f"{at}.panels.0.means.m1.5b", "implicit_rewards:pairs.0.contrast.mwlr.Love.score"} <= sources
+    assert "lexicons:big_two.nouns" in sources
     assert unsourced(found, TOKENS) == set()
 
 
-def test_sections_stand_in_the_page_as_html(rendered):
-    for name in ("text", "markup"):
-        assert f"<section><h2>As {name}</h2></section>" in rendered
-
-
 def test_what_is_text_is_escaped(rendered):
-    assert "&lt;script&gt;alert(1)" in rendered
-    assert "&lt;m1&gt;" in rendered
-    assert "<m1>" not in rendered
+    for text in ("&lt;script&gt;alert(1)", "&lt;m1&gt;", "&lt;models&gt; are random", "made of &lt;noise&gt;"):
+        assert text in rendered
+    for text in ("<m1>", "<models>", "<noise>", "<agency>", "bare <prompt>"):
+        assert text not in rendered
 
 
-def test_the_tiny_profile_says_that_it_means_nothing(rendered):
-    assert "These models are random" in rendered
+def test_a_cell_that_was_refused_says_why_and_shows_no_contrast(rendered):
+    assert "refused: fewer than 5 words of &lt;agency&gt;" in rendered and "it needs another format" in rendered
+    assert "cells.0.three_way" not in rendered
 
 
-def test_a_cell_that_was_refused_says_why(rendered):
-    assert "not computed: fewer than 5 shared single-token words of agency" in rendered
+def test_a_section_whose_files_are_absent_says_so_in_one_line_or_is_left_out(folder):
+    (folder / "plots" / "implicit_words.png").unlink()
+    (folder / "metrics" / "lexicons.json").unlink()
+    text = page.report()
+    assert "No implicit reward was computed. (plots/implicit_words.png is not there.)" in text
+    assert "No reward model was trained. (metrics/dynamics.json is not there.)" in text
+    assert "<h2>The words</h2>" not in text  # declares nothing for its absence
+    assert text.index("<h2>The models</h2>") < text.index("<h2>Preferences of the bases") < text.index("<h2>Implicit")
+
+
+def test_a_section_registers_itself_by_being_there(folder, monkeypatch):
+    made = types.ModuleType("valuetrace.report.sections.planted")
+    made.TITLE, made.ORDER, made.needs = "Planted <values>", 35, lambda: ["metrics/planted.json"]
+    made.render = lambda context: context.n("planted:found", ".1f")
+    (folder / "metrics" / "planted.json").write_text('{"found": -1.25}')
+    (folder / "planted.py").write_text("")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.setattr(page.sections, "__path__", [*page.sections.__path__, str(folder)])
+    text = page.report()
+    assert "<h2>Planted &lt;values&gt;</h2>" in text and 'data-source="planted:found"' in text
+    assert text.index("<h2>Preferences of the bases") < text.index("Planted") < text.index("<h2>Implicit reward")
+
+
+def test_a_page_of_its_own_is_linked_and_names_what_it_lacks(rendered):
+    assert '<a href="ablations.html">' in rendered
+    with pytest.raises(InputError, match=r"metrics/ablations\.json: no such file; plots/ablations\.html needs it"):
+        page.single("ablations")
+
+
+def test_the_ablations_fill_a_page_of_their_own(folder):
+    pair = {"first": "m1", "second": "m1.5b", "framing": "positive"}
+    level = pair | {
+        "data_size": 120,
+        "when": "trained",
+        "estimate": 1.25,
+        "low": 0.5,
+        "high": 2.0,
+        "p": 0.01,
+        "seeds": 3,
+    }
+    fit = pair | {"parameter": "per_doubling", "estimate": -0.5, "low": -1.5, "high": 0.5, "p": 0.2, "seeds": 3}
+    fit |= {"sizes": 2, "left_out": 1, "refused": ""}
+    refused = dict.fromkeys(fit) | pair | {"refused": "1 seed with <2> sizes", "parameter": ""}
+    told = {"runs": 6, "bases": ["m1", "m1.5b"], "sizes": [120, 240], "seeds": [1, 2, 3], "source": "wordnet"}
+    told |= {"objective": "bradley_terry", "reads": [{"base": "m1", "data_size": 120, "reads": 2, "runs": 3}]}
+    told |= {"accuracy": [{"base": "m1.5b", "data_size": 120, "accuracy": 0.875, "accuracy_valence": None}]}
+    told |= {"gap_levels": [level], "gap_fit": [fit, refused], "inherited_levels": [level], "inherited_fit": [refused]}
+    (folder / "metrics" / "ablations.json").write_text(json.dumps(told))
+    for name in ("ablations", "inheritance"):
+        (folder / "plots" / f"{name}.png").write_bytes(PIXEL)
+    text = page.single("ablations")
+    found = check(text, {"ablations": told})
+    assert unsourced(found, TOKENS) == set()
+    assert "refused: 1 seed with &lt;2&gt; sizes" in text and "gap_fit.1.estimate" not in text
+
+
+def test_dynamics_show_no_gap_of_a_base_that_is_refused(folder):
+    at = [{"step": step, "low": -2.5, "high": 1.5} for step in (0, 5, 10)]
+    pair = {"first": "m1", "second": "m1.5b", "framing": "positive"}
+    size = {"gap": -0.75, "size_change": 0.5, "size_change_low": 0.25, "size_change_high": 1.0}
+    run = {"data_size": 480, "source": "wordnet", "objective": "bradley_terry", "seed": 1}
+    told = {"run": run, "words": {"agency": 12}, "lexicon": "<nouns>", "prompts": {"positive": 9}, "steps": [0, 5, 10]}
+    told |= {
+        "draws": 2000,
+        "seed": 1,
+        "early_step": 5,
+        "last_step": 10,
+        "format": "raw",
+        "case": "lower",
+        "refused": {},
+    }
+    told |= {"held_out": {m: {"accuracy": 0.875} for m in ("m1", "m1.5b")}, "gaps": [pair | size | row for row in at]}
+    told["readings"] = [{"base": "m1", "step": 10, "within": 0.5, "positive": -20.0}]
+    told["inherited"] = [pair | {"inherited": 0.125} | row for row in at]
+    own = {"base": "m1", "logprobs_of": "m1", "framing": "positive", "partial": 0.25, "words": 354}
+    told["survival"] = [own | row for row in at]
+    for name in ("dynamics", "movers", "token_paths"):
+        (folder / "plots" / f"{name}.png").write_bytes(PIXEL)
+
+    def text() -> str:
+        (folder / "metrics" / "dynamics.json").write_text(json.dumps(told))
+        return page.report()
+
+    metrics = {path.stem: json.loads(path.read_text()) for path in (folder / "metrics").glob("*.json")}
+    found = check(text(), metrics | {"dynamics": told})
+    assert "dynamics:gaps.2.gap" in {source for source, _, _ in found.numbers}
+    assert unsourced(found, TOKENS) == set()
+    told["refused"] = {"m1.5b": {"refused": "the <prompts> are not read", "needs": "a larger base"}}
+    assert "the &lt;prompts&gt; are not read" in text() and "refused: &lt;m2&gt;, see above" in text()
+    assert "dynamics:gaps" not in text()
 
 
 @pytest.mark.parametrize("path", ["big_two.verbs", "big_two.nouns.0", "other"])
 def test_a_number_that_is_not_there_is_an_error(metrics, path):
     with pytest.raises(InputError, match=re.escape(f"metrics/lexicons.json has no {path}")):
-        page.Numbers(metrics)(f"lexicons:{path}")
+        numbers.Numbers(metrics)(f"lexicons:{path}")
 
 
 @pytest.mark.parametrize(
     ("value", "form", "text"),
     [
         (0.0123, "p", ".012"),
-        (3.4e-9, "p", "3e-09"),
+        (3.4e-9, "p", "3e−9"),
         (1.0, "p", "1.000"),
-        (0.0004, "p", "4e-04"),
-        (-1.25, "+.1f", "-1.2"),
+        (0.0004, "p", "4e−4"),
+        (-1.25, "+.1f", "−1.2"),
+        (2e-14, "p", "2e−14"),
+        (None, "p", "–"),
+        ([1, 2], "count", "2"),
+        ("<.0001", "", "<.0001"),
         (123456, ",", "123,456"),
         (7, "", "7"),
         (None, ".2f", "–"),
     ],
 )
 def test_numbers_are_written(value, form, text):
-    (number,) = Page(str(page.Numbers({"f": {"x": value}})("f:x", form))).numbers
+    (number,) = Page(str(numbers.Numbers({"f": {"x": value}})("f:x", form))).numbers
     assert number == ("f:x", "metrics/f.json: x", text)
     assert shows(text, value)
 
@@ -250,6 +378,48 @@ def test_the_check_finds_a_number_that_is_not_its_metric():
     assert not shows("–", 0.0)
     assert not shows("1,235", 1234)
     assert shows("1.2e-04", 0.000124)
+
+
+def test_intervals_are_written():
+    assert writing.interval([-1.26, 2], 1) == "−1.3 to 2.0" and writing.interval(None) == "–"
+    n = numbers.Numbers({"f": {"ci": [-1.26, 2.0], "none": None, "x": {"low": 0, "high": 1}}}, plain=True)
+    assert n.interval("f:ci", "+.1f") == "−1.3 to +2.0" and n.interval("f:none", ".1f") == "–"
+    assert n.interval("f:x", ".0f", ("low", "high")) == "0 to 1"
+
+
+# --- the paper, item by item -----------------------------------------------------------------------
+
+FIGURES = [f"Figure {name}" for name in ("1", "2", "3", "4a", "4b", "5", *(f"A{i}" for i in range(1, 9)))]
+ITEMS = [*FIGURES, *(f"Table {name}" for name in ("1", "A1", "A2", "A3", "A4"))]
+
+
+def test_every_item_of_the_paper_is_there_once(repository):
+    found = paper_items.items(repository / paper_items.ITEMS)
+    names = [row.item for row in found]
+    assert len(set(names)) == len(names)
+    assert sorted(name for name in names if not name.startswith("Section")) == sorted(ITEMS)
+    assert {"Section 2, permutation tests", "Section 2, mixed model", "Section 2, top-k"} <= set(names)
+    assert all(bool(row.where) == (row.status != "missing") and row.how for row in found)
+
+
+def test_where_an_item_is_is_an_output_of_the_pipeline(repository):
+    outputs = []
+    for file in ("dvc.yaml", "stages/ablations/dvc.yaml"):
+        for stage in load(repository / file)["stages"].values():
+            stage = stage.get("do", stage)
+            for listed in ("outs", "metrics", "plots"):
+                outputs += [out if isinstance(out, str) else next(iter(out)) for out in stage.get(listed, [])]
+    patterns = [re.compile(re.sub(r"\\\$\\\{.*?\\\}", "[^/]+", re.escape(out)) + "(/.*)?") for out in outputs]
+    for row in paper_items.items(repository / paper_items.ITEMS):
+        for path in row.where:
+            assert any(pattern.fullmatch(path) for pattern in patterns), (row.item, path)
+
+
+def test_a_wrong_status_of_an_item_is_one_line(tmp_path):
+    path = tmp_path / "items.yaml"
+    path.write_text("items: [{item: Figure 1, what: x, where: [], status: fine, how: y}]")
+    with pytest.raises(InputError, match=r"'items'\[0\].status is 'fine'"):
+        paper_items.items(path)
 
 
 # --- the report in the repository ----------------------------------------------------------------
@@ -262,15 +432,12 @@ def test_the_report_in_the_repository(repository):
     files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.json"))}
     metrics = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items()}
     text = report.read_text(encoding="utf-8")
-    for name, file in metrics.items():  # a comparison's section is, to the letter, what its metrics file renders to
-        if name.startswith("compare/"):
-            text = text.replace(section := compare.section(file, file["title"]), "")
-            assert section not in text
-    assert "<section>" not in text
     found = check(text, metrics)
     tokens = pd.read_csv(repository / "plots" / "implicit_rewards" / "tokens.csv", keep_default_na=False)
     assert unsourced(found, tokens) == set()
-    assert np.isfinite([float(t.replace(",", "")) for _, _, t in found.numbers if re.fullmatch(r"[-+\d.,e]+", t)]).all()
+    assert np.isfinite(
+        [float(t.replace(",", "").replace("−", "-")) for _, _, t in found.numbers if re.fullmatch(r"[-−+\d.,e]+", t)]
+    ).all()
 
 
 def test_the_page_of_dvc_plots_needs_no_network(repository):

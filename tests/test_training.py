@@ -312,6 +312,43 @@ def test_loss_trajectory_resume_and_restart(bases, tmp_path, monkeypatch):
     assert _weights(halved)["step-4"] != whole["step-4"]
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer.json", "config.json", "notes.txt"])
+def test_a_run_is_keyed_by_every_file_of_its_base(bases, tmp_path, name):
+    base = shutil.copytree(bases["llama"], tmp_path / "llama")
+    pairs = _pairs(4)
+    before = run.config_hash(PARAMS, base, pairs, pairs)
+    assert run.config_hash(dataclasses.replace(PARAMS, max_hours=9.0), base, pairs, pairs) == before
+    path = base / name
+    path.write_text((path.read_text() if path.is_file() else "") + " ")
+    assert run.config_hash(PARAMS, base, pairs, pairs) != before
+
+
+def test_a_run_is_keyed_by_its_pairs_and_its_code(bases, monkeypatch):
+    one, other = _pairs(4), _pairs(4, seed=1)
+    hashes = {run.config_hash(PARAMS, bases["llama"], *two) for two in ((one, one), (one, other), (other, one))}
+    read_bytes = Path.read_bytes
+
+    def reversed_loss(self):
+        return read_bytes(self) + (b"# reversed" if self.name == "losses.py" else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", reversed_loss)
+    assert len(hashes | {run.config_hash(PARAMS, bases["llama"], one, one)}) == 4
+
+
+def test_weights_of_another_loss_are_not_believed(bases, tmp_path, monkeypatch):
+    """A finished run, then a loss with its sign reversed: trained again, to the opposite preference."""
+    base, out = bases["llama"], tmp_path / "llama"
+    told, whole = _train(base, out), _weights(out)
+    right = losses.bradley_terry
+    with monkeypatch.context() as patch:
+        patch.setattr(run.code, "digest", lambda module: f"{module} of other bytes")
+        patch.setattr(losses, "bradley_terry", lambda rewards: right(-rewards))
+        reversed_ = _train(base, out)
+    assert _weights(out) != whole
+    assert reversed_["checkpoints"][-1]["held_out_accuracy"] < told["checkpoints"][-1]["held_out_accuracy"]
+    assert _train(base, out) == told and _weights(out) == whole  # nor are the reversed ones
+
+
 def test_only_adapters_and_head_change_and_they_learn(bases, tmp_path):
     base, out = bases["gemma3"], tmp_path / "gemma3"
     params = dataclasses.replace(PARAMS, epochs=4, checkpoint_every=100, minibatch=4, head_std=0.01)

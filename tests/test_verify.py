@@ -43,6 +43,7 @@ FIVE = movers(a=1.5, b=2.5, c=3.5, d=4.5, e=5.5)
         ("metrics/training/b.json", '{"seconds": 3.5, "torch_version": "a"}', '{"seconds": 9, "torch_version": "b"}'),
         ("metrics/compare/x.json", '{"files": {"data/a.parquet": "ab"}}', '{"files": {"data/a.parquet": "cd"}}'),
         (CURVE, "step,loss\n1,0.69\n", "step,loss\n1,0.70\n"),
+        (DYNAMICS, '{"b": {"refused": "not read: +21 after"}}', '{"b": {"refused": "not read: +24 after"}}'),
     ],
 )
 def test_equal_or_within_the_tolerance_of_its_kind(rules, path, ours, theirs):
@@ -81,6 +82,21 @@ def test_equal_or_within_the_tolerance_of_its_kind(rules, path, ours, theirs):
             "accuracy: 0.016",
         ),
         (CURVE, "step,loss\n1,0.6\n", "step,loss\n1,0.7\n", "2.loss is 0.6, in HEAD 0.7: they differ by 0.1 nats"),
+        (
+            DYNAMICS,
+            '{"b": {"refused": "+1, +21"}}',
+            '{"b": {"refused": "+1, +28"}}',
+            "they differ by 7 percentile",
+        ),
+        (
+            DYNAMICS,
+            '{"b": {"refused": "only 3"}}',
+            '{"b": {"refused": "just 3"}}',
+            'refused is "only 3", in HEAD "j',
+        ),
+        (DYNAMICS, '{"b": {"refused": "+1, +2"}}', '{"b": {"refused": "+1"}}', 'b.refused is "+1, +2", in HEAD "+1"'),
+        (DYNAMICS, '{"b": {"refused": "+1+2"}}', '{"b": {"refused": "+1"}}', 'b.refused is "+1+2", in HEAD "+1"'),
+        ("metrics/x.json", '{"a": "3 words"}', '{"a": "4 words"}', 'a is "3 words", in HEAD "4 words"'),
         (MOVERS, FIVE, FIVE.replace("a,agency", "a,communion"), "b/positive/up/a/10.construct is agency, in HEAD comm"),
         (MOVERS, FIVE, FIVE.replace(",1.5", ",201.5"), "they differ by 200 ranks (rank of a word after training: 60 "),
     ],

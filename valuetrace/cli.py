@@ -137,12 +137,9 @@ def _compare(options: argparse.Namespace) -> None:
     write_json(comparison.metrics, options.out / "compare.json")
     comparison.write_plots(options.out / "plots")
     figures.draw(options.out / "plots")
-    write_text(report.page(comparison.metrics, options.out.name), options.out / "compare.html")
+    write_text(report.page(comparison.metrics, options.out.name, options.out / "plots"), options.out / "compare.html")
     if options.json:
         print((options.out / "compare.json").read_text(encoding="utf-8"), end="")
-    elif comparison.metrics["refused"]:
-        for model, row in comparison.metrics["refused"].items():
-            print(f"Refused: {model}: {row['reason']}. Needed: {row['needs']}.")
     else:
         print(report.as_text(comparison.metrics))
 

@@ -31,8 +31,9 @@ def told(said: object, limit: int = 300) -> str:
 
 def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path = REVISIONS) -> str:
     """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock.with_name(f".{lock.name}.lock")):
+    with files.writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    with files.writing(lock), FileLock(lock.with_name(f".{lock.name}.lock")):
         known = settings.build(dict[str, str], files.read_json(lock), str(lock)) if lock.is_file() else {}
         if repository not in known:
             known[repository] = lookup(repository)
@@ -55,11 +56,13 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
         revision = revision or resolve_revision(repository, lambda name: HfApi().model_info(name).sha)
         mirrored = mirror(Path(repository.replace("/", "--")) / revision)
         if mirrored:
-            for path in [path for pattern in _HUB_FILES for path in mirrored.glob(pattern)]:
-                shutil.copyfile(path, folder / path.name)
+            with files.writing(folder):
+                for path in [path for pattern in _HUB_FILES for path in mirrored.glob(pattern)]:
+                    shutil.copyfile(path, folder / path.name)
             return _with_weights(folder, repository, revision)
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-        snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
+        with files.writing(folder):
+            snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
     except errors.GatedRepoError:
         raise InputError(
             f"{where} is gated. Accept its licence on the Hub with your account, then run `hf auth login` "

@@ -33,6 +33,7 @@ from valuetrace.training import Training
 
 GROUPS: dict[str, Any] = {
     "profile": str,
+    "profile_note": str,
     "models": dict[str, Model],
     "bases": list[str],
     "trained": list[str],

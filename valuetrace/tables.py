@@ -44,8 +44,7 @@ def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFr
     Accepts ``token_id, token_name, token_decoded`` + prompt keys (log-probabilities, rewards over a
     vocabulary) and ``response`` + prompt keys (rewards of words). ``prompts`` limits the columns that
     are read. Returns the score table described above; ``frame.attrs`` holds what made it (empty for
-    a CSV). NaN is kept, for the caller to name and count. Raises InputError for any other form and for infinite
-    scores (line: of a CSV with its header, or the row of a parquet counted alike).
+    a CSV). NaN is kept, for the caller to name and count. Raises InputError for any other form.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,13 +62,6 @@ def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFr
         frame = _read_authors_csv(path, prompts)
     frame["token_id"] = frame["token_id"].astype("Int64")
     check_scores(frame, path)
-    for key in prompt_keys(frame):
-        infinite = np.isinf(frame[key].to_numpy())
-        if infinite.any():
-            raise InputError(
-                f"{path}: column {key}, line {int(infinite.argmax()) + 2}: the score is no finite float32 number. "
-                "Score it again, or leave the row out."
-            )
     return frame
 
 

@@ -32,7 +32,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 class Kind:
     """Numbers whose file and key match: they may differ by ``absolute`` + ``relative`` × the greater of the two.
 
-    A number that both sides write without a point is a count and equal, unless ``whole``.
+    A number that both sides write without a point is a count and equal, unless ``whole``; numbers within a sentence
+    are part of the text, and equal, unless ``text``.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Kind:
     relative: float = 0.0
     unit: str = ""
     whole: bool = False
+    text: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,12 @@ def _compare_leaf(path: str, key: str, ours: str, theirs: str, rules: Rules, res
     if ours == theirs:
         return None
     said = f"{key} is {ours or 'empty'}, in {result.against} {theirs or 'empty'}"
-    if not number:
+    whole = number and ours.lstrip("+-").isdigit() and theirs.lstrip("+-").isdigit()
+    kind = next((kind for kind in rules.kinds if _fits(kind, path, key, number, whole)), _COUNT)
+    if not number and (kind is _COUNT or _NUMBER.sub("#", ours) != _NUMBER.sub("#", theirs)):
         return said
-    whole = ours.lstrip("+-").isdigit() and theirs.lstrip("+-").isdigit()
-    kind = next((kind for kind in rules.kinds if _fits(kind, path, key, whole)), _COUNT)
-    difference = abs(float(ours) - float(theirs))
-    allowed = kind.absolute + kind.relative * max(abs(float(ours)), abs(float(theirs)))
+    pairs = zip(*([float(found[0]) for found in _NUMBER.finditer(text)] for text in (ours, theirs)), strict=True)
+    difference, allowed = max((abs(a - b), kind.absolute + kind.relative * max(abs(a), abs(b))) for a, b in pairs)
     share = difference / allowed if allowed else math.inf
     told = f"{difference:.3g}{kind.unit and ' '}{kind.unit} ({kind.kind}: {allowed:.3g} allowed)"
     result.worst = max(result.worst, (share, f"{told}, {path}: {key}"))
@@ -186,8 +188,8 @@ def _compare_leaf(path: str, key: str, ours: str, theirs: str, rules: Rules, res
     return f"{said}: they differ by {told}" if share > 1 else None
 
 
-def _fits(kind: Kind, path: str, key: str, whole: bool) -> bool:
-    if whole and not kind.whole:
+def _fits(kind: Kind, path: str, key: str, number: bool, whole: bool) -> bool:
+    if number == kind.text or (whole and not kind.whole):
         return False
     return any(fnmatchcase(path, name) for name in kind.files) and any(fnmatchcase(f".{key}", k) for k in kind.keys)
 

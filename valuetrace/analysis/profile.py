@@ -26,8 +26,12 @@ from valuetrace.stats.inference import smallest_p
 from valuetrace.stats.ranks import rank_words, subset_medians
 from valuetrace.tables import label, labelled, prompt_keys
 
-SHOWN = 20
-"""Tokens (or words) at the top and at the bottom."""
+INTERVAL = {
+    "level": 0.95,
+    "unit": "word",
+    "note": "words are drawn anew within each construct, with their ranks; prompts are averaged, not drawn: prompts of "
+    "one model are not independent observations",
+}
 
 
 @dataclass(frozen=True)
@@ -93,59 +97,10 @@ def profile(
         if {"positive", "negative"} <= set(found):
             refused = [found[name] for name in ("positive", "negative") if "refused" in found[name]]
             differences.append(group | (refused[0] if refused else _difference(of_group, len(scores))))
-    return {
-        "model": subject.model,
-        "kind": subject.kind,
-        "lexicon": subject.lexicon,
-        "lexicon_sha256": _digest(zip(labelled(lexicon), lexicon["word"], strict=True)),
-        "format": {"name": subject.format} | _family(subject.form),
-        "case": subject.case,
-        "prompts": {str(name): int(count) for name, count in framing.value_counts(sort=False).items()},
-        "prompts_sha256": _digest(prompts[["key", "text", "framing"]].itertuples(index=False)),
-        "ranked_words": len(scores),
-        "percentile": "100 × (ranked words − median rank) / (ranked words − 1): 100 is best, 50 is chance",
-        "interval": {
-            "level": 0.95,
-            "unit": "word",
-            "draws": draws,
-            "seed": seed,
-            "note": "words are drawn anew within each construct, with their ranks; prompts are averaged, not drawn: "
-            "prompts of one model are not independent observations",
-        },
-        "probability_on_ranked_words": probability,
-        "reading": reading,
-        "thresholds": {
-            "fewest_words": FEWEST_WORDS,
-            "least_probability": rule.least_probability,
-            "least_known": rule.least_known,
-        },
-        "groups": groups,
-        "rows": rows,
-        "differences": differences,
-        "left_out": left_out,
-    }
-
-
-def extremes(table: pd.DataFrame, prompts: pd.DataFrame, shown: int = SHOWN) -> list[dict]:
-    """The best and worst rows of a score table by mean rank over the prompts of each framing.
-
-    Returns ``framing, end`` (top, bottom), ``place`` (1 = the very best or worst), ``text``, ``token_id``
-    (None for words), ``mean_rank`` and ``ranked`` (how many were). Rows without a text and rows with a
-    score that is not finite are left out; a prompt without any finite score, too.
-    """
-    keys = [key for key in prompts["key"] if np.isfinite(table[key]).mean() > 0.5]
-    known = table[(table["token_decoded"] != "") & np.isfinite(table[keys]).all(axis=1)]
-    found = []
-    for framing, of_framing in prompts[prompts["key"].isin(keys)].groupby("framing", sort=False):
-        mean = rank_words(known[list(of_framing["key"])].to_numpy()).mean(axis=1)
-        order = np.argsort(mean, kind="stable")
-        for end, chosen in (("top", order[:shown]), ("bottom", order[::-1][:shown])):
-            for place, at in enumerate(chosen, start=1):
-                row = known.iloc[at]
-                found.append({"framing": framing, "end": end, "place": place, "text": row["token_decoded"]})
-                found[-1]["token_id"] = None if pd.isna(row["token_id"]) else int(row["token_id"])
-                found[-1] |= {"mean_rank": float(mean[at]), "ranked": len(known)}
-    return found
+    about = _about(subject, lexicon, prompts, framing, rule) | {"ranked_words": len(scores)}
+    about["interval"] = INTERVAL | {"draws": draws, "seed": seed}
+    found = {"probability_on_ranked_words": probability, "reading": reading, "groups": groups, "rows": rows}
+    return about | found | {"differences": differences, "left_out": left_out}
 
 
 def mismatch(ours: dict, other: dict) -> str | None:
@@ -202,6 +157,26 @@ def unsupported(references: list[dict]) -> list[dict]:
             "needs": "the score tables of both on the same words, then valuetrace compare",
         },
     ]
+
+
+def _about(subject: Subject, lexicon: pd.DataFrame, prompts: pd.DataFrame, framing: pd.Series, rule) -> dict:
+    """What a profile is of, so that two can be told to be of one kind."""
+    return {
+        "model": subject.model,
+        "kind": subject.kind,
+        "lexicon": subject.lexicon,
+        "lexicon_sha256": _digest(zip(labelled(lexicon), lexicon["word"], strict=True)),
+        "format": {"name": subject.format} | _family(subject.form),
+        "case": subject.case,
+        "prompts": {str(name): int(count) for name, count in framing.value_counts(sort=False).items()},
+        "prompts_sha256": _digest(prompts[["key", "text", "framing"]].itertuples(index=False)),
+        "percentile": "100 × (ranked words − median rank) / (ranked words − 1): 100 is best, 50 is chance",
+        "thresholds": {
+            "fewest_words": FEWEST_WORDS,
+            "least_probability": rule.least_probability,
+            "least_known": rule.least_known,
+        },
+    }
 
 
 def _finite(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict]:

@@ -111,7 +111,12 @@ def _result(agreement: dict, groups: dict, refused: str | None, needs: str | Non
 
 
 def _agreement(ranks: np.ndarray, framing: np.ndarray, draws: int, rng: np.random.Generator) -> dict:
-    """Mean Spearman correlation of two prompts' ranks, within and across framings; None where there is no such pair."""
+    """Mean Spearman correlation of two prompts' ranks, within and across framings.
+
+    An entry is absent where there is no such pair; both are where there are too few words.
+    """
+    if len(ranks) < FEWEST_WORDS:
+        return {}
     same = framing[:, None] == framing[None, :]
     pairs = {"within": np.triu(same, 1), "across": np.triu(~same, 1)}
     centred = ranks - ranks.mean(axis=0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from valuetrace.audit import cost
-from valuetrace.report.compare import interval, number
-from valuetrace.report.page import Numbers, picture, template
+from valuetrace.core.numbers import interval, number
+from valuetrace.report.numbers import Numbers
+from valuetrace.report.page import picture, template
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
 

@@ -17,6 +17,7 @@ import transformers
 from valuetrace import __version__, tables
 from valuetrace.analysis import profile as analysis
 from valuetrace.analysis import validity
+from valuetrace.analysis.extremes import extremes
 from valuetrace.audit import cost as costs
 from valuetrace.audit import results
 from valuetrace.audit.inputs import Job, Request, resolve
@@ -124,7 +125,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
         ],
         "extremes": {
             "of": "words" if words else "tokens",
-            "rows": analysis.extremes(table[listed] if words else table, job.prompts),
+            "rows": extremes(table[listed] if words else table, job.prompts),
         },
         "unsupported": analysis.unsupported(beside),
         "cost": {"estimated": planned.cost.as_dict()},

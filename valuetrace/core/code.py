@@ -25,7 +25,7 @@ def closure(start: str, root: Path = ROOT) -> list[str]:
     start: a path from ``root`` (``stages/train.py``) or a module of the package (``valuetrace.scoring.search``). The
     ``__init__`` files that an import runs on its way count too.
     """
-    waiting, found = [start if start.endswith(".py") else _file(start, root)], set()
+    waiting, found = [start] if start.endswith(".py") else _files(start, root), set()
     while waiting:
         path = waiting.pop()
         if path not in found:
@@ -53,15 +53,15 @@ def imports(path: str, root: Path = ROOT) -> list[str]:
             if node.level:
                 raise ValueError(f"{path}, line {node.lineno}: imports are written in full")
             modules |= {f"{node.module}.{alias.name}" for alias in node.names}
-    found = set()
-    for module in modules:
-        parts = module.split(".")
-        if parts[0] == PACKAGE:  # each package on the way runs its __init__; the last part may be a name in a module
-            found |= {_file(".".join(parts[:length]), root) for length in range(1, len(parts) + 1)}
-    return sorted(found - {""})
+    return sorted({path for module in modules if module.split(".")[0] == PACKAGE for path in _files(module, root)})
 
 
-def _file(module: str, root: Path) -> str:
-    """The file of a module, from ``root``; empty where there is none."""
-    base = module.replace(".", "/")
-    return next((path for path in (f"{base}.py", f"{base}/__init__.py") if (root / path).is_file()), "")
+def _files(module: str, root: Path) -> list[str]:
+    """What importing a module runs, from ``root``: the ``__init__`` of each package on the way, and its own file.
+
+    The last part may be a name in a module, which has no file.
+    """
+    parts = module.split(".")
+    bases = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    candidates = (path for base in bases for path in (f"{base}.py", f"{base}/__init__.py"))
+    return [path for path in candidates if (root / path).is_file()]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from valuetrace.core.numbers import p_value
 from valuetrace.figures.style import base_colours
 
 
@@ -82,13 +83,14 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     axis.set_yticks(
         y,
         [
-            f"{f'{r.comparison}: ' if several else ''}{r.format}, {r.case} ({r.words} words, mass {_p(r.probability)})"
+            f"{f'{r.comparison}: ' if several else ''}{r.format}, {r.case} "
+            f"({r.words} words, mass {p_value(r.probability)})"
             for r in grid.itertuples()
         ],
     )
     for i, row in grid.iterrows():
         for x, p in ((1.05, row.p_words), (1.19, row.p_anova)):
-            shown = _p(p) if p == p else "–"  # NaN: refused
+            shown = p_value(p) if p == p else "–"  # NaN: refused
             axis.annotate(shown, (x, i), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=8)
     for x, unit in ((1.05, "words"), (1.19, "prompts")):
         axis.annotate(
@@ -124,8 +126,3 @@ def _half_violin(axis, values: np.ndarray, at: float, side: int, colour: str) ->
     spread = np.linspace(-0.07, 0.07, len(values))  # by prompt, so that the picture is the same every time
     axis.scatter(centre + spread, values, s=7, color=colour, alpha=0.8, linewidths=0)
     axis.hlines(np.median(values), centre - 0.14, centre + 0.14, color="black", lw=2, zorder=4)
-
-
-def _p(value: float) -> str:
-    """.001, 2e-14: no leading zero, two figures."""
-    return f"{value:.0e}".replace("e-0", "e-") if value < 0.001 else f"{value:.3f}".lstrip("0")

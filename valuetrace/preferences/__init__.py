@@ -6,13 +6,14 @@ prompt), ``history`` (JSON list of the messages before the prompt; empty for a s
 """
 
 from valuetrace.preferences.sample import COLUMNS, evenly_spaced, parse_size, read, split, take
-from valuetrace.preferences.sources import Preferences, Source, draw, load, write
+from valuetrace.preferences.sources import Preferences, Source, Valence, draw, load, write
 from valuetrace.preferences.summary import summary
 
 __all__ = [
     "COLUMNS",
     "Preferences",
     "Source",
+    "Valence",
     "draw",
     "evenly_spaced",
     "load",

@@ -85,7 +85,7 @@ def pairs(synsets: list[Synset], excluded: set[str], held_out: float, seed: int)
                     left_out["no_partner"] += 1
                     continue
                 prompt = f"Define the {part} '{lemma}' in one sentence."
-                rows.append((prompt, synset.definition, other, f"wordnet_{part}", synset.definition, ""))
+                rows.append((prompt, synset.definition, other, "wordnet", synset.definition, ""))
     return pd.DataFrame(rows, columns=list(COLUMNS)), left_out
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
+from valuetrace.publish.stored import as_written
 from valuetrace.training import checkpoint
 from valuetrace.training.model import MLP_UNITS
 
@@ -67,12 +68,8 @@ def read(base: str, base_folder: Path) -> Adapter:
         check_fit(folder, made, tensors, configuration, base_folder)
     half, rounding = to_half(tensors, folder)
     if "published" not in made:
-        source = {
-            "float32_sha256": made["sha256"][checkpoint.ADAPTER],
-            "dtype": "float16",
-            "largest_rounding": rounding,
-        }
-        made = {**made, "published": source}
+        digest = made["sha256"][checkpoint.ADAPTER]
+        made |= {"published": {"float32_sha256": digest, "dtype": "float16", "largest_rounding": rounding}}
     return Adapter(base, half, configuration, made)
 
 
@@ -152,12 +149,14 @@ def _of_the_run(base: str) -> Path:
         raise InputError(
             f"{base}: no trained checkpoint ({scratch}/step-<n>) and no published one. Train it: dvc repro train@{base}"
         )
-    last = files.read_json(path)["checkpoints"][-1]
-    told = (last["step"], last["held_out_loss"], last["held_out_accuracy"])
+    with as_written(path):
+        last = files.read_json(path)["checkpoints"][-1]
+        told = (last["step"], last["held_out_loss"], last["held_out_accuracy"])
     for folder in folders:
-        made = checkpoint.read_provenance(folder)
-        if told == (made["step"], made["held_out"]["loss"], made["held_out"]["accuracy"]):
-            return folder
+        with as_written(folder / PROVENANCE):
+            made = checkpoint.read_provenance(folder)
+            if told == (made["step"], made["held_out"]["loss"], made["held_out"]["accuracy"]):
+                return folder
     raise InputError(
         f"{path} tells of another run (step {told[0]}, held-out loss {told[1]}) than {folders[0]} (held-out loss "
         f"{made['held_out']['loss']}): an experiment trained there since, or the metrics came from the run cache. "

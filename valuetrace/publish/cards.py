@@ -15,7 +15,8 @@ from valuetrace.analysis import references
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.models.rows import Model
-from valuetrace.publish.adapters import Adapter
+from valuetrace.publish.adapters import PROVENANCE, Adapter
+from valuetrace.publish.stored import as_written
 
 PUBLISH = settings.ROOT / "conf" / "publish.yaml"
 CITATION = settings.ROOT / "CITATION.cff"
@@ -61,46 +62,64 @@ def known(path: Path = PUBLISH) -> Known:
 
 
 def render(context: Mapping[str, Any]) -> str:
-    """The card's text; a value that is missing from ``context`` is a defect, not an empty place."""
+    """The card's text; InputError for a value that is missing from ``context``, which is no empty place."""
     loader = jinja2.PackageLoader("valuetrace.publish", ".")
     environment = jinja2.Environment(
         loader=loader, trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
     )
-    return environment.get_template("card.md.j2").render(context).rstrip() + "\n"
+    try:
+        return environment.get_template("card.md.j2").render(context).rstrip() + "\n"
+    except (TypeError, ValueError, jinja2.UndefinedError) as error:
+        where = f"{METRICS}/training/{context['base']}.json, {METRICS}/dynamics.json or {PLOTS}/dynamics/ranks.csv"
+        raise InputError(f"{where}: a number of the card is missing or none ({error}). Make it again.") from None
 
 
 def context(adapter: Adapter, row: Model, chosen: Known, repository: str | None = None) -> dict[str, Any]:
     """What a card says of ``adapter``, from metrics/, plots/ and params.yaml; absent files leave their part out."""
     base, made = adapter.base, adapter.provenance
     licence, hub = chosen.licence(row), chosen.hub(base, row)
-    training = _read(METRICS / "training" / f"{base}.json") or {}
-    data = _data(_read(METRICS / "preferences.json"), training)
-    title = f"{row.label}: reward model ({OBJECTIVES[made['training']['objective']]})"
+    path = METRICS / "training" / f"{base}.json"
+    training = _read(path) or {}
+    with as_written(path):
+        held_out, pairs = training.get("checkpoints", []), training.get("held_out", {}).get("pairs")
+        kinds = _kinds(held_out)
+    with as_written(METRICS / "preferences.json"):
+        data = _data(_read(METRICS / "preferences.json"), training)
+    with as_written(f"{PROVENANCE} of {base}"):
+        provenance = _made(adapter, made)
     return {
         "base": base,
-        "title": title,
+        "title": f"{row.label}: reward model ({provenance['objective']})",
+        **provenance,
         "header": header(row, licence, hub, data),
         "label": row.label,
         "training_kind": row.training,
         "hub": hub,
-        "origin": _origin(made["base"]),
         "licence": row.licence,
         "licence_link": licence.link,
         "licence_text": licence.text,
         "notice": licence.notice,
         "data": data,
+        "held_out": held_out,
+        "kinds": kinds,
+        "held_out_pairs": pairs,
+        **value_profile(base, made["step"]),
+        "profiles": _profiles(base),
+        "repository": repository,
+        "citation": citation(),
+    }
+
+
+def _made(adapter: Adapter, made: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint's provenance tells."""
+    return {
+        "objective": OBJECTIVES[made["training"]["objective"]],
+        "origin": _origin(made["base"]),
         "hyperparameters": hyperparameters(adapter, made),
         "versions": ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items()),
         "rounding": f"{made['published']['largest_rounding']:.2g}",
-        "held_out": training.get("checkpoints", []),
-        "kinds": _kinds(training.get("checkpoints", [])),
-        "held_out_pairs": training.get("held_out", {}).get("pairs"),
-        **value_profile(base, made["step"]),
-        "profiles": _profiles(base),
         "linear": made["training"]["head"] == "linear",
-        "repository": repository,
         "template": _template(made["training"]["format"]),
-        "citation": citation(),
     }
 
 
@@ -144,7 +163,12 @@ def hyperparameters(adapter: Adapter, made: Mapping[str, Any]) -> list[tuple[str
 
 def value_profile(base: str, step: int) -> dict[str, Any]:
     """Median ranks and gaps of the run that ended at ``step``, or ``no_profile``: why there are none."""
-    found = _read(METRICS / "dynamics.json")
+    path = METRICS / "dynamics.json"
+    with as_written(path):
+        return _value_profile(_read(path), base, step)
+
+
+def _value_profile(found: dict | None, base: str, step: int) -> dict[str, Any]:
     nothing = {
         "ranks": [],
         "gaps": [],

@@ -1,75 +1,115 @@
-"""One self-contained page: the story, with every number taken from a metrics file."""
+"""The one builder of pages: self-contained, escaped, every number from a metrics file that it names.
+
+A section is a module of ``valuetrace/report/sections/`` with a template beside it, found by being there:
+
+    TITLE, ORDER     its heading, and its place on the page
+    needs()          the files that it reads: metrics/NAME.json, which ``Context.metrics`` then holds, tables, pictures
+    render(context)  its HTML, as ``Context.fill`` makes it
+    ABSENT           (or none) what the page says where a needed file is not there; without it the section is left out
+    PAGE             (or none) the file in plots/ that it fills alone; the report then links it instead
+"""
 
 from __future__ import annotations
 
 import base64
-import html
+import importlib
+import pkgutil
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import pandas as pd
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
+from valuetrace.core.numbers import written
+from valuetrace.models.rows import Model
+from valuetrace.report import sections
+from valuetrace.report.numbers import Numbers
 
 
-class Numbers:
-    """Metrics files by name, and a formatter that leaves the source of every number in the page."""
+class Context:
+    """What every section is given: metrics by name (``compare/NAME`` too) and what params.yaml says of the run."""
 
-    def __init__(self, metrics: dict[str, dict], folder: str = "metrics/"):
-        self.metrics, self.folder = metrics, folder
+    def __init__(self) -> None:
+        self.metrics: dict[str, Any] = {}
+        self.n = Numbers(self.metrics)
 
-    def value(self, source: str) -> Any:
-        """The value at ``file:path`` (``log_probabilities:comparisons.0.summary.cells``)."""
-        name, _, path = source.partition(":")
-        value: Any = self.metrics[name]
-        for part in path.split(".") if path else []:
-            try:
-                value = value[int(part)] if isinstance(value, list) else value[part]
-            except (KeyError, IndexError, ValueError, TypeError):
-                raise InputError(f"{self.folder}{name}.json has no {path} (at {part}). Run its stage again.") from None
-        return value
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        return settings.get("models", dict[str, Model])
 
-    def __call__(self, source: str, form: str = "") -> Markup:
-        """The number at ``source`` as HTML, its origin in ``data-source`` and in the tooltip.
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Model → its name in print."""
+        return {name: row.label for name, row in self.models.items()}
 
-        form: a format specification (``.2f``), ``p`` for a p-value, or nothing for the value as it is.
-        """
-        value = self.value(source)
-        if value is None:
-            text = "–"
-        elif form == "p":
-            text = p_value(value)
-        else:
-            text = format(value, form)
-        name, _, path = source.partition(":")
-        title = html.escape(f"{self.folder}{name}.json: {path}")
-        return Markup(f'<span class="n" data-source="{html.escape(source)}" title="{title}">{html.escape(text)}</span>')
+    @cached_property
+    def profile(self) -> str:
+        return settings.get("profile", str)
+
+    @cached_property
+    def note(self) -> str:
+        """What to keep in mind about the profile's models."""
+        return settings.get("profile_note", str)
+
+    def fill(self, name: str, **given: Any) -> Markup:
+        """A template (``sections/dynamics.html.j2``) with the context, ``n``, ``labels``, ``metrics`` and ``given``."""
+        always = {"context": self, "n": self.n, "labels": self.labels, "metrics": self.metrics}
+        always |= {"picture": picture, "written": written}
+        return Markup(template(name).render(always | given))
 
 
-def p_value(p: float) -> str:
-    """.012, or 3e-09 below .001."""
-    return f"{p:.0e}" if p < 0.001 else f"{p:.3f}".lstrip("0")
+def report() -> str:
+    """plots/report.html: every section that is here, and the pages of groups of stages of their own."""
+    modules, context = found(), Context()
+    parts = [part for module in modules if not hasattr(module, "PAGE") if (part := _part(module, context))]
+    more = [module for module in modules if hasattr(module, "PAGE")]
+    return context.fill("page.html.j2", parts=parts, more=more)
+
+
+def single(name: str) -> str:
+    """The page of one section, alone. InputError where a file that it needs is missing."""
+    module, context = next(module for module in found() if module.__name__.endswith(f".{name}")), Context()
+    if missing := _missing(module):
+        raise InputError(f"{missing[0]}: no such file; plots/{module.PAGE} needs it. Run its stage.")
+    return context.fill("single.html.j2", section=_part(module, context), title=module.TITLE)
+
+
+def found() -> list[ModuleType]:
+    """The modules of ``valuetrace/report/sections/``, in the order of the page."""
+    names = [f"{sections.__name__}.{info.name}" for info in pkgutil.iter_modules(sections.__path__)]
+    return sorted(map(importlib.import_module, names), key=lambda module: (module.ORDER, module.__name__))
+
+
+def _missing(module: ModuleType) -> list[str]:
+    return [path for path in module.needs() if not Path(path).is_file()]
+
+
+def _part(module: ModuleType, context: Context) -> dict[str, Any] | None:
+    """``title``, ``html`` and ``missing`` of a section, None where it is left out."""
+    if missing := _missing(module):
+        absent = getattr(module, "ABSENT", None)
+        return absent and {"title": module.TITLE, "html": absent, "missing": missing[0]}
+    for path in module.needs():
+        if path.startswith("metrics/"):
+            context.metrics[path.removeprefix("metrics/").removesuffix(".json")] = files.read_json(path)
+    return {"title": module.TITLE, "html": module.render(context), "missing": None}
 
 
 def picture(path: str | Path, description: str) -> Markup:
     """A PNG inside the page."""
     data = base64.b64encode(Path(path).read_bytes()).decode()
-    return Markup(f'<img alt="{html.escape(description)}" src="data:image/png;base64,{data}">')
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(description, data)
 
 
-def template(name: str, package: str = "valuetrace.report") -> Template:
-    """A package's template over this one's base; a name that it uses and nobody gave is an error, text is escaped."""
+def template(name: str, package: str = "valuetrace.report", escape: bool = True) -> Template:
+    """A package's template over this one's; a name that it uses and nobody gave is an error, all text is escaped.
+
+    ``escape`` False: for a terminal.
+    """
     loader = ChoiceLoader([PackageLoader(package, "."), PackageLoader("valuetrace.report", ".")])
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(name)
-
-
-def render(metrics: dict[str, dict], tables: dict[str, pd.DataFrame], **context: Any) -> str:
-    """The page from ``page.html.j2``. ``n("file:path")`` in the template prints a number with its source."""
-    return template("page.html.j2").render(
-        n=Numbers(metrics), metrics=metrics, tables=tables, picture=picture, **context
-    )
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    return Environment(loader=loader, autoescape=escape, **options).get_template(name)

@@ -128,7 +128,7 @@ def accuracies(training: dict[tuple[str, int, int], dict]) -> pd.DataFrame:
 def summary(found: dict[str, pd.DataFrame]) -> dict[str, object]:
     """The findings of metrics/ablations.json: which runs read the prompts, levels, fits and held-out accuracy."""
     checked = found["readings"]
-    trained = checked[checked["step"] > 0].drop(columns=["reads"]).assign(reads=checked["reads"])
+    trained = checked[checked["step"] == checked.groupby(RUN)["step"].transform("max")]  # one row a run and base
     counts = trained.groupby(["base", "data_size"])["reads"].agg(reads="sum", runs="size").reset_index()
     accuracy = found["accuracy"].drop(columns="seed").groupby(["base", "data_size"]).mean().reset_index()
     names = ("gap_levels", "gap_fit", "inherited_levels", "inherited_fit")

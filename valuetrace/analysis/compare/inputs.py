@@ -10,6 +10,7 @@ import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from valuetrace.core import settings
@@ -101,6 +102,13 @@ def read_table(path: str | Path, groups: dict[str, Origin]) -> Table:
     path = Path(path)
     frame = read_scores(path)
     made_by, keys = frame.attrs, prompt_keys(frame)
+    infinite = np.argwhere(np.isinf(frame[keys].to_numpy()))
+    if len(infinite):
+        row, column = infinite[0]
+        raise InputError(
+            f"{path}: column {keys[column]}, row {row + 1}: the score is no finite float32 number. Score it again, or "
+            "leave the row out."
+        )
     model = _model(path, made_by, groups)
     again = frame[frame["token_decoded"].duplicated(keep=False)]
     distinct = again.drop_duplicates(["token_decoded", *keys])

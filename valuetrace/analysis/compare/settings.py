@@ -19,22 +19,21 @@ class Run:
     title: str
     lexicon: str
     also: list[str]
-    scores: Literal["logprobs", "rewards"]
+    scores: Literal["token_logprobs", "rewards"]
     models: Literal["bases", "reward_models"] | list[str]  # a list of params.yaml, or the models themselves
     format: str | None = None
 
     def __post_init__(self):
         if isinstance(self.models, list) and (not self.models or len(set(self.models)) < len(self.models)):
             raise ValueError("models names the models, once each")
-        if (self.format is None) == (self.scores == "logprobs"):
+        if (self.format is None) == (self.scores == "token_logprobs"):
             raise ValueError("log-probabilities are of one format, rewards of the model's own")
 
     def files(self) -> list[Path]:
         """The score file of each model, where the stages write it."""
         models = settings.get(self.models, list[str]) if isinstance(self.models, str) else self.models
-        if self.scores == "rewards":
-            return [Path("data/rewards", f"{model}.parquet") for model in models]
-        return [Path("data/token_logprobs", model, f"{self.format}.parquet") for model in models]
+        within = "" if self.format is None else f"/{self.format}"
+        return [Path("data", self.scores, f"{model}{within}.parquet") for model in models]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,24 @@
+"""Two bases compared over score tables: a part for every row of compare.runs (Section 2)."""
+
+from markupsafe import Markup
+
+from valuetrace.core import settings
+from valuetrace.report import compare
+from valuetrace.report.page import Context
+
+TITLE, ORDER = "Bases compared over score tables (Section 2)", 50
+ABSENT = "A comparison was not made."
+
+
+def needs() -> list[str]:
+    names = settings.get("compare.runs", dict[str, object])
+    return [path for name in names for path in (f"metrics/compare/{name}.json", f"plots/compare/{name}/figure_1.png")]
+
+
+def render(context: Context) -> Markup:
+    names = settings.get("compare.runs", dict[str, object])
+    told = {name: context.metrics[f"compare/{name}"] for name in names}
+    return Markup("\n").join(
+        compare.section(context.n, f"compare/{name}", made["title"], f"plots/compare/{name}")
+        for name, made in told.items()
+    )
