@@ -3,14 +3,14 @@
 Components of variance are those of the published files (conf/published/variance_components.csv); an effect is a shift
 of one construct, up under positive and down under negative prompts, in residual standard deviations: .42 gives the
 published three-way coefficient. Every test is of that interaction. Prints a table and writes metrics/test_sizes.json.
-Run: python benchmarks/test_sizes.py [RUNS] (2,000 studies a scenario; tests that draw or fit, a tenth of them in
+Run: python -m benchmarks.test_sizes [RUNS] (2,000 studies a scenario; tests that draw or fit, a tenth of them in
 two scenarios)
 """
 
 import sys
 from functools import partial
 
-from valuetrace.analysis.compare import simulation
+from benchmarks import simulation
 from valuetrace.core.files import write_json
 from valuetrace.stats import inference
 

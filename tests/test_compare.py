@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import simulation
 from valuetrace import cli, prompts, tables
-from valuetrace.analysis.compare import effects, inputs, published, random_lexicon, readings, scores, simulation, top_k
+from valuetrace.analysis.compare import effects, inputs, published, random_lexicon, readings, scores, top_k
 from valuetrace.analysis.compare import run as compare
 from valuetrace.analysis.compare.scores import join
 from valuetrace.core import files
