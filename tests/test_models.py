@@ -1,7 +1,10 @@
 """Loading: a folder that is not whole, or not what its config says, is one line that names what is wrong."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,3 +234,19 @@ def test_everybody_loads_with_the_attention_of_the_config(folders, architecture)
         found = getattr(loaded, "backbone", loaded)
         assert found.config._attn_implementation == expected
         assert not found.training
+
+
+def test_two_processes_make_one_model(tmp_path):
+    """The second waits, and says so; both end well, and the folder is whole."""
+    row = {"label": "x", "family": "x", "training": "random", "licence": "none", "tokenizer": {}}
+    row |= {"source": {"kind": "random", "architecture": "llama", "seed": 1}}
+    row |= {"scoring": {"dtype": "float32", "formats": ["chat"]}}
+    (tmp_path / "params.yaml").write_text(json.dumps({"models": {"m": row}}))
+    command = [sys.executable, "-m", "stages.models", "m"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    both = [subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert not any("Traceback" in text for text in said)
+    assert (tmp_path / "data/models/m/model.safetensors").is_file()
+    assert json.loads((tmp_path / "metrics/models/m.json").read_text())["files"]

@@ -17,6 +17,7 @@ from valuetrace.analysis import references as profiles
 from valuetrace.audit import results
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
+from valuetrace.core.locks import alone
 from valuetrace.lexicon.find import find_lexicon
 from valuetrace.models import loading, making
 from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
@@ -123,7 +124,7 @@ def find_model(name: str, revision: str | None = None) -> Path:
         raise InputError(f"{name}: no such folder, no model in {MODELS}/, and no Hub id (owner/name).")
     folder = MODELS / (name + (f"@{revision}" if revision else "")).replace("/", "--")
     if not folder.is_dir():
-        with results.alone(folder, f"another process downloads {name}"):
+        with alone(folder, f"another process downloads {name}"):
             if not folder.is_dir():
                 source = Source("hub", repository=name, revision=revision)
                 making.make(name, source, TokenizerChanges(), folder)

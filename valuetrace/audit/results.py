@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
+from valuetrace.core.locks import alone
 from valuetrace.models.rows import MODELS
 
 RESULTS = ("scores.parquet", "profile.json", "profile.csv", "profile.png", "audit.html")
@@ -59,20 +57,3 @@ def whole(out: Path) -> Iterator[Path]:
     with alone(out, f"another audit is writing {out}"), files.fresh_folder(partial):
         yield partial
         files.replace_folder(partial, out)
-
-
-@contextmanager
-def alone(folder: Path, otherwise: str) -> Iterator[None]:
-    """One process at a time makes ``folder``; another says ``otherwise`` and waits."""
-    with files.writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            print(f"waiting: {otherwise}", file=sys.stderr, flush=True)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
