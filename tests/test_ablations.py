@@ -66,19 +66,25 @@ def test_runs_that_do_not_read_are_left_out_and_counted():
 
 
 @pytest.mark.parametrize(
-    ("reads", "reason"),
+    ("reads", "seeds"),
     [
-        (lambda size, seed: False, "0 seeds with 0 data sizes"),
-        (lambda size, seed: seed == 1, "1 seeds with 3 data sizes"),
-        (lambda size, seed: size < 400, "3 seeds with 2 data sizes"),
-        (lambda size, seed: (size, seed) != (100, 2), "3 seeds with 2 data sizes"),
+        (lambda size, seed: False, 0),
+        (lambda size, seed: seed == 1, 1),
+        (lambda size, seed: size < 400, 0),
+        (lambda size, seed: (size, seed) not in ((100, 2), (400, 3)), 1),
     ],
 )
-def test_too_few_runs_are_refused(reads, reason):
+def test_too_few_runs_are_refused(reads, seeds):
     fit, curve = runs.fits(table(noisy, reads), "gap")
-    assert fit["refused"].str.startswith(reason).all() and len(fit) == 2  # one row a framing
-    assert fit["left_out"].tolist() == [9 - sum(itertools.starmap(reads, itertools.product(SIZES, SEEDS)))] * 2
+    assert fit["refused"].str.endswith(f"reads the prompts: {seeds}; a fit within seeds needs 2").all()
+    assert fit["left_out"].tolist() == [9 - 3 * seeds] * 2  # one row a framing
     assert fit["estimate"].isna().all() and curve.empty
+
+
+def test_a_seed_with_too_few_sizes_is_left_out_whole():
+    fit, _ = runs.fits(table(noisy, lambda size, seed: (size, seed) != (100, 3)), "gap")
+    row = fit[(fit["framing"] == "positive") & (fit["parameter"] == "per_doubling")].iloc[0]
+    assert row[["seeds", "sizes", "left_out"]].tolist() == [2, 3, 3]
 
 
 def test_levels_hold_the_untrained_heads_that_read_nothing():
@@ -149,7 +155,10 @@ def test_from_scores_to_summary_and_pictures(tmp_path):
     counts = {(row["base"], row["data_size"]): (row["reads"], row["runs"]) for row in told["reads"]}
     assert counts == {(b, size): (0 if (b, size) == ("y", 100) else 3, 3) for b in "xy" for size in SIZES}
     assert len(told["readings"]) == 18 and {row["accuracy"] for row in told["accuracy"]} == {0.75}
-    assert told["gap_fit"][0]["refused"].startswith("3 seeds with 2 data sizes") and told["gap_fit"][0]["p"] is None
+    assert (
+        told["gap_fit"][0]["refused"].endswith("reads the prompts: 0; a fit within seeds needs 2")
+        and told["gap_fit"][0]["p"] is None
+    )
     for name, own in found.items():
         files.write_csv(own, tmp_path / f"{name}.csv")
     style.apply()

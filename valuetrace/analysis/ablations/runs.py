@@ -86,17 +86,21 @@ def levels(table: pd.DataFrame, value: str) -> pd.DataFrame:
 def fits(table: pd.DataFrame, value: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A line within each seed, value = a + b · log2(size / geometric mean size); inference over seeds.
 
-    Only runs that read the prompts, at their last step. First table: the group's columns, ``parameter`` (``at_mean``
-    a, ``per_doubling`` b), ``estimate, low, high, p, seeds, sizes, left_out`` (runs), ``refused`` (why, or empty).
-    Second, the curve: group, ``data_size, estimate, low, high``.
+    Only runs that read the prompts, at their last step, of seeds that have FEWEST_SIZES such sizes. First table: the
+    group's columns, ``parameter`` (``at_mean`` a, ``per_doubling`` b), ``estimate, low, high, p, seeds, sizes, left_out``
+    (runs), ``refused`` (why, or empty). Second, the curve: group, ``data_size, estimate, low, high``.
     """
     parameters, curves = [], []
     last = table[table["step"] == table.groupby([*GROUP, *RUN])["step"].transform("max")]
     for key, every in last.groupby(GROUP, sort=True):
         group, own = dict(zip(GROUP, key, strict=True)), every[every["reads"]]
+        own = own[own.groupby("seed")["data_size"].transform("nunique") >= FEWEST_SIZES]
         counts = {"left_out": len(every) - len(own), "sizes": own["data_size"].nunique()}
-        reason = _too_few(own)
-        if reason:
+        if own["seed"].nunique() < FEWEST_SEEDS:
+            reason = (
+                f"seeds with {FEWEST_SIZES} data sizes in which every reward model reads the prompts: "
+                f"{own['seed'].nunique()}; a fit within seeds needs {FEWEST_SEEDS}"
+            )
             parameters.append(group | counts | {"parameter": "", "seeds": own["seed"].nunique(), "refused": reason})
             continue
         sizes, seeds = own["data_size"].to_numpy(dtype=float), own["seed"].to_numpy()
@@ -142,13 +146,3 @@ def summary(found: dict[str, pd.DataFrame]) -> dict[str, object]:
 def _records(table: pd.DataFrame) -> list[dict]:
     """Rows as dicts, None where a number is missing."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def _too_few(runs: pd.DataFrame) -> str | None:
-    sizes = runs.groupby("seed")["data_size"].nunique()
-    if len(sizes) >= FEWEST_SEEDS and sizes.min() >= FEWEST_SIZES:
-        return None
-    return (
-        f"{len(sizes)} seeds with {sizes.min() if len(sizes) else 0} data sizes at the least in which every "
-        f"reward model reads the prompts; a fit within seeds needs {FEWEST_SEEDS} seeds of {FEWEST_SIZES} sizes"
-    )
