@@ -87,7 +87,8 @@ def fits(table: pd.DataFrame, value: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A line within each seed, value = a + b · log2(size / geometric mean size); inference over seeds.
 
     Only runs that read the prompts, at their last step, of seeds that have FEWEST_SIZES such sizes. First table: the
-    group's columns, ``parameter`` (``at_mean`` a, ``per_doubling`` b), ``estimate, low, high, p, seeds, sizes, left_out``
+    group's columns, ``parameter`` (``at_mean`` a, ``per_doubling`` b), ``estimate, low, high, p, seeds, sizes`` and
+    ``left_out``
     (runs), ``refused`` (why, or empty). Second, the curve: group, ``data_size, estimate, low, high``.
     """
     parameters, curves = [], []
