@@ -311,7 +311,7 @@ def test_the_ablations_fill_a_page_of_their_own(folder):
 def test_dynamics_show_no_gap_of_a_base_that_is_refused(folder):
     at = [{"step": step, "low": -2.5, "high": 1.5} for step in (0, 5, 10)]
     pair = {"first": "m1", "second": "m1.5b", "framing": "positive"}
-    size = {"gap": -0.75, "size_change": 0.5, "size_change_low": 0.25, "size_change_high": 1.0}
+    size = {"gap": -0.75, "change": 0.5, "change_low": 0.25, "change_high": 1.0}
     run = {"data_size": 480, "source": "wordnet", "objective": "bradley_terry", "seed": 1}
     told = {"run": run, "words": {"agency": 12}, "lexicon": "<nouns>", "prompts": {"positive": 9}, "steps": [0, 5, 10]}
     told |= {

@@ -29,14 +29,14 @@ def at_step(rows: list[dict], step: int) -> list[tuple[int, dict]]:
 
 
 def _gaps(told: dict) -> list[dict]:
-    """Pair and framing, with the positions of the early and the last row in ``gaps``, and who is refused."""
+    """Pair and framing, with the positions of the untrained and the last row in ``gaps``, and who is refused."""
     at = {(row["first"], row["second"], row["framing"], row["step"]): i for i, row in enumerate(told["gaps"])}
     return [
         {
             "first": key[0],
             "second": key[1],
             "framing": key[2],
-            "early": at[*key, told["early_step"]],
+            "untrained": at[*key, 0],
             "last": at[*key, told["last_step"]],
             "refused": [base for base in key[:2] if base in told["refused"]],
         }
