@@ -74,12 +74,13 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     axis.axvline(0, color="0.6", lw=0.8)
     for i, why in grid["refused"].items():
         if isinstance(why, str) and why:
-            axis.annotate(
-                "refused", (0.5, i), xycoords=("axes fraction", "data"), ha="center", va="center", color="0.45"
-            )
+            short = "the prompts are not read" if "not read" in why else "the words are too improbable"
+            place = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center", "color": "0.45"}
+            axis.annotate(f"refused: {short}", (0.5, i), **place)
     axis.hlines(y, grid["low"], grid["high"], color="0.35", lw=1.5)
     axis.scatter(grid["contrast"], y, s=36, c=np.where(clear, "#0072B2", "white"), edgecolors="#0072B2", zorder=3)
     several = grid["comparison"].nunique() > 1
+    axis.set_ylim(-0.6, len(grid) - 0.4)
     axis.set_yticks(
         y,
         [
@@ -105,7 +106,6 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
         Line2D([], [], marker="o", color="#0072B2", lw=0, label="p over words < .05"),
         Line2D([], [], marker="o", color="#0072B2", markerfacecolor="white", lw=0, label="p over words ≥ .05"),
         Line2D([], [], color="0.35", lw=1.5, label="95% bootstrap interval over words"),
-        Line2D([], [], lw=0, label="refused: too improbable, or a model does not read the prompts"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(
