@@ -230,7 +230,7 @@ def test_draw_mixes_definitions_and_valence_pairs(tmp_path, repository, monkeypa
     )
     params = preferences.Preferences("mixed", 1, {"mixed": mixed})
     drawn, more, other = (preferences.draw(params, *row) for row in (("0.04k", 1), ("0.06k", 1), ("0.04k", 2)))
-    assert drawn.train["source"].value_counts().to_dict() == {"wordnet_noun": 20, "valence": 20}
+    assert drawn.train["source"].value_counts().to_dict() == {"wordnet": 20, "valence": 20}
     pd.testing.assert_frame_equal(more.train.head(40), drawn.train)  # nested, any larger size
     pd.testing.assert_frame_equal(more.held_out, drawn.held_out)
     assert not other.train.equals(drawn.train) and drawn.origin["valence_share"] == 0.5

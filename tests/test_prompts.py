@@ -69,7 +69,7 @@ def test_authority_words():
 
 
 def test_the_boosted_words_are_authority_virtues(repository):
-    mfd2 = pd.read_csv(repository / "lexicons" / "mfd2.csv", keep_default_na=False)
+    mfd2 = pd.read_csv(repository / "lexicons" / "unrolled" / "mfd2.csv", keep_default_na=False)
     virtues = mfd2.query("construct == 'authority' and polarity == 'virtue'")["word"]
     assert set(prompts.authority_words()) <= set(virtues)
 
