@@ -46,9 +46,9 @@ def trained(tmp_path_factory, repository) -> Path:
                     value.normal_(std=0.01)
         made = {"base": checkpoint.base_identity(folder), "config_hash": "0" * 64, "steps": 2}
         made |= {"training": json.loads(json.dumps(params, default=lambda value: value.__dict__))}
-        made |= {"held_out": {"loss": 0.65625, "accuracy": 0.625}, "versions": {"peft": "0"}}
+        made |= {"held_out": {"loss": 0.656251234, "accuracy": 0.625}, "versions": {"peft": "0"}}
         _write_checkpoint(root / "data/checkpoints" / base / "step-2", built, {**made, "step": 2})
-        row = {"step": 2, "pairs": 32, "held_out_loss": 0.65625, "held_out_accuracy": 0.625}
+        row = {"step": 2, "pairs": 32, "held_out_loss": 0.656251234, "held_out_accuracy": 0.625}
         metrics = {"base": base, "pairs": 32, "steps": 2, "held_out": {"pairs": 48}, "checkpoints": [row]}
         files.write_json(metrics, root / f"metrics/training/{base}.json")
     return root

@@ -155,7 +155,8 @@ def _of_the_run(base: str) -> Path:
     for folder in folders:
         with as_written(folder / PROVENANCE):
             made = checkpoint.read_provenance(folder)
-            if told == (made["step"], made["held_out"]["loss"], made["held_out"]["accuracy"]):
+            held_out = (made["held_out"][name] for name in ("loss", "accuracy"))
+            if told == (made["step"], *(float(f"{value:.{files.DIGITS}g}") for value in held_out)):
                 return folder
     raise InputError(
         f"{path} tells of another run (step {told[0]}, held-out loss {told[1]}) than {folders[0]} (held-out loss "
