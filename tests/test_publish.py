@@ -196,7 +196,7 @@ def test_card_tells_licence_data_hyperparameters_and_metrics(workspace):
     for told in (
         "WordNet licence",
         "big_two",
-        "| 2 | 32 | 0.6562 | 0.625 |",
+        "| 2 | 32 | 0.6563 | 0.625 |",
         "46.9%",
         "| LoRA rank, alpha, dropout | 4, 32, 0.0 |",
         "| positive | agency | 180 | 210.5 | 190.0 to 231.2 |",
