@@ -262,7 +262,9 @@ def test_pair_table_that_is_none(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs data/assets/wordnet")
 def test_real_wordnet_has_enough_pairs():
-    words = {w for name in ("big_two", "mfd2") for w in pd.read_csv(settings.ROOT / f"lexicons/{name}.csv")["word"]}
+    words = {
+        w for name in ("big_two", "mfd2") for w in pd.read_csv(settings.ROOT / f"lexicons/unrolled/{name}.csv")["word"]
+    }
     pairs, _ = wordnet.pairs(wordnet.read_synsets(REAL), words, 0.02, seed=1)
     train, out = preferences.split(pairs, 0.02, seed=1)
     assert len(train) > 106_000 and len(out) > 1000
