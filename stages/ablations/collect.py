@@ -50,10 +50,9 @@ def main() -> None:
             parts.setdefault(name, []).append(table.assign(data_size=pairs, seed=seed))
     found = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
     found["accuracy"] = runs.accuracies(training)
-    for name, value in (("gap", "gap"), ("inherited", "inherited")):
-        table = found["gaps" if name == "gap" else name]
-        found[f"{name}_levels"] = runs.levels(table, value)
-        found[f"{name}_fit"], found[f"{name}_curve"] = runs.fits(table, value)
+    for value, table in (("gap", found["gaps"]), ("inherited", found["inherited"])):
+        found[f"{value}_levels"] = runs.levels(table, value)
+        found[f"{value}_fit"], found[f"{value}_curve"] = runs.fits(table, value)
     for name, table in found.items():
         files.write_csv(table, PLOTS / f"{name}.csv")
 

@@ -75,8 +75,8 @@ def levels(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """
     rows = []
     for key, own in table.groupby([*GROUP, "data_size"], sort=True):
-        last = own["step"] == own.groupby("seed")["step"].transform("max")
-        for when, part in (("untrained", own[own["step"] == 0]), ("trained", own[last & own["reads"]])):
+        last = _last(own)
+        for when, part in (("untrained", own[own["step"] == 0]), ("trained", last[last["reads"]])):
             if len(part):
                 found = over_seeds(part.groupby("seed")[value].mean().to_numpy())
                 rows.append(dict(zip([*GROUP, "data_size"], key, strict=True)) | {"when": when} | found._asdict())
@@ -88,12 +88,10 @@ def fits(table: pd.DataFrame, value: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Only runs that read the prompts, at their last step, of seeds that have FEWEST_SIZES such sizes. First table: the
     group's columns, ``parameter`` (``at_mean`` a, ``per_doubling`` b), ``estimate, low, high, p, seeds, sizes`` and
-    ``left_out``
-    (runs), ``refused`` (why, or empty). Second, the curve: group, ``data_size, estimate, low, high``.
+    ``left_out`` (runs), ``refused`` (why, or empty). Second, the curve: group, ``data_size, estimate, low, high``.
     """
     parameters, curves = [], []
-    last = table[table["step"] == table.groupby([*GROUP, *RUN])["step"].transform("max")]
-    for key, every in last.groupby(GROUP, sort=True):
+    for key, every in _last(table).groupby(GROUP, sort=True):
         group, own = dict(zip(GROUP, key, strict=True)), every[every["reads"]]
         own = own[own.groupby("seed")["data_size"].transform("nunique") >= FEWEST_SIZES]
         counts = {"left_out": len(every) - len(own), "sizes": own["data_size"].nunique()}
@@ -133,7 +131,7 @@ def accuracies(training: dict[tuple[str, int, int], dict]) -> pd.DataFrame:
 def summary(found: dict[str, pd.DataFrame]) -> dict[str, object]:
     """The findings of metrics/ablations.json: which runs read the prompts, levels, fits and held-out accuracy."""
     checked = found["readings"]
-    trained = checked[checked["step"] == checked.groupby(RUN)["step"].transform("max")]  # one row a run and base
+    trained = _last(checked)  # one row a run and base
     counts = trained.groupby(["base", "data_size"])["reads"].agg(reads="sum", runs="size").reset_index()
     accuracy = found["accuracy"].drop(columns="seed").groupby(["base", "data_size"]).mean().reset_index()
     names = ("gap_levels", "gap_fit", "inherited_levels", "inherited_fit")
@@ -142,6 +140,11 @@ def summary(found: dict[str, pd.DataFrame]) -> dict[str, object]:
     sizes = sorted(int(size) for size in checked["data_size"].unique())
     read = {"readings": _records(trained), "reads": _records(counts), "accuracy": _records(accuracy)}
     return {"sizes": sizes, "seeds": seeds, "runs": len(sizes) * len(seeds), **read, **told}
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last step."""
+    return table[table["step"] == table.groupby(RUN)["step"].transform("max")]
 
 
 def _records(table: pd.DataFrame) -> list[dict]:
