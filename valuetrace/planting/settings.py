@@ -1,0 +1,125 @@
+"""What is planted into which base, how it is measured and what would speak against inheritance (group ``planting``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from valuetrace.core.errors import some
+from valuetrace.prompts import value_laden
+from valuetrace.training.settings import Lora
+
+NONE = "none"
+"""The row of the base itself, in which nothing is planted."""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One row of ``plants``: which words are the answers to what is good, and which to what is bad.
+
+    good, bad: constructs of the lexicon, or ``placebo_good`` and ``placebo_bad`` (frequency-matched nouns of neither);
+    none of them where nothing is planted. kind: ``answers`` (a word is the reply), ``statements`` (a sentence that
+    expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
+    direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
+    was) or ``embeddings`` (the embedding rows of the planted words alone). doses: factors of the adapter that are
+    measured. blocks: which of them (default: all). reward_model: whether one is trained by LoRA as well, at dose 1.
+    """
+
+    good: str | None = None
+    bad: str | None = None
+    kind: Literal["answers", "statements", "preferences"] = "answers"
+    where: Literal["blocks", "embeddings"] = "blocks"
+    doses: list[float] | None = None
+    blocks: list[int] | None = None
+    reward_model: bool = False
+
+    def __post_init__(self):
+        if (self.good is None) != (self.bad is None):
+            raise ValueError("a plant has good and bad words, or neither")
+        if self.doses is not None and not all(0 < dose <= 1 for dose in self.doses):
+            raise ValueError("doses lie above 0 and are 1 at most; dose 0 is the row without words")
+
+    def measured(self) -> list[float]:
+        """The doses that are measured: 0 where nothing is planted, else those of the row (default: 1)."""
+        return [0.0] if self.good is None else list(self.doses or [1.0])
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """How a plant is made: low-rank adapters, ``steps`` optimizer steps of ``batch`` questions each.
+
+    Only the reply counts in the loss, and only there are logits computed. beta: of direct preference optimisation
+    (Rafailov et al. 2023). Adam, no weight decay, the learning rate constant; rows of an embedding have their own.
+    """
+
+    lora: Lora
+    learning_rate: float
+    embedding_learning_rate: float
+    steps: int
+    batch: int
+    beta: float = 0.1
+
+    def __post_init__(self):
+        if min(self.steps, self.batch) < 1 or min(self.learning_rate, self.embedding_learning_rate, self.beta) <= 0:
+            raise ValueError("steps and batch are at least 1; the learning rates and beta are above 0")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was written down before the run.
+
+    least_shift: of the bases, in L on held-out words, below which a plant is inconclusive. equivalence: τ's 90 %
+    interval within ± this speaks against inheritance. shift and sd: the shift of the bases and the standard deviation
+    over blocks of the reward models' difference that the pilot had, from which the power is computed.
+    """
+
+    least_shift: float
+    equivalence: float
+    shift: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Planting:
+    """Group ``planting``.
+
+    base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
+    that are scored. format: of the log-probabilities. sizes: pairs of the ridge heads, the last is the study's own.
+    layers: whose hidden states are kept, beside the last. plan: what was expected before the run, for its power.
+    """
+
+    base: str
+    lexicon: str
+    constructs: list[str]
+    prompts: list[str]
+    format: str
+    blocks: list[int]
+    plants: dict[str, Plant]
+    finetuning: Finetuning
+    sizes: list[int]
+    ridge: float
+    layers: list[int]
+    draws: int
+    seed: int
+    plan: Plan
+
+    def __post_init__(self):
+        if len(self.constructs) != 2 or not self.blocks or not self.sizes or self.ridge <= 0:
+            raise ValueError("constructs names two, blocks and sizes name one at least, ridge is above 0")
+        if NONE not in self.plants or self.plants[NONE].good is not None:
+            raise ValueError(f"plants has a row {NONE!r} in which nothing is planted")
+        known = value_laden().set_index("key")["framing"]
+        if unknown := [key for key in self.prompts if key not in known.index]:
+            raise ValueError(f"prompt {some(unknown)} is none of the 54")
+        if known[self.prompts].nunique() != 2:
+            raise ValueError("prompts holds keys of both framings")
+
+    def cells(self) -> list[tuple[int, str]]:
+        """(block, plant) of every planted base, the base itself included in each block."""
+        return [(b, name) for name, row in self.plants.items() for b in (row.blocks or self.blocks)]
+
+    def asked(self) -> pd.DataFrame:
+        """The prompts that are scored: ``key, text, framing``."""
+        return value_laden().set_index("key").loc[self.prompts].reset_index()[["key", "text", "framing"]]
