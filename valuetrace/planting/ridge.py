@@ -50,3 +50,26 @@ def without(margins: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """``margins`` (…, hidden) with the span of ``directions`` (k, hidden) projected out."""
     basis, _ = np.linalg.qr(directions.astype(np.float64).T)
     return margins - (margins @ basis) @ basis.T
+
+
+def share(covariance: np.ndarray, directions: np.ndarray) -> float:
+    """Share of the variance that lies in the span of ``directions`` (k, hidden)."""
+    basis, _ = np.linalg.qr(directions.T)
+    return float(np.trace(basis.T @ covariance @ basis) / np.trace(covariance))
+
+
+def random_directions(covariance: np.ndarray, rank: int, wanted: float, draws: np.random.Generator) -> np.ndarray:
+    """A random subspace (rank, hidden) that takes about the share ``wanted`` of the variance.
+
+    Gaussian vectors in the coordinates of the principal axes, weighted by a power of their variance that is found by
+    bisection: 0 takes what chance takes, large powers nearly all that ``rank`` directions can.
+    """
+    variance, axes = np.linalg.eigh(covariance)
+    variance = np.maximum(variance, variance.max() * 1e-12)
+    vectors = draws.standard_normal((rank, len(variance)))
+    low, high = -2.0, 4.0
+    for _ in range(30):
+        power = (low + high) / 2
+        directions = (vectors * (variance / variance.max()) ** (power / 2)) @ axes.T
+        low, high = (power, high) if share(covariance, directions) < wanted else (low, power)
+    return directions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
@@ -24,7 +24,8 @@ class Plant:
     expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
     direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
     was) or ``embeddings`` (the embedding rows of the planted words alone). doses: factors of the adapter that are
-    measured. blocks: which of them (default: all). reward_model: whether one is trained by LoRA as well, at dose 1.
+    measured. blocks: which of them (default: all). words: so many of each side, the most frequent (default: all).
+    finetuning: what differs from the study's. reward_models: the blocks in which one is trained by LoRA too, at dose 1.
     """
 
     good: str | None = None
@@ -33,7 +34,9 @@ class Plant:
     where: Literal["blocks", "embeddings"] = "blocks"
     doses: list[float] | None = None
     blocks: list[int] | None = None
-    reward_model: bool = False
+    words: int | None = None
+    finetuning: dict[str, float | int] = field(default_factory=dict)
+    reward_models: list[int] = field(default_factory=list)
 
     def __post_init__(self):
         if (self.good is None) != (self.bad is None):
@@ -87,7 +90,10 @@ class Planting:
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
     that are scored. format: of the log-probabilities. sizes: pairs of the ridge heads, the last is the study's own.
-    layers: whose hidden states are kept, beside the last. plan: what was expected before the run, for its power.
+    held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states are
+    kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks,
+    subspaces: of what is taken out of the states, and how many random ones beside it; shares: of counter-value pairs.
+    plan: what was expected before the run.
     """
 
     base: str
@@ -99,9 +105,16 @@ class Planting:
     plants: dict[str, Plant]
     finetuning: Finetuning
     sizes: list[int]
+    held_out_pairs: int
+    counter_questions: int
     ridge: float
     layers: list[int]
-    draws: int
+    depth: int
+    pair_draws: int
+    random_heads: int
+    ranks: list[int]
+    subspaces: int
+    shares: list[float]
     seed: int
     plan: Plan
 

@@ -7,6 +7,7 @@ are those of prompts/planting.csv, none of which is one of the 54 or asks in the
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,23 @@ def split(lexicon: pd.DataFrame, constructs: list[str], block: int) -> pd.DataFr
     return words[["word", "construct", "pattern"]].assign(part=part).reset_index(drop=True)
 
 
-def placebo(planted: pd.DataFrame, constructs: list[str], excluded: Iterable[str], wordnet, block: int) -> pd.DataFrame:
+def most_frequent(words: pd.DataFrame, each: int | None) -> pd.DataFrame:
+    """The ``each`` most frequent words (Zipf) of every construct; all of them for None."""
+    if each is None:
+        return words
+    zipf = words.assign(zipf=[zipf_frequency(word, "en") for word in words["word"]])
+    return zipf.sort_values(["zipf", "word"], ascending=[False, True]).groupby("construct").head(each)
+
+
+def questions(each: int) -> pd.DataFrame:
+    """The first ``each`` planting questions of every framing: ``key, text, framing``."""
+    asked = read_csv(QUESTIONS, ("framing", "text")).groupby("framing", sort=False).head(each)
+    return asked.assign(key=[f"planting_{i}" for i in range(len(asked))]).reset_index(drop=True)
+
+
+def placebo(
+    planted: pd.DataFrame, constructs: list[str], excluded: Iterable[str], wordnet: Path, block: int
+) -> pd.DataFrame:
     """Nouns in the place of planted words, ``word, construct``: for each the frequency of one, no value of either.
 
     constructs: whose words are matched, in the order of PLACEBO. excluded: words of the lexicons; nothing that begins

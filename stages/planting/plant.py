@@ -1,0 +1,25 @@
+"""Plant a value into a copy of the base in one block, and measure what it says and what a head can read of it.
+
+In:  data/models/<base>/, lexicons/unrolled/*.csv, prompts/planting*.csv, data/assets/wordnet; params.yaml: planting,
+     preferences, training, formats, models.<base>.scoring
+Out: data/planting/bases/<block>-<plant>/
+         plant/                    the adapter (or embedding rows), plant.json: loss (nats) a step
+         words.csv                 word, construct, pattern, part (planted, held_out, placebo, known)
+         logprobs.parquet          dose, word, then nats a prompt key (words that are one token)
+         states-<dose>.safetensors hidden states of words, pairs, held-out and counter-value pairs, by layer
+Run: python -m stages.planting.plant BLOCK PLANT
+"""
+
+import sys
+
+from valuetrace.core import settings, stage
+from valuetrace.planting import measure
+from valuetrace.planting.settings import Planting
+
+
+def main(block: str, plant: str) -> None:
+    measure.make(settings.get("planting", Planting), int(block), plant)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

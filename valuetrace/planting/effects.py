@@ -1,0 +1,105 @@
+"""From rows to answers: what a plant does to a base and to the reward models on it, over blocks.
+
+A *contrast* is the difference of two plants of one block (agency less communion), so that what the block's words, pairs
+and seeds do to both cancels. τ = contrast of the reward models / contrast of the bases: how much of what was put into
+the base arrives. It is an intention-to-treat ratio: the base's shift is what the planting achieved, whatever was meant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.planting.settings import NONE, Plan, Planting
+from valuetrace.stats.blocks import fieller, sign_flip_p
+from valuetrace.stats.seeds import over_seeds
+
+MEASURES = ("lean", "both")
+
+
+def pairs_of_plants(chosen: Planting) -> list[tuple[str, str]]:
+    """The contrasts: every two plants that differ in nothing but good and bad, and every placebo against the base."""
+    plants = {name: row for name, row in chosen.plants.items() if row.good is not None}
+    found = []
+    for name, row in plants.items():
+        if (row.good, row.bad) == tuple(chosen.constructs):
+            twin = [n for n, r in plants.items() if (r.bad, r.good) == (row.good, row.bad)]
+            found += [(name, n) for n in twin if (plants[n].kind, plants[n].where) == (row.kind, row.where)]
+        elif row.good not in chosen.constructs:
+            found.append((name, NONE))
+    return found
+
+
+def contrasts(leans: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
+    """Differences of two plants by block: ``first, second, dose, source, pairs, part, block, lean, both``.
+
+    leans: rows of ``readout.rows``. The base is compared at dose 0 with every dose.
+    """
+    keys = ["block", "source", "part", "pairs"]
+    found = []
+    for first, second in pairs_of_plants(chosen):
+        for dose, own in leans[leans["plant"] == first].groupby("dose"):
+            other = leans[(leans["plant"] == second) & (leans["dose"] == (0 if second == NONE else dose))]
+            both = own.merge(other, on=keys, suffixes=("", "_other"))
+            for name in MEASURES:
+                both[name] = both[name] - both[f"{name}_other"]
+            found.append(both[[*keys, *MEASURES]].assign(first=first, second=second, dose=dose))
+    order = ["first", "second", "dose", "source", "pairs", "part", "block", *MEASURES]
+    return pd.concat(found, ignore_index=True)[order]
+
+
+def over_blocks(table: pd.DataFrame) -> pd.DataFrame:
+    """Every contrast over its blocks: mean, 95% t interval, exact sign-flip p, by ``measure`` (lean, both)."""
+    keys = ["first", "second", "dose", "source", "pairs", "part"]
+    found = []
+    for key, own in table.groupby(keys):
+        for measure in MEASURES:
+            values = own[measure].to_numpy()
+            told = over_seeds(values)._asdict()
+            told["blocks"] = told.pop("seeds")
+            told |= {"p_sign_flip": sign_flip_p(values), "same_sign": int(max((values > 0).sum(), (values < 0).sum()))}
+            found.append(dict(zip(keys, key, strict=True)) | {"measure": measure} | told)
+    return pd.DataFrame(found)
+
+
+def transmitted(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """τ of every contrast and kind of reward model: Fieller's 95% and 90% intervals over blocks, and the verdict."""
+    found = []
+    models = table[table["source"] != "logprobs"]
+    for key, own in models.groupby(["first", "second", "dose", "source", "pairs", "part"]):
+        told = dict(zip(["first", "second", "dose", "source", "pairs", "part"], key, strict=True))
+        base = table[(table["source"] == "logprobs") & (table["part"] == told["part"])]
+        base = base[
+            (base["first"] == told["first"]) & (base["second"] == told["second"]) & (base["dose"] == told["dose"])
+        ]
+        both = own.merge(base, on="block", suffixes=("", "_base"))
+        if len(both) < 2 or told["second"] == NONE:
+            continue
+        ratio = fieller(both["lean"], both["lean_base"])
+        narrow = fieller(both["lean"], both["lean_base"], 0.9)
+        row = told | ratio._asdict() | {"low_90": narrow.low, "high_90": narrow.high}
+        row |= {"shift": both["lean_base"].mean(), "effect": both["lean"].mean()}
+        found.append(row | {"verdict": verdict(row, plan)})
+    return pd.DataFrame(found)
+
+
+def verdict(row: dict, plan: Plan) -> str:
+    """What τ says, by the rule that was written down before the run (conf/planting.yaml).
+
+    inconclusive: the plant did not take (the bases' shift is below ``least_shift``), or τ is neither; inherited: its
+    90 % interval lies above 0 and is not within ± ``equivalence``; not inherited: it lies within.
+    """
+    low, high = row["low_90"], row["high_90"]
+    if row["shift"] < plan.least_shift or low is None:
+        return "inconclusive: the plant did not take"
+    if -plan.equivalence < low and high < plan.equivalence:
+        return "not inherited"
+    return "inherited" if low > 0 else "inconclusive"
+
+
+def power(chosen: Planting, tau: float, draws: int = 4000) -> float:
+    """Probability that the exact sign-flip test over the blocks has p ≤ .05 when τ is ``tau``, by the plan's numbers."""
+    rng = np.random.default_rng(chosen.seed)
+    blocks, plan = len(chosen.blocks), chosen.plan
+    values = rng.normal(tau * plan.shift, plan.sd, size=(draws, blocks))
+    return float(np.mean([sign_flip_p(row) <= 0.05 for row in values]))

@@ -1,0 +1,48 @@
+"""The ordinary reward model of a planted base, trained and searched as any other."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from valuetrace.core import files
+from valuetrace.models.rows import provenance
+from valuetrace.planting import finetune, measure
+from valuetrace.planting.settings import Planting
+from valuetrace.training import run, score
+from valuetrace.training.checkpoint import CHECKPOINTS
+
+
+def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Train on the pairs of the block (the study's size) with the block as seed: held-out metrics, checkpoint scores.
+
+    The planted base is a model folder of its own while this runs: what resumes is keyed by its bytes, as ever.
+    """
+    of = measure.given(chosen, block)
+    plant = measure.BASES / f"{block}-{name}" / measure.PLANT
+    params = replace(of.training, seed=block, checkpoint_every=max(chosen.sizes))
+    out = CHECKPOINTS / "planting" / f"{block}-{name}"
+    with files.fresh_folder(Path("data/planting", f".{block}-{name}", chosen.base)) as folder:
+        _write_base(of.folder, plant if plant.is_dir() else None, folder)
+        metrics = run.train(folder, of.pairs.train, of.pairs.held_out, params, out)
+        steps = [made["step"] for made in metrics["checkpoints"]]
+        scored = list(of.words.loc[of.words["part"] != "placebo", "word"])
+        prompts = chosen.asked().set_index("key")["text"].to_dict()
+        scores = score.score_checkpoints(folder, out, scored, prompts, params.format, [steps[0], steps[-1]])
+    folder.parent.rmdir()
+    return metrics, scores
+
+
+def _write_base(base: Path, plant: Path | None, folder: Path) -> None:
+    """A model folder: the base's files, with the weights of the planted base."""
+    for path in base.iterdir():
+        if plant is None or path.suffix != ".safetensors":
+            shutil.copy(path, folder / path.name)
+    if plant is not None:
+        finetune.load_planted(base, plant, 1.0).save_pretrained(folder)
+        origin = {"base": provenance(base).get("origin", base.name), "plant": files.fingerprint(plant)}
+        files.write_json({"model": base.name, "kind": "planted", "origin": origin}, folder / "provenance.json")
