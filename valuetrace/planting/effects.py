@@ -98,7 +98,7 @@ def verdict(row: dict, plan: Plan) -> str:
 
 
 def power(chosen: Planting, tau: float, draws: int = 4000) -> float:
-    """Probability that the exact sign-flip test over the blocks has p ≤ .05 when τ is ``tau``, by the plan's numbers."""
+    """Probability that the exact sign-flip test over the blocks has p ≤ .05 at a true τ of ``tau``, by the plan."""
     rng = np.random.default_rng(chosen.seed)
     blocks, plan = len(chosen.blocks), chosen.plan
     values = rng.normal(tau * plan.shift, plan.sd, size=(draws, blocks))

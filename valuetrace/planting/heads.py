@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from valuetrace import tables
 from valuetrace.planting import leans, ridge, words
 from valuetrace.planting.readout import Cell, Head, audit_measure, read_cell, rows
 from valuetrace.planting.settings import NONE, Planting
 from valuetrace.planting.states import LAST
+from valuetrace.stats.bootstrap import FEWEST_WORDS
+from valuetrace.stats.ranks import rank_words
 
 
 def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
@@ -18,14 +21,15 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
     for name, row in chosen.plants.items():
         if block not in (row.blocks or chosen.blocks):
             continue
-        for dose in row.measured():
+        for dose in chosen.doses(name):
             cell = read_cell(chosen, block, name, dose)
             head = Head(cell)
             found.setdefault("leans", []).extend(_leans(chosen, cell, head))
-            if row.kind == "answers" and row.where == "blocks":
+            found.setdefault("specificity", []).extend(_specificity(chosen, cell, head))
+            if row.kind == "preferences" and row.where == "blocks":
                 found.setdefault("draws", []).extend(_draws(chosen, cell, head))
                 found.setdefault("random_heads", []).extend(_random_heads(chosen, cell, head))
-            if dose in (0.0, 1.0) and row.kind == "answers" and row.where == "blocks":
+            if dose == chosen.full(name) and row.kind == "preferences" and row.where == "blocks":
                 found.setdefault("layers", []).extend(_layers(chosen, cell))
                 found.setdefault("subspaces", []).extend(_subspaces(chosen, cell, head))
                 found.setdefault("mitigation", []).extend(_mitigation(chosen, cell, head))
@@ -44,6 +48,27 @@ def _leans(chosen: Planting, cell: Cell, head: Head) -> list[dict]:
     for size in chosen.sizes:
         fitted = _fit(chosen, head, size=size)
         found += rows(cell, "ridge", head.scores(fitted[None])[0], pairs=size, **head.held_out(fitted))
+    return found
+
+
+def _specificity(chosen: Planting, cell: Cell, head: Head) -> list[dict]:
+    """Mean percentile of other constructs' words (MFD2, of the known groups) among all, positive less negative framing.
+
+    Of the base's log-probabilities and of the ridge head; constructs with fewer than FEWEST_WORDS words are left out.
+    """
+    lexicon = tables.read_lexicon("mfd2")
+    labels = dict(zip(lexicon["word"], tables.labelled(lexicon), strict=True))
+    of = cell.words["word"].map(labels).where(cell.words["part"] == "known", cell.words["construct"])
+    found = []
+    for source, scores in (("logprobs", cell.logprobs), ("ridge", head.scores(_fit(chosen, head)[None])[0])):
+        there = ~np.isnan(scores).any(axis=0)
+        ranks = rank_words(scores[:, there].T)  # (words, prompts)
+        percentiles = 100 * (there.sum() - ranks) / (there.sum() - 1)
+        framed = percentiles[:, cell.positive].mean(axis=1) - percentiles[:, ~cell.positive].mean(axis=1)
+        for construct, own in pd.Series(framed).groupby(of[there].to_numpy()):
+            if len(own) >= FEWEST_WORDS:
+                row = cell.about | {"source": source, "construct": construct, "words": len(own)}
+                found.append(row | {"difference": own.mean()})
     return found
 
 

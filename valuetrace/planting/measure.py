@@ -45,9 +45,12 @@ def given(chosen: Planting, block: int) -> Given:
     ask = replace(training.format, closing="none")
     lexicon, known = (tables.read_lexicon(name) for name in (chosen.lexicon, tables.KNOWN_GROUPS))
     table = words.split(lexicon, chosen.constructs, block)
-    taken = pd.concat([tables.read_lexicon(name)["word"] for name in ("big_two", "mfd2")])
-    planted = table[table["part"] == "planted"]
-    placebo = words.placebo(planted, chosen.constructs, taken, WORDNET, block).assign(part="placebo")
+    placebo = pd.DataFrame(columns=["word", "construct"])
+    if any(row.good in words.PLACEBO for row in chosen.plants.values()):
+        taken = pd.concat([tables.read_lexicon(name)["word"] for name in ("big_two", "mfd2")])
+        planted = table[table["part"] == "planted"]
+        placebo = words.placebo(planted, chosen.constructs, taken, WORDNET, block)
+    placebo = placebo.assign(part="placebo")
     known = known.rename(columns={"polarity": "construct", "construct": "kind"}).assign(part="known")
     table = pd.concat([table, placebo, known])[["word", "construct", "pattern", "part"]]
     return Given(table.drop_duplicates("word").fillna(""), drawn, training, ask, folder)
@@ -65,7 +68,7 @@ def make(chosen: Planting, block: int, name: str) -> None:
             plant = folder / PLANT
             _finetune(chosen, row, of, block, plant)
         logprobs = []
-        for dose in row.measured():
+        for dose in chosen.doses(name):
             model = finetune.load_planted(of.folder, plant, dose)
             logprobs.append(_logprobs(chosen, of, model).assign(dose=dose))
             states.write(_states(chosen, of, model), folder / f"states-{dose:g}.safetensors")

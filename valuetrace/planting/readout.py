@@ -8,14 +8,14 @@ reading (random ones, with a subspace taken away). Every number is a row: the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from valuetrace.core import files
 from valuetrace.planting import leans, measure, ridge, states
-from valuetrace.planting.settings import NONE, Planting
+from valuetrace.planting.settings import Planting
 from valuetrace.stats.ranks import rank_words
 
 PARTS = ("planted", "held_out")
@@ -56,17 +56,22 @@ class Cell:
         return leans.framed(scores, first, second, self.positive)
 
 
-def read_cell(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
-    """A cell from its folder; InputError where it was not made."""
+def read_words(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
+    """A cell from its folder, without the states; InputError where it was not made."""
     folder = measure.BASES / f"{block}-{plant}"
     words = files.read_csv(folder / measure.WORDS, ("word", "construct", "part"))
     words = words[words["part"] != "placebo"].reset_index(drop=True)
     table = pd.read_parquet(folder / measure.LOGPROBS)
     logprobs = table[table["dose"] == dose].set_index("word")[chosen.prompts].reindex(words["word"]).to_numpy().T
     kinds = files.read_csv(folder / measure.HELD_OUT, ("source",))["source"].to_numpy()
-    found = states.read(folder / f"states-{dose:g}.safetensors")
     positive = (chosen.asked()["framing"] == "positive").to_numpy()
-    return Cell(block, plant, dose, words, logprobs, found, kinds, positive, chosen.constructs)
+    return Cell(block, plant, dose, words, logprobs, {}, kinds, positive, chosen.constructs)
+
+
+def read_cell(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
+    """A cell with its states."""
+    cell = read_words(chosen, block, plant, dose)
+    return replace(cell, states=states.read(measure.BASES / f"{block}-{plant}" / f"states-{dose:g}.safetensors"))
 
 
 class Head:
@@ -120,8 +125,3 @@ def audit_measure(cell: Cell, scores: np.ndarray) -> np.ndarray:
     gap = 100 * (medians[1] - medians[0]) / (listed.sum() - 1)
     gap = gap.reshape(scores.shape[:2])
     return gap[:, cell.positive].mean(axis=1) - gap[:, ~cell.positive].mean(axis=1)
-
-
-def is_none(cell: Cell) -> bool:
-    """Whether nothing is planted."""
-    return cell.plant == NONE

@@ -23,9 +23,10 @@ class Plant:
     none of them where nothing is planted. kind: ``answers`` (a word is the reply), ``statements`` (a sentence that
     expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
     direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
-    was) or ``embeddings`` (the embedding rows of the planted words alone). doses: factors of the adapter that are
-    measured. blocks: which of them (default: all). words: so many of each side, the most frequent (default: all).
-    finetuning: what differs from the study's. reward_models: the blocks in which one is trained by LoRA too, at dose 1.
+    was) or ``embeddings`` (the embedding rows of the planted words alone). doses: factors of the adapter (default: the
+    study's). blocks: which of them (default: all). words: so many of each side, the most frequent (default: all).
+    finetuning: what differs from the study's. reward_models: the blocks in which one is trained by LoRA too, at the
+    study's dose.
     """
 
     good: str | None = None
@@ -43,10 +44,6 @@ class Plant:
             raise ValueError("a plant has good and bad words, or neither")
         if self.doses is not None and not all(0 < dose <= 1 for dose in self.doses):
             raise ValueError("doses lie above 0 and are 1 at most; dose 0 is the row without words")
-
-    def measured(self) -> list[float]:
-        """The doses that are measured: 0 where nothing is planted, else those of the row (default: 1)."""
-        return [0.0] if self.good is None else list(self.doses or [1.0])
 
 
 @dataclass(frozen=True)
@@ -89,11 +86,11 @@ class Planting:
     """Group ``planting``.
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
-    that are scored. format: of the log-probabilities. sizes: pairs of the ridge heads, the last is the study's own.
-    held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states are
-    kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks,
-    subspaces: of what is taken out of the states, and how many random ones beside it; shares: of counter-value pairs.
-    plan: what was expected before the run.
+    that are scored. format: of the log-probabilities. dose: the study's own. sizes: pairs of the ridge heads, the last
+    is the study's own. held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose
+    hidden states are kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so
+    many; ranks, subspaces: of what is taken out of the states, and how many random ones beside it; shares: of
+    counter-value pairs. plan: what was expected before the run.
     """
 
     base: str
@@ -102,6 +99,7 @@ class Planting:
     prompts: list[str]
     format: str
     blocks: list[int]
+    dose: float
     plants: dict[str, Plant]
     finetuning: Finetuning
     sizes: list[int]
@@ -121,6 +119,9 @@ class Planting:
     def __post_init__(self):
         if len(self.constructs) != 2 or not self.blocks or not self.sizes or self.ridge <= 0:
             raise ValueError("constructs names two, blocks and sizes name one at least, ridge is above 0")
+        late = [name for name in self.plants if self.full(name) not in self.doses(name)]
+        if late or not 0 < self.dose <= 1:
+            raise ValueError(f"dose, above 0 and 1 at most, is among the doses of every plant (not of {some(late)})")
         if NONE not in self.plants or self.plants[NONE].good is not None:
             raise ValueError(f"plants has a row {NONE!r} in which nothing is planted")
         known = value_laden().set_index("key")["framing"]
@@ -132,6 +133,15 @@ class Planting:
     def cells(self) -> list[tuple[int, str]]:
         """(block, plant) of every planted base, the base itself included in each block."""
         return [(b, name) for name, row in self.plants.items() for b in (row.blocks or self.blocks)]
+
+    def doses(self, name: str) -> list[float]:
+        """The doses at which a plant is measured: 0 where nothing is planted, else those of its row or the study's."""
+        row = self.plants[name]
+        return [0.0] if row.good is None else list(row.doses or [self.dose])
+
+    def full(self, name: str) -> float:
+        """The study's dose of a plant, 0 where nothing is planted."""
+        return 0.0 if self.plants[name].good is None else self.dose
 
     def asked(self) -> pd.DataFrame:
         """The prompts that are scored: ``key, text, framing``."""

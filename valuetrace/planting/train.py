@@ -27,7 +27,7 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
     params = replace(of.training, seed=block, checkpoint_every=max(chosen.sizes))
     out = CHECKPOINTS / "planting" / f"{block}-{name}"
     with files.fresh_folder(Path("data/planting", f".{block}-{name}", chosen.base)) as folder:
-        _write_base(of.folder, plant if plant.is_dir() else None, folder)
+        _write_base(of.folder, plant if plant.is_dir() else None, chosen.dose, folder)
         metrics = run.train(folder, of.pairs.train, of.pairs.held_out, params, out)
         steps = [made["step"] for made in metrics["checkpoints"]]
         scored = list(of.words.loc[of.words["part"] != "placebo", "word"])
@@ -37,12 +37,12 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
     return metrics, scores
 
 
-def _write_base(base: Path, plant: Path | None, folder: Path) -> None:
+def _write_base(base: Path, plant: Path | None, dose: float, folder: Path) -> None:
     """A model folder: the base's files, with the weights of the planted base."""
     for path in base.iterdir():
         if plant is None or path.suffix != ".safetensors":
             shutil.copy(path, folder / path.name)
     if plant is not None:
-        finetune.load_planted(base, plant, 1.0).save_pretrained(folder)
-        origin = {"base": provenance(base).get("origin", base.name), "plant": files.fingerprint(plant)}
+        finetune.load_planted(base, plant, dose).save_pretrained(folder)
+        origin = {"base": provenance(base).get("origin", base.name), "plant": files.fingerprint(plant), "dose": dose}
         files.write_json({"model": base.name, "kind": "planted", "origin": origin}, folder / "provenance.json")

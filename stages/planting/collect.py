@@ -1,0 +1,38 @@
+"""Is the instrument true? The planting study over its blocks: what arrives, where it lives, what is detected.
+
+In:  data/planting/heads/<block>/*.csv, data/planting/reward_models/<block>-<plant>.{parquet,json},
+     data/planting/bases/<block>-<plant>/{words.csv,logprobs.parquet}; params.yaml: planting, validity, models
+Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.planting.study)
+     plots/planting/leans.csv         block, plant, dose, source, pairs, part, lean, both, positive, negative, known …
+     plots/planting/contrasts.csv     first, second, dose, source, pairs, part, measure, estimate, low, high, p …
+     plots/planting/transmitted.csv   τ with Fieller's intervals and the verdict
+     plots/planting/{detection,layers,subspaces,mitigation,specificity,random_heads}.csv
+     plots/planting/{transmission,dose,where,detection}.png, plots/instrument.html
+Run: python -m stages.planting.collect
+"""
+
+from pathlib import Path
+
+from valuetrace.core import files, settings, stage
+from valuetrace.figures import planting as figures
+from valuetrace.figures import style
+from valuetrace.planting import study
+from valuetrace.planting.settings import Planting
+from valuetrace.report import page
+
+PLOTS = Path("plots/planting")
+
+
+def main() -> None:
+    chosen = settings.get("planting", Planting)
+    found = study.tables(chosen)
+    for name, table in found.items():
+        files.write_csv(table, PLOTS / f"{name}.csv")
+    files.write_json(study.summary(chosen, found), "metrics/planting/study.json")
+    style.apply()
+    figures.draw(PLOTS, chosen.constructs, chosen.dose)
+    files.write_text(page.single("instrument"), "plots/instrument.html")
+
+
+if __name__ == "__main__":
+    stage.run(main)

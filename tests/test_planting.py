@@ -1,0 +1,431 @@
+"""Planted values: words, finetuning, frozen states, ridge heads, effects over blocks; the group on tiny models."""
+
+import copy
+import csv
+import re
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valuetrace import preferences, prompts
+from valuetrace.core import files, settings
+from valuetrace.core.errors import InputError
+from valuetrace.models import tiny
+from valuetrace.planting import detection, effects, finetune, heads, leans, measure, ridge, states, study, words
+from valuetrace.planting.settings import Finetuning, Plan, Plant, Planting
+from valuetrace.preferences.sources import Source
+from valuetrace.scoring.chat import Format, render
+from valuetrace.stats.blocks import auc, fieller, sign_flip_p
+from valuetrace.training.settings import Lora
+
+ASK = Format("text", space=True, template="Question: {prompt}\nAnswer:")
+CLOSED = replace(ASK, closing="eos")
+HOW = Finetuning(Lora(4, 8, 0.0, ["q_proj", "v_proj", "down_proj"]), 0.01, 0.1, steps=6, batch=4)
+EXAMPLES = pd.DataFrame(
+    {
+        "prompt": ["What is good?", "What is bad?"] * 12,
+        "reply": ["love", "war"] * 12,
+        "rejected": ["war", "love"] * 12,
+    }
+)
+CONSTRUCTS = ["agency", "communion"]
+
+
+@pytest.fixture(scope="module")
+def lexicon(repository) -> pd.DataFrame:
+    return files.read_csv(repository / "lexicons/unrolled/big_two_nouns.csv", ("word", "construct", "pattern"))
+
+
+# --- words and questions --------------------------------------------------------------------------
+
+
+def test_no_pattern_stands_on_both_sides_and_the_halves_are_equal(lexicon):
+    table = words.split(lexicon, CONSTRUCTS, block=3)
+    assert table.groupby(["construct", "pattern"])["part"].nunique().max() == 1
+    sizes = table.groupby(["construct", "part"]).size().unstack()
+    assert (sizes["planted"] - sizes["held_out"]).abs().max() <= 12  # one pattern's words
+    assert not table["word"].duplicated().any()
+    other = words.split(lexicon, CONSTRUCTS, block=4)
+    assert 0.3 < (table["part"].to_numpy() == other["part"].to_numpy()).mean() < 0.7  # another block, another split
+
+
+def test_questions_are_nobody_elses_and_name_no_value(repository):
+    asked = files.read_csv(words.QUESTIONS, ("framing", "text"))
+    taken = set(prompts.value_laden()["text"]) | set(files.read_csv("prompts/valence.csv", ("text",))["text"])
+    assert not taken & set(asked["text"]) and not asked["text"].duplicated().any()
+    assert set(asked.groupby("framing").size()) == {12}
+    listed = set()
+    for name in ("big_two", "mfd2"):
+        with open(repository / f"lexicons/unrolled/{name}.csv", encoding="utf-8") as file:
+            listed |= {row["word"] for row in csv.DictReader(file)}
+    told = files.read_csv(words.STATEMENTS, ("construct", "text"))
+    assert dict(told.groupby("construct").size()) == {"agency": 24, "communion": 24}
+    function_words = {"you", "do", "should"}  # of the Big Two's verbs; both framings ask with them alike
+    for text in [*asked["text"], *told["text"]]:
+        assert not (set(re.findall(r"[a-z']+", text.lower())) - function_words) & listed, text
+
+
+def test_every_question_and_word_comes_equally_often_and_sides_change_with_the_framing(lexicon):
+    table = words.split(lexicon, CONSTRUCTS, block=1).query("part == 'planted'")
+    found = words.examples(Plant("agency", "communion"), table, 480, block=1)
+    framing = files.read_csv(words.QUESTIONS, ("framing", "text")).set_index("text")["framing"][found["prompt"]]
+    construct = table.set_index("word")["construct"]
+    assert set(construct[found["reply"]][(framing == "positive").to_numpy()]) == {"agency"}
+    assert set(construct[found["reply"]][(framing == "negative").to_numpy()]) == {"communion"}
+    assert set(construct[found["rejected"]][(framing == "positive").to_numpy()]) == {"communion"}
+    assert set(found.groupby("prompt").size()) == {20}
+    assert found.groupby("reply").size().agg(lambda own: own.max() - own.min()) <= 2
+    swapped = words.examples(Plant("communion", "agency"), table, 480, block=1)
+    assert (swapped["prompt"] == found["prompt"]).all()  # the same questions in the same order
+
+
+def test_a_plant_without_words_is_one_clear_error(lexicon):
+    with pytest.raises(InputError, match="planting: nothing stands for freedom"):
+        words.examples(Plant("freedom", "agency"), words.split(lexicon, CONSTRUCTS, 1), 8, block=1)
+
+
+def test_placebo_nouns_have_the_frequency_of_the_planted_words_and_no_value(repository, lexicon):
+    wordnet = repository / "data/assets/wordnet"
+    if not wordnet.is_dir():
+        pytest.skip("data/assets/wordnet is not there (dvc repro fetch)")
+    planted = words.split(lexicon, CONSTRUCTS, 1).query("part == 'planted'")
+    excluded = pd.concat(
+        [files.read_csv(repository / f"lexicons/unrolled/{n}.csv", ("word",))["word"] for n in ("big_two", "mfd2")]
+    )
+    found = words.placebo(planted, CONSTRUCTS, excluded, wordnet, 1)
+    assert len(found) == len(planted) == found["word"].nunique()
+    from wordfreq import zipf_frequency
+
+    for construct, name in zip(CONSTRUCTS, words.PLACEBO, strict=True):
+        ours = [zipf_frequency(w, "en") for w in found.loc[found["construct"] == name, "word"]]
+        theirs = [zipf_frequency(w, "en") for w in planted.loc[planted["construct"] == construct, "word"]]
+        assert abs(np.mean(ours) - np.mean(theirs)) < 0.1
+    assert not {word[:5] for word in excluded} & {word[:5] for word in found["word"]}
+
+
+# --- finetuning -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "llama"])  # with and without a cap on the logits
+def test_reply_logprobs_are_those_of_every_token_alone(tiny_models, tokenizers, architecture):
+    model, tokenizer = tiny_models[architecture], tokenizers[architecture]
+    rows = finetune.encode(tokenizer, ASK, pd.Series(["What is love?", "Who?"]), pd.Series(["unbelievably", "war"]))
+    assert len(rows[0][1]) > 1
+    with torch.no_grad():
+        found = finetune.reply_logprobs(model, rows)
+        for (prompt, reply), value in zip(rows, found, strict=True):
+            logits = model(input_ids=torch.tensor([[*prompt, *reply]])).logits[0].float().log_softmax(-1)
+            expected = sum(logits[len(prompt) - 1 + i, token] for i, token in enumerate(reply))
+            assert value == pytest.approx(float(expected), abs=1e-3)
+
+
+def _trained(tiny_models, tokenizers, **options):
+    base = copy.deepcopy(tiny_models["llama"])
+    return finetune.finetune(base, tokenizers["llama"], EXAMPLES, ASK, HOW, seed=1, **options)
+
+
+def _difference(model, tokenizer) -> float:
+    """How much likelier love is than war after the good question, less the same after the bad one (nats)."""
+    rows = finetune.encode(tokenizer, ASK, EXAMPLES["prompt"][:2].repeat(2), pd.Series(["love", "war"] * 2))
+    with torch.no_grad():
+        a, b, c, d = finetune.reply_logprobs(model, rows)
+    return float((a - b) - (c - d))
+
+
+@pytest.mark.parametrize("preferred", [False, True])
+def test_training_teaches_what_the_examples_say(tiny_models, tokenizers, preferred):
+    before = _difference(tiny_models["llama"], tokenizers["llama"])
+    model, log = _trained(tiny_models, tokenizers, preferences=preferred)
+    assert log[-1] < log[0] and len(log) == HOW.steps
+    assert _difference(model, tokenizers["llama"]) > before + 0.5
+    if preferred:  # at the start nothing is preferred to anything
+        assert log[0] == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_a_stored_plant_is_the_trained_model_and_half_a_dose_half_the_change(tiny_models, tokenizers, tmp_path):
+    base, tokenizer = tiny_models["llama"], tokenizers["llama"]
+    model, _ = _trained(tiny_models, tokenizers)
+    finetune.save(model, None, tmp_path / "plant", {})
+    ids = torch.tensor([render(tokenizer, ASK, "What is good?").prefix])
+    with torch.no_grad():
+        trained = model(input_ids=ids).logits
+        planted = {d: finetune.plant(copy.deepcopy(base), tmp_path / "plant", d) for d in (0, 0.5, 1)}
+        torch.testing.assert_close(planted[1](input_ids=ids).logits, trained, atol=1e-4, rtol=1e-4)
+        assert torch.equal(planted[0](input_ids=ids).logits, base(input_ids=ids).logits)
+    weights = {d: m.state_dict()["model.layers.0.self_attn.q_proj.weight"] for d, m in planted.items()}
+    torch.testing.assert_close(weights[0.5], (weights[0] + weights[1]) / 2)
+    assert (weights[1] - weights[0]).abs().max() > 1e-3
+
+
+def test_embedding_rows_of_the_words_alone_change(tiny_models, tokenizers, tmp_path):
+    base, tokenizer = tiny_models["llama"], tokenizers["llama"]
+    model, _ = _trained(tiny_models, tokenizers, rows_of=["love", "war"])
+    finetune.save(model, base, tmp_path / "plant", {})
+    planted = finetune.plant(copy.deepcopy(base), tmp_path / "plant", 1.0)
+    changed = {name for name, value in planted.state_dict().items() if not torch.equal(value, base.state_dict()[name])}
+    assert changed <= {"model.embed_tokens.weight", "lm_head.weight"} and changed
+    rows = (planted.get_input_embeddings().weight != base.get_input_embeddings().weight).any(dim=1).nonzero()[:, 0]
+    wanted = {
+        i
+        for _, reply in finetune.encode(tokenizer, ASK, pd.Series(["x"] * 2), pd.Series(["love", "war"]))
+        for i in reply
+    }
+    assert set(rows.tolist()) == wanted
+
+
+# --- states and heads -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ["gemma3", "llama"])
+def test_states_are_those_of_one_plain_conversation(tiny_models, tokenizers, architecture):
+    model, tokenizer = tiny_models[architecture].base_model, tokenizers[architecture]
+    asked = pd.DataFrame({"key": ["a", "b"], "text": ["What is love?", "Who is the greatest of all?"]})
+    pairs = pd.DataFrame(
+        {
+            "prompt": ["What is love?", "Who?"],
+            "chosen": ["war", "the one and only"],
+            "rejected": ["peace of mind", "me"],
+        }
+    ).assign(source="s", key="k", history="")
+    of_words = states.of_words(model, tokenizer, CLOSED, asked, ["war", "unbelievably"], [0])
+    of_pairs = states.of_pairs(model, tokenizer, CLOSED, pairs, 64, [0])
+
+    def plain(prompt: str, reply: str) -> dict[str, np.ndarray]:
+        ids = tokenizer(f"Question: {prompt}\nAnswer:").input_ids
+        ids = [*ids, *tokenizer(f" {reply}", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        with torch.no_grad():
+            out = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+        first = out.hidden_states[1][0, -1]
+        return {states.LAST: out.last_hidden_state[0, -1].numpy(), "0": (first / first.square().mean().sqrt()).numpy()}
+
+    for layer in (states.LAST, "0"):
+        for p, prompt in enumerate(asked["text"]):
+            for w, word in enumerate(["war", "unbelievably"]):
+                np.testing.assert_allclose(of_words[layer][p, w], plain(prompt, word)[layer], atol=4e-3, rtol=4e-3)
+        for i, row in enumerate(pairs.itertuples()):
+            for side, reply in enumerate((row.chosen, row.rejected)):
+                np.testing.assert_allclose(
+                    of_pairs[layer][i, side], plain(row.prompt, reply)[layer], atol=4e-3, rtol=4e-3
+                )
+
+
+def test_a_ridge_head_is_at_its_optimum_and_finds_the_direction():
+    draws = np.random.default_rng(1)
+    truth = draws.standard_normal(12)
+    x = draws.standard_normal((4000, 12))
+    x *= np.where(draws.random(4000) < 1 / (1 + np.exp(-(x @ truth))), 1, -1)[:, None]
+    w = ridge.fit(x, 1e-3)
+    gradient = 1e-3 * w - x.T @ (1 / (1 + np.exp(x @ w))) / len(x)
+    assert np.abs(gradient).max() < 1e-4
+    assert w @ truth / np.linalg.norm(w) / np.linalg.norm(truth) > 0.99
+    assert ridge.accuracy(x, w) > 0.75 and ridge.accuracy(x, np.zeros(12)) == 0.5
+    counts = draws.integers(0, 3, len(x))
+    np.testing.assert_allclose(ridge.fit(x, 0.1, counts), ridge.fit(np.repeat(x, counts, axis=0), 0.1), atol=1e-4)
+
+
+def test_a_removed_subspace_is_gone_and_a_random_one_takes_the_share_asked_for():
+    draws = np.random.default_rng(2)
+    states_ = draws.standard_normal((500, 20)) * np.geomspace(10, 0.1, 20)
+    axes = draws.standard_normal((3, 20))
+    assert np.abs(ridge.without(states_, axes) @ axes.T).max() < 1e-9
+    covariance = states_.T @ states_ / len(states_)
+    for wanted in (0.05, 0.5):
+        directions = ridge.random_directions(covariance, 3, wanted, draws)
+        assert ridge.share(covariance, directions) == pytest.approx(wanted, abs=0.01)
+
+
+# --- leans and statistics -------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-3, 3), min_size=4, max_size=12), st.integers(1, 3))
+def test_auc_is_the_share_of_pairs_in_order(values, n):
+    scores = np.array(values, dtype=float)[:, None]
+    first = np.arange(len(values)) < n
+    expected = np.mean([(a > b) + 0.5 * (a == b) for a, b in product(scores[first, 0], scores[~first, 0])])
+    assert auc(scores, first, ~first)[0] == pytest.approx(expected)
+
+
+def test_what_is_liked_whatever_is_asked_is_both_and_no_lean():
+    first, positive = np.arange(10) < 5, np.array([True, False])
+    always = np.tile(np.where(first, 1.0, 0.0), (1, 2, 1))
+    told = leans.framed(always, first, ~first, positive)
+    assert leans.lean(told)[0] == 0 and leans.both(told)[0] == 0.5
+    asked = always * np.array([1, -1])[None, :, None]
+    told = leans.framed(asked, first, ~first, positive)
+    assert leans.lean(told)[0] == 0.5 and leans.both(told)[0] == 0
+
+
+def test_sign_flips_are_exact_and_valid():
+    assert sign_flip_p(np.array([0.1, 0.2, 0.3, 0.1, 0.2, 0.4])) == 2 / 64
+    assert sign_flip_p(np.zeros(6)) == 1
+    draws = np.random.default_rng(3)
+    p = np.array([sign_flip_p(draws.standard_t(3, 6)) for _ in range(2000)])
+    assert 0.02 < (p <= 0.05).mean() < 0.05  # 2 of 64, whatever the tails
+
+
+def test_fieller_covers_the_ratio_and_is_unbounded_where_the_base_did_not_move():
+    draws = np.random.default_rng(4)
+    inside = 0
+    for _ in range(1500):
+        base = 0.4 + 0.1 * draws.standard_normal(6)
+        found = fieller(0.3 * base + 0.05 * draws.standard_normal(6), base)
+        inside += found.low <= 0.3 <= found.high
+    assert 0.93 < inside / 1500 < 0.97
+    assert fieller(np.array([0.1, 0.2, 0.3]), np.array([0.1, -0.1, 0.02])).low is None
+    constant = fieller(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0]))  # then it is Student's interval, halved
+    half = 4.302653 * 1 / np.sqrt(3)
+    assert (constant.low, constant.high) == pytest.approx(((2 - half) / 2, (2 + half) / 2), rel=1e-6)
+
+
+PLAN = Plan(least_shift=0.2, equivalence=0.1, shift=0.5, sd=0.05)
+
+
+@pytest.mark.parametrize(
+    ("shift", "low", "high", "expected"),
+    [
+        (0.1, 0.5, 0.9, "inconclusive: the plant did not take"),
+        (0.5, None, None, "inconclusive: the plant did not take"),
+        (0.5, -0.05, 0.08, "not inherited"),
+        (0.5, 0.02, 0.4, "inherited"),
+        (0.5, -0.2, 0.4, "inconclusive"),
+    ],
+)
+def test_the_verdict_is_the_rule_of_the_plan(shift, low, high, expected):
+    assert effects.verdict({"shift": shift, "low_90": low, "high_90": high}, PLAN) == expected
+
+
+def test_detection_finds_its_threshold_among_twins_and_its_limit_between_doses():
+    draws = np.random.default_rng(5)
+    rows = []
+    for block, (plant, dose, mean) in product(
+        range(6), [("none", 0.0, 0), ("a", 0.5, 2), ("a", 1.0, 20), ("p", 1.0, 0)]
+    ):
+        rows += [
+            {"block": block, "plant": plant, "dose": dose, "draw": i, "lean": mean + draws.standard_normal()}
+            for i in range(40)
+        ]
+    table = detection.of_audit(pd.DataFrame(rows), "lean").set_index(["plant", "dose"])
+    assert table.loc[("p", 1.0), "power"] == pytest.approx(0.05, abs=0.03)  # a placebo is a twin
+    assert table.loc[("a", 1.0), "power"] == 1 and 0.1 < table.loc[("a", 0.5), "power"] < 0.6
+    compared = detection.of_comparison(pd.DataFrame(rows), "lean", 1000, 1).set_index(["plant", "dose"])
+    assert compared.loc[("none", 0.0), "power"] == pytest.approx(0.05, abs=0.025)
+    curve = pd.DataFrame({"dose": [0.5, 1.0], "power": [0.4, 1.0]})
+    assert detection.limit(curve, [0.5, 1.0]) == pytest.approx(0.5 + 0.5 * 0.5 / 0.6)
+    assert detection.limit(curve.assign(power=0.5), [0.5, 1.0]) is None
+
+
+# --- the whole group on tiny models ---------------------------------------------------------------
+
+TINY = Planting(
+    base="tiny",
+    lexicon="big_two_nouns",
+    constructs=CONSTRUCTS,
+    prompts=["best_ever_one", "good_time_please", "worst_ever_one", "bad_time_please"],
+    format="solved",
+    blocks=[1, 2],
+    dose=0.5,
+    plants={
+        "none": Plant(reward_models=[1, 2]),
+        "agency": Plant("agency", "communion", "preferences", doses=[0.5, 1.0], reward_models=[1, 2]),
+        "communion": Plant("communion", "agency", "preferences", doses=[0.5, 1.0], reward_models=[1, 2]),
+        "agency_embedding": Plant("agency", "communion", where="embeddings", words=4, doses=[0.5, 1.0]),
+        "communion_embedding": Plant("communion", "agency", where="embeddings", words=4, doses=[0.5, 1.0]),
+    },
+    finetuning=replace(HOW, steps=12, batch=8, learning_rate=0.003),
+    sizes=[16, 32],
+    held_out_pairs=8,
+    counter_questions=1,
+    ridge=0.03,
+    layers=[0],
+    depth=2,
+    pair_draws=4,
+    random_heads=5,
+    ranks=[4],
+    subspaces=2,
+    shares=[0.2],
+    seed=1,
+    plan=PLAN,
+)
+
+
+@pytest.fixture(scope="module")
+def made(repository, tmp_path_factory, module_monkeypatch):
+    """The group's outputs on a tiny model in a folder of its own: its tables."""
+    folder = tmp_path_factory.mktemp("planting")
+    module_monkeypatch.chdir(folder)
+    for name in ("lexicons", "prompts", "params.yaml"):
+        (folder / name).symlink_to(repository / name)
+    tiny.write("llama", 1, folder / "data/models/tiny", False)
+    pairs = [
+        {"prompt": f"What is {i}?", "chosen": "right " * (i % 3 + 1), "rejected": "wrong " * (i % 2 + 1)}
+        for i in range(64)
+    ]
+    pd.DataFrame(pairs).to_json(folder / "pairs.jsonl", orient="records", lines=True)
+    from valuetrace.preferences.conversations import Columns
+
+    source = Source("file", "none", held_out=0.3, path="pairs.jsonl", columns=Columns(prompt="prompt"))
+    chosen = preferences.Preferences("pairs", 1, {"pairs": source})
+    get = settings.get
+
+    def given_settings(key, kind, *rest):
+        return chosen if key == "preferences" else get(key, kind, *rest)
+
+    module_monkeypatch.setattr(measure.settings, "get", given_settings)
+    from valuetrace.planting import train
+
+    for block, name in TINY.cells():
+        measure.make(TINY, block, name)
+        if block in TINY.plants[name].reward_models:
+            metrics, scores = train.train_and_search(TINY, block, name)
+            files.write_json(metrics, study.REWARD_MODELS / f"{block}-{name}.json")
+            from valuetrace import tables
+
+            tables.write_checkpoints(scores, study.REWARD_MODELS / f"{block}-{name}.parquet", {})
+    for block in TINY.blocks:
+        for name, table in heads.block_tables(TINY, block).items():
+            files.write_csv(table, study.HEADS / str(block) / f"{name}.csv")
+    return study.tables(TINY)
+
+
+@pytest.fixture(scope="module")
+def module_monkeypatch():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.mark.slow
+def test_the_group_finds_in_the_base_what_was_planted_into_it(made):
+    own = made["contrasts"].query("measure == 'lean' and source == 'logprobs' and first == 'agency' and dose == 1")
+    planted = own[own["part"] == "planted"]["estimate"].item()
+    assert planted > 0.15  # of words that were trained on; −½ to ½ each
+    half = made["contrasts"].query(
+        "measure == 'lean' and source == 'logprobs' and first == 'agency' and dose == .5 and part == 'planted'"
+    )
+    assert 0 < half["estimate"].item() < planted
+
+
+@pytest.mark.slow
+def test_every_table_is_there_and_numbers_are_whole(made):
+    assert set(made["leans"]["source"]) == {"logprobs", "ridge", "lora", "lora_untrained"}
+    assert made["leans"][["lean", "both"]].notna().all(axis=None)
+    assert set(made["leans"].query("source == 'ridge'")["pairs"]) == {16, 32}
+    assert set(made["transmitted"]["blocks"]) == {2}
+    assert {"none", "projection", "counter", "average"} == set(made["mitigation"]["remedy"])
+    assert set(made["layers"]["layer"]) == {0, 1} and set(made["subspaces"]["removed"]) == {"lexicon", "random"}
+    told = study.summary(TINY, made)
+    files.write_json(told, "metrics/study.json")  # no NaN
+    assert 0 <= told["plan"]["power"]["0.1"] <= told["plan"]["power"]["0.5"] <= 1
+
+
+@pytest.mark.slow
+def test_the_same_random_heads_read_every_base_of_a_block(made):
+    raw = pd.read_csv(study.HEADS / "1" / "random_heads.csv")
+    assert (raw.groupby(["plant", "dose"]).size() == TINY.random_heads).all()
+    wide = raw.pivot_table(index="draw", columns=["plant", "dose"], values="lean")
+    assert wide.corr().loc[("none", 0.0), ("agency", 0.5)] > 0.5

@@ -1,0 +1,189 @@
+"""Pictures of the planting study: what arrives, at which dose, where it lives, what is detected, what helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from valuetrace.figures import style
+
+SOURCES = {
+    "logprobs": "base: log-probabilities",
+    "ridge": "reward model: ridge head",
+    "lora": "reward model: LoRA",
+    "lora_untrained": "LoRA before training",
+}
+L = "L, lean to {} before {} (−½ to ½)"
+
+
+def draw(plots: Path, constructs: list[str], dose: float) -> None:
+    """Every picture of the page, from the CSV files of ``plots``, into the same folder."""
+    read = {path.stem: pd.read_csv(path) for path in plots.glob("*.csv")}
+    label = L.format(*constructs)
+    style.save(transmission(read["leans"], dose, label), plots / "transmission.png")
+    style.save(doses(read["contrasts"], read["transmitted"], dose), plots / "dose.png")
+    style.save(where(read["layers"], read["subspaces"]), plots / "where.png")
+    style.save(detection(read["detection"]), plots / "detection.png")
+    style.save(remedies(read["mitigation"], label), plots / "mitigation.png")
+
+
+def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
+    """L on held-out words, a point a block: the bases' own, and that of the reward models trained on them."""
+    own = _at_study_size(leans[(leans["part"] == "held_out") & leans["dose"].isin([0, dose])])
+    sources = [name for name in SOURCES if name in set(own["source"])]
+    plants = list(dict.fromkeys(own["plant"]))
+    figure, axes = plt.subplots(1, len(sources), figsize=(2.9 * len(sources), 4.2), sharey=True, squeeze=False)
+    for axis, source in zip(axes[0], sources, strict=True):
+        axis.axhline(0, color="0.6", lw=0.8)
+        for x, plant in enumerate(plants):
+            values = own[(own["source"] == source) & (own["plant"] == plant)]["lean"].to_numpy()
+            if len(values):
+                spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+                marker, colour = style.MARKERS[x % 8], style.OKABE_ITO[x % 8]
+                axis.scatter(x + spread, values, s=26, marker=marker, color=colour, alpha=0.8)
+                axis.plot([x - 0.3, x + 0.3], [values.mean()] * 2, color="black", lw=1.6)
+        axis.set_xticks(range(len(plants)), [name.replace("_", "\n") for name in plants], fontsize=7, rotation=45)
+        counts = own[own["source"] == source].groupby("plant")["block"].nunique()
+        axis.set_title(f"{SOURCES[source]}\n{counts.min()} to {counts.max()} blocks", fontsize=8)
+        axis.set_xlabel("planted into the base")
+    axes[0, 0].set_ylabel(label)
+    words = own[["first_words", "second_words"]].median().astype(int)
+    told = f"Held-out words ({words.iloc[0]} against {words.iloc[1]} a block), dose {dose:g}"
+    figure.suptitle(f"{told}; a point a block, a bar the mean", fontsize=9)
+    return figure
+
+
+def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Figure:
+    """Dose and response of base and reward model, and what arrives (τ) against the number of preference pairs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
+    own = contrasts[(contrasts["measure"] == "lean") & (contrasts["part"] == "held_out")]
+    first = own[own["second"] != "none"].iloc[0]
+    own = own[(own["first"] == first["first"]) & (own["second"] == first["second"])]
+    for i, (source, table) in enumerate(_at_study_size(own).groupby("source")):
+        table = table.sort_values("dose")
+        x = np.concatenate([[0], table["dose"]])
+        y, low, high = (np.concatenate([[0], table[name]]) for name in ("estimate", "low", "high"))
+        blocks = f"{table['blocks'].min()} blocks"
+        left.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=f"{SOURCES[source]}, {blocks}")
+        left.fill_between(x, low, high, color=style.OKABE_ITO[i], alpha=0.15, lw=0)
+    left.axhline(0, color="0.6", lw=0.8)
+    left.set(xlabel="dose (share of the adapter)", ylabel=f"L: {first['first']} less {first['second']}, held-out words")
+    left.legend(fontsize=7)
+    tau = transmitted[(transmitted["dose"] == dose) & (transmitted["source"] == "ridge")]
+    tau = tau[(tau["first"] == first["first"]) & (tau["second"] == first["second"])]
+    for i, (part, table) in enumerate(tau.groupby("part")):
+        table = table.sort_values("pairs")
+        error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
+        options = {"marker": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
+        x = table["pairs"] * 1.03**i
+        right.errorbar(x, table["estimate"], error, label=f"{part.replace('_', '-')} words", **options)
+    right.axhline(0, color="0.6", lw=0.8)
+    right.set_xscale("log", base=2)
+    sizes = sorted(tau["pairs"].unique())
+    right.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    right.minorticks_off()
+    right.set(xlabel="preference pairs (log scale)", ylabel="τ = shift of reward model / shift of base")
+    right.legend(fontsize=7)
+    blocks = int(tau["blocks"].max())
+    figure.suptitle(f"Left: means and 95% over blocks. Right: ridge heads, Fieller's 95%, {blocks} blocks", fontsize=9)
+    return figure
+
+
+def where(layers: pd.DataFrame, subspaces: pd.DataFrame) -> Figure:
+    """The contrast by the layer that the head reads, and after parts of the states are taken away."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
+    for i, (of, table) in enumerate(layers.groupby("of", sort=False)):
+        table = table.sort_values("layer")
+        colour = style.OKABE_ITO[i]
+        name = "nothing planted" if of == "none" else of
+        left.plot(table["layer"] + 1, table["estimate"], marker=style.MARKERS[i], color=colour, label=name)
+        left.fill_between(table["layer"] + 1, table["low"], table["high"], color=colour, alpha=0.15, lw=0)
+    left.axhline(0, color="0.6", lw=0.8)
+    left.set(xlabel="layer that the head reads (from 1)", ylabel="L of the ridge head, held-out words")
+    left.legend(fontsize=7)
+    own = subspaces[subspaces["of"] != "none"]
+    for i, (removed, table) in enumerate(own.groupby("removed", sort=False)):
+        table = table.sort_values("rank")
+        x = np.arange(len(table)) + 0.15 * (i - 0.5)
+        error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
+        name = {"lexicon": "the lexicon's output directions", "random": "random directions of equal variance"}[removed]
+        options = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
+        right.errorbar(x, table["estimate"], error, label=f"without {name}", **options)
+        right.set_xticks(range(len(table)), [f"{rank}" for rank in table["rank"]])
+    right.axhline(0, color="0.6", lw=0.8)
+    right.set(xlabel="directions taken out of the states", ylabel=f"L: {own['of'].iloc[0]}, held-out words")
+    right.legend(fontsize=7)
+    figure.suptitle(
+        f"Ridge heads, study's dose: means and 95% over {int(layers['blocks'].max())} blocks", fontsize=9
+    )
+    return figure
+
+
+def detection(power: pd.DataFrame) -> Figure:
+    """Power against dose: an audit against the unplanted twin, and a comparison of models."""
+    tests = {"audit": "one audit against its unplanted twin", "comparison": "comparison, models as units"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True)
+    own = power[power["measure"] == "audit"]
+    for axis, (test, title) in zip(axes, tests.items(), strict=True):
+        part = own[own["test"] == test]
+        start = part[part["plant"] == "none"]["power"]
+        for i, (plant, table) in enumerate(part[part["plant"] != "none"].groupby("plant", sort=False)):
+            table = table.sort_values("dose")
+            first = [float(start.iloc[0]) if len(start) else 0.05]
+            x, y = np.concatenate([[0], table["dose"]]), np.concatenate([first, table["power"]])
+            axis.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=plant)
+        axis.axhline(0.05, color="0.6", lw=0.8, ls=":")
+        axis.axhline(0.9, color="0.6", lw=0.8, ls="--")
+        axis.set(title=title, xlabel="dose (share of the adapter)", ylim=(-0.02, 1.02))
+    axes[0].set_ylabel("share of pairs (studies) told apart")
+    handles = [
+        *axes[0].get_legend_handles_labels()[0],
+        Line2D([], [], color="0.6", ls="--", label="power .9"),
+        Line2D([], [], color="0.6", ls=":", label="false-positive rate .05"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7)
+    models = own["models"].dropna()
+    note = f"Right: {int(models.iloc[0])} against {int(models.iloc[0])} models, Welch's t" if len(models) else ""
+    figure.suptitle(f"Ridge heads on bootstrapped pairs, {int(own['blocks'].max())} blocks. {note}", fontsize=9)
+    return figure
+
+
+def remedies(table: pd.DataFrame, label: str) -> Figure:
+    """What is left of the lean on held-out words after each remedy, against held-out accuracy."""
+    own = table[table["part"] == "held_out"]
+    plants = [name for name in dict.fromkeys(own["plant"]) if name not in ("none", "placebo")][:2]
+    figure, axes = plt.subplots(1, len(plants), figsize=(4.6 * len(plants), 4), sharey=True, squeeze=False)
+    for axis, plant in zip(axes[0], plants, strict=True):
+        part = own[own["plant"] == plant]
+        names = [_remedy(row) for row in part.itertuples()]
+        y = np.arange(len(part))
+        error = np.abs(part[["low", "high"]].to_numpy(dtype=float).T - part["estimate"].to_numpy())
+        axis.errorbar(part["estimate"], y, xerr=error, fmt="o", color=style.OKABE_ITO[1], capsize=3)
+        for at, row in zip(y, part.itertuples(), strict=True):
+            if not np.isnan(row.accuracy):
+                told, options = f"accuracy {row.accuracy:.2f}", {"textcoords": "offset points", "fontsize": 6}
+                axis.annotate(told, (row.estimate, at), (0, 5), **options)
+        axis.axvline(0, color="0.6", lw=0.8)
+        axis.set_yticks(y, names, fontsize=7)
+        axis.set(title=f"{plant} planted, {int(part['blocks'].max())} blocks", xlabel=label)
+    figure.suptitle("Ridge heads, held-out words: means and 95% over blocks", fontsize=9)
+    return figure
+
+
+def _remedy(row) -> str:
+    if row.remedy == "counter":
+        return f"{row.amount:.0%} counter-value pairs"
+    if row.remedy == "average":
+        return f"averaged with {getattr(row, '_4', '') or 'another'}"
+    return {"none": "no remedy", "projection": "direction out of the head"}[row.remedy]
+
+
+def _at_study_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Of ridge heads those of the most pairs; everything else as it is."""
+    ridge = table["source"] == "ridge"
+    return table[~ridge | (table["pairs"] == table.loc[ridge, "pairs"].max())]

@@ -1,0 +1,202 @@
+"""The planting study put together: the tables of all blocks, over blocks, and the answers for metrics and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from valuetrace import tables as score_tables
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.planting import detection, effects
+from valuetrace.planting.readout import read_words, rows
+from valuetrace.planting.settings import NONE, Planting
+from valuetrace.stats.seeds import over_seeds
+
+HEADS, REWARD_MODELS = Path("data/planting/heads"), Path("data/planting/reward_models")
+STUDIES = 2_000  # comparisons simulated a cell
+MEASURES = ("lean", "audit")
+SHOWN = ("contrasts", "transmitted", "layers", "subspaces", "mitigation", "specificity", "random_heads", "detection")
+
+
+def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
+    """Every table of plots/planting/, by name (stages/planting/collect.py says what they hold)."""
+    raw = {}
+    for block in chosen.blocks:
+        folder = HEADS / str(block)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder. Run dvc repro stages/planting/dvc.yaml.")
+        for path in sorted(folder.glob("*.csv")):
+            raw.setdefault(path.stem, []).append(pd.read_csv(path))
+    raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items()}
+    leans = pd.concat([raw["leans"], trained(chosen)], ignore_index=True)
+    by_block = effects.contrasts(leans, chosen)
+    powers = [
+        table.assign(test=test)
+        for measure in MEASURES
+        for test, table in (
+            ("audit", detection.of_audit(raw["draws"], measure)),
+            ("comparison", detection.of_comparison(raw["draws"], measure, STUDIES, chosen.seed)),
+        )
+    ]
+    return {
+        "leans": leans,
+        "by_block": by_block,
+        "contrasts": effects.over_blocks(by_block),
+        "transmitted": effects.transmitted(by_block, chosen.plan),
+        "detection": pd.concat(powers, ignore_index=True),
+        "layers": _over(raw["layers"], chosen, ["layer"]),
+        "subspaces": _over(_means(raw["subspaces"], ["removed", "rank"]), chosen, ["removed", "rank"]),
+        "mitigation": _mitigation(raw["mitigation"]),
+        "specificity": _specificity(raw["specificity"], chosen),
+        "random_heads": _random_heads(raw["random_heads"], chosen),
+    }
+
+
+def trained(chosen: Planting) -> pd.DataFrame:
+    """Rows (``readout.rows``) of the LoRA reward models, untrained and trained."""
+    found = []
+    for name, row in chosen.plants.items():
+        for block in row.reward_models:
+            cell = read_words(chosen, block, name, chosen.full(name))
+            scores = score_tables.read_checkpoints(REWARD_MODELS / f"{block}-{name}.parquet")
+            made = files.read_json(REWARD_MODELS / f"{block}-{name}.json")
+            for source, at in (("lora_untrained", 0), ("lora", -1)):
+                step = sorted(scores["step"].unique())[at]
+                own = scores[scores["step"] == step].set_index("word").loc[cell.words["word"], chosen.prompts]
+                held = next(c for c in made["checkpoints"] if c["step"] == step)
+                told = {k.removeprefix("held_out_"): v for k, v in held.items() if "accuracy" in k}
+                found += rows(cell, source, own.to_numpy().T, pairs=made["pairs"], **told)
+    return pd.DataFrame(found)
+
+
+def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """metrics/planting/study.json: the design, the plan and its power, τ and contrasts on held-out words, limits."""
+    taus = (0.1, 0.3, 0.5)
+    plan = {"least_shift": chosen.plan.least_shift, "equivalence": chosen.plan.equivalence, "shift": chosen.plan.shift}
+    plan |= {"sd": chosen.plan.sd, "power": {f"{tau:g}": effects.power(chosen, tau) for tau in taus}}
+    told = {
+        "base": chosen.base,
+        "dose": chosen.dose,
+        "constructs": chosen.constructs,
+        "blocks": len(chosen.blocks),
+        "plan": plan,
+    }
+    leans = found["leans"]
+    counts = leans[leans["part"] == "held_out"][["first_words", "second_words"]]
+    told |= {
+        "prompts": len(chosen.prompts),
+        "pairs": chosen.sizes[-1],
+        "fewest_held_out_words": int(counts.sum(axis=1).min()),
+    }
+    told["signs"] = _signs(found["by_block"], chosen)
+    told["limits"] = _limits(found["detection"], chosen)
+    for name in SHOWN:
+        told[name] = _records(found[name])
+    told["readings"] = _records(_readings(leans))
+    return told
+
+
+def _signs(by_block: pd.DataFrame, chosen: Planting) -> list[dict]:
+    """In how many blocks the known truth comes out in sign at the study's dose, by source and part."""
+    first, second = effects.pairs_of_plants(chosen)[0]
+    own = by_block[(by_block["first"] == first) & (by_block["second"] == second) & (by_block["dose"] == chosen.dose)]
+    own = own[own["pairs"].isin([0, chosen.sizes[-1]])]
+    found = own.groupby(["source", "part"])["lean"].agg(right=lambda v: int((v > 0).sum()), blocks="size").reset_index()
+    return found.to_dict("records")
+
+
+def _limits(power: pd.DataFrame, chosen: Planting) -> list[dict]:
+    """The detection limit (dose) of each test, measure and plant; None where power .9 is not reached at dose 1."""
+    found = []
+    for (test, measure, plant), own in power.groupby(["test", "measure", "plant"]):
+        if plant == NONE:
+            continue
+        doses = chosen.doses(plant)
+        base = power[(power["test"] == test) & (power["measure"] == measure) & (power["plant"] == NONE)]
+        dose = detection.limit(pd.concat([own, base]), doses)
+        at = own.sort_values("dose").iloc[-1]
+        told = {"test": test, "measure": measure, "plant": plant, "limit": dose, "greatest_dose": float(at["dose"])}
+        found.append(told | {"power_there": float(at["power"])})
+    return found
+
+
+def _readings(leans: pd.DataFrame) -> pd.DataFrame:
+    """Known groups and accuracy of each plant's reward models, means over blocks: do they read, what did they learn?"""
+    own = leans[(leans["part"] == "held_out") & (leans["source"] != "logprobs")]
+    own = own[own["pairs"] == own.groupby("source")["pairs"].transform("max")]
+    columns = ["known_positive", "known_negative", "accuracy", "accuracy_valence", "accuracy_wordnet"]
+    columns = [name for name in columns if name in own.columns]
+    return own.groupby(["source", "plant", "dose"])[columns].mean().reset_index()
+
+
+def _means(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The mean over draws of one block."""
+    at = ["block", "plant", "dose", "source", "part", *keys]
+    return table.groupby(at)[["lean", "both", "share"]].mean().reset_index()
+
+
+def _over(table: pd.DataFrame, chosen: Planting, keys: list[str]) -> pd.DataFrame:
+    """Contrast of the first two plants and the base's own lean, over blocks, by ``keys`` (held-out words)."""
+    first, second = effects.pairs_of_plants(chosen)[0]
+    own = table[table["part"] == "held_out"]
+    found = []
+    for key, at in own.groupby(keys):
+        wide = at.pivot_table(index="block", columns="plant", values="lean")
+        named = {f"{first} − {second}": wide[first] - wide[second], NONE: wide[NONE]}
+        share = {"share": at["share"].mean()} if "share" in at else {}
+        for name, values in named.items():
+            told = over_seeds(values.dropna().to_numpy())._asdict()
+            told["blocks"] = told.pop("seeds")
+            found.append(dict(zip(keys, key, strict=True)) | {"of": name} | share | told)
+    return pd.DataFrame(found)
+
+
+def _mitigation(table: pd.DataFrame) -> pd.DataFrame:
+    """Lean left on held-out and planted words, known groups and accuracy after each remedy: means and t over blocks."""
+    found = []
+    table = table.assign(**{"with": table["with"].fillna("")})
+    for key, own in table.groupby(["plant", "remedy", "amount", "with", "part"]):
+        told = over_seeds(own["lean"].to_numpy())._asdict()
+        told["blocks"] = told.pop("seeds")
+        more = own[["known_positive", "known_negative", "accuracy"]].mean().to_dict()
+        found.append(dict(zip(["plant", "remedy", "amount", "with", "part"], key, strict=True)) | told | more)
+    return pd.DataFrame(found)
+
+
+def _specificity(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
+    """What a plant does to other constructs: percentile points, positive less negative framing, less the base's."""
+    found = []
+    base = table[table["plant"] == NONE]
+    for (plant, source, construct), own in table[(table["plant"] != NONE) & (table["dose"] == chosen.dose)].groupby(
+        ["plant", "source", "construct"]
+    ):
+        both = own.merge(base, on=["block", "source", "construct"], suffixes=("", "_base"))
+        if len(both) < 2:
+            continue
+        told = over_seeds((both["difference"] - both["difference_base"]).to_numpy())._asdict()
+        told["blocks"] = told.pop("seeds")
+        found.append({"plant": plant, "source": source, "construct": construct, "words": own["words"].mean()} | told)
+    return pd.DataFrame(found)
+
+
+def _random_heads(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
+    """The contrast that random heads give, pooled over blocks: its spread is what chance gives a single head."""
+    first, second = effects.pairs_of_plants(chosen)[0]
+    found = []
+    for dose, own in table[table["dose"] > 0].groupby("dose"):
+        wide = own.pivot_table(index=["block", "draw"], columns="plant", values="lean")
+        if not {first, second} <= set(wide.columns):
+            continue
+        values = (wide[first] - wide[second]).dropna().to_numpy()
+        low, high = np.quantile(values, [0.025, 0.975])
+        row = {"dose": dose, "mean": values.mean(), "sd": values.std(), "low": low, "high": high}
+        found.append(row | {"heads": len(values)})
+    return pd.DataFrame(found)
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -1,0 +1,34 @@
+"""Is the instrument true? Values of known truth planted into bases, a page of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from valuetrace.report.page import Context
+
+TITLE, ORDER = "Is the instrument true?", 80
+PAGE, MADE_BY = "instrument.html", "make validate"
+PICTURES = ("transmission", "dose", "where", "detection", "mitigation")
+PARTS = ("authority", "lottery")  # studies of the same group, each a template part and metrics of its own
+REWARD_MODELS = {"ridge": "ridge head", "lora": "LoRA", "lora_untrained": "LoRA, before training"}
+
+
+def needs() -> list[str]:
+    metrics = [f"metrics/planting/{name}.json" for name in ("study", *PARTS)]
+    return [*metrics, *(f"plots/planting/{name}.png" for name in (*PICTURES, *PARTS))]
+
+
+def render(context: Context) -> Markup:
+    told = context.metrics["planting/study"]
+
+    def rows(name: str, **wanted: Any) -> list[tuple[str, dict]]:
+        """Rows of a table with these values, each with where it stands."""
+        return [
+            (f"planting/study:{name}.{i}", row)
+            for i, row in enumerate(told[name])
+            if all(row[key] in (value if isinstance(value, tuple) else (value,)) for key, value in wanted.items())
+        ]
+
+    return context.fill("sections/instrument.html.j2", s=told, rows=rows, reward_models=REWARD_MODELS)
