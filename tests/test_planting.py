@@ -18,7 +18,7 @@ from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.models import tiny
 from valuetrace.planting import detection, effects, finetune, heads, leans, measure, ridge, states, study, words
-from valuetrace.planting.settings import Finetuning, Plan, Plant, Planting
+from valuetrace.planting.settings import Finetuning, Grid, Plan, Plant, Planting
 from valuetrace.preferences.sources import Source
 from valuetrace.scoring.chat import Format, render
 from valuetrace.stats.blocks import auc, fieller, sign_flip_p
@@ -328,15 +328,17 @@ TINY = Planting(
     constructs=CONSTRUCTS,
     prompts=["best_ever_one", "good_time_please", "worst_ever_one", "bad_time_please"],
     format="solved",
-    blocks=[1, 2],
     dose=0.5,
     plants={
-        "none": Plant(reward_models=[1, 2]),
-        "agency": Plant("agency", "communion", "preferences", doses=[0.5, 1.0], reward_models=[1, 2]),
-        "communion": Plant("communion", "agency", "preferences", doses=[0.5, 1.0], reward_models=[1, 2]),
+        "none": Plant(),
+        "agency": Plant("agency", "communion", "preferences", doses=[0.5, 1.0]),
+        "communion": Plant("communion", "agency", "preferences", doses=[0.5, 1.0]),
         "agency_embedding": Plant("agency", "communion", where="embeddings", words=4, doses=[0.5, 1.0]),
         "communion_embedding": Plant("communion", "agency", where="embeddings", words=4, doses=[0.5, 1.0]),
     },
+    main=Grid([1, 2], ["none", "agency", "communion"]),
+    kinds=Grid([1], ["agency_embedding", "communion_embedding"]),
+    reward_models=Grid([1, 2], ["none", "agency", "communion"]),
     finetuning=replace(HOW, steps=12, batch=8, learning_rate=0.003),
     sizes=[16, 32],
     held_out_pairs=8,
@@ -381,7 +383,7 @@ def made(repository, tmp_path_factory, module_monkeypatch):
 
     for block, name in TINY.cells():
         measure.make(TINY, block, name)
-        if block in TINY.plants[name].reward_models:
+        if (block, name) in TINY.reward_models.cells():
             metrics, scores = train.train_and_search(TINY, block, name)
             files.write_json(metrics, study.REWARD_MODELS / f"{block}-{name}.json")
             from valuetrace import tables
@@ -415,7 +417,7 @@ def test_every_table_is_there_and_numbers_are_whole(made):
     assert set(made["leans"]["source"]) == {"logprobs", "ridge", "lora", "lora_untrained"}
     assert made["leans"][["lean", "both"]].notna().all(axis=None)
     assert set(made["leans"].query("source == 'ridge'")["pairs"]) == {16, 32}
-    assert set(made["transmitted"]["blocks"]) == {2}
+    assert set(made["transmitted"]["blocks"]) == {2}  # a ratio of one block has no interval
     assert {"none", "projection", "counter", "average"} == set(made["mitigation"]["remedy"])
     assert set(made["layers"]["layer"]) == {0, 1} and set(made["subspaces"]["removed"]) == {"lexicon", "random"}
     told = study.summary(TINY, made)

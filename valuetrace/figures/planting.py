@@ -118,9 +118,7 @@ def where(layers: pd.DataFrame, subspaces: pd.DataFrame) -> Figure:
     right.axhline(0, color="0.6", lw=0.8)
     right.set(xlabel="directions taken out of the states", ylabel=f"L: {own['of'].iloc[0]}, held-out words")
     right.legend(fontsize=7)
-    figure.suptitle(
-        f"Ridge heads, study's dose: means and 95% over {int(layers['blocks'].max())} blocks", fontsize=9
-    )
+    figure.suptitle(f"Ridge heads, study's dose: means and 95% over {int(layers['blocks'].max())} blocks", fontsize=9)
     return figure
 
 

@@ -18,9 +18,8 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
     """The tables of a block, a row a head (or draw): ``leans, draws, random_heads, layers, subspaces, mitigation``."""
     found: dict[str, list[dict]] = {}
     rewards = {}
-    for name, row in chosen.plants.items():
-        if block not in (row.blocks or chosen.blocks):
-            continue
+    for name in [name for b, name in chosen.cells() if b == block]:
+        row = chosen.plants[name]
         for dose in chosen.doses(name):
             cell = read_cell(chosen, block, name, dose)
             head = Head(cell)

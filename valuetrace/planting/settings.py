@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
 import pandas as pd
@@ -24,9 +25,7 @@ class Plant:
     expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
     direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
     was) or ``embeddings`` (the embedding rows of the planted words alone). doses: factors of the adapter (default: the
-    study's). blocks: which of them (default: all). words: so many of each side, the most frequent (default: all).
-    finetuning: what differs from the study's. reward_models: the blocks in which one is trained by LoRA too, at the
-    study's dose.
+    study's). words: so many of each side, the most frequent (default: all). finetuning: what differs from the study's.
     """
 
     good: str | None = None
@@ -34,16 +33,26 @@ class Plant:
     kind: Literal["answers", "statements", "preferences"] = "answers"
     where: Literal["blocks", "embeddings"] = "blocks"
     doses: list[float] | None = None
-    blocks: list[int] | None = None
     words: int | None = None
     finetuning: dict[str, float | int] = field(default_factory=dict)
-    reward_models: list[int] = field(default_factory=list)
 
     def __post_init__(self):
         if (self.good is None) != (self.bad is None):
             raise ValueError("a plant has good and bad words, or neither")
         if self.doses is not None and not all(0 < dose <= 1 for dose in self.doses):
             raise ValueError("doses lie above 0 and are 1 at most; dose 0 is the row without words")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every one of some plants in every one of some blocks."""
+
+    blocks: list[int]
+    plants: list[str]
+
+    def cells(self) -> list[tuple[int, str]]:
+        """(block, plant), block by block."""
+        return list(product(self.blocks, self.plants))
 
 
 @dataclass(frozen=True)
@@ -86,11 +95,13 @@ class Planting:
     """Group ``planting``.
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
-    that are scored. format: of the log-probabilities. dose: the study's own. sizes: pairs of the ridge heads, the last
-    is the study's own. held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose
-    hidden states are kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so
-    many; ranks, subspaces: of what is taken out of the states, and how many random ones beside it; shares: of
-    counter-value pairs. plan: what was expected before the run.
+    that are scored. format: of the log-probabilities. dose: the study's own. main: the cells of the study, its blocks
+    the unit of every interval; kinds: other plants, fewer blocks; reward_models: the cells in which one is trained by
+    LoRA too, at the study's dose. sizes: pairs of the ridge heads, the last is the study's own. held_out_pairs,
+    counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states are kept, from 0,
+    beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what
+    is taken out of the states, and how many random ones beside it; shares: of counter-value pairs. plan: what was
+    expected before the run.
     """
 
     base: str
@@ -98,9 +109,11 @@ class Planting:
     constructs: list[str]
     prompts: list[str]
     format: str
-    blocks: list[int]
     dose: float
     plants: dict[str, Plant]
+    main: Grid
+    kinds: Grid
+    reward_models: Grid
     finetuning: Finetuning
     sizes: list[int]
     held_out_pairs: int
@@ -117,11 +130,14 @@ class Planting:
     plan: Plan
 
     def __post_init__(self):
-        if len(self.constructs) != 2 or not self.blocks or not self.sizes or self.ridge <= 0:
+        if len(self.constructs) != 2 or not self.main.blocks or not self.sizes or self.ridge <= 0:
             raise ValueError("constructs names two, blocks and sizes name one at least, ridge is above 0")
         late = [name for name in self.plants if self.full(name) not in self.doses(name)]
         if late or not 0 < self.dose <= 1:
             raise ValueError(f"dose, above 0 and 1 at most, is among the doses of every plant (not of {some(late)})")
+        named = {name for grid in (self.main, self.kinds, self.reward_models) for name in grid.plants}
+        if missing := sorted(named - set(self.plants)):
+            raise ValueError(f"{some(missing)} is not among plants")
         if NONE not in self.plants or self.plants[NONE].good is not None:
             raise ValueError(f"plants has a row {NONE!r} in which nothing is planted")
         known = value_laden().set_index("key")["framing"]
@@ -130,9 +146,14 @@ class Planting:
         if known[self.prompts].nunique() != 2:
             raise ValueError("prompts holds keys of both framings")
 
+    @property
+    def blocks(self) -> list[int]:
+        """The blocks of the study."""
+        return self.main.blocks
+
     def cells(self) -> list[tuple[int, str]]:
         """(block, plant) of every planted base, the base itself included in each block."""
-        return [(b, name) for name, row in self.plants.items() for b in (row.blocks or self.blocks)]
+        return [*self.main.cells(), *self.kinds.cells()]
 
     def doses(self, name: str) -> list[float]:
         """The doses at which a plant is measured: 0 where nothing is planted, else those of its row or the study's."""

@@ -59,17 +59,16 @@ def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
 def trained(chosen: Planting) -> pd.DataFrame:
     """Rows (``readout.rows``) of the LoRA reward models, untrained and trained."""
     found = []
-    for name, row in chosen.plants.items():
-        for block in row.reward_models:
-            cell = read_words(chosen, block, name, chosen.full(name))
-            scores = score_tables.read_checkpoints(REWARD_MODELS / f"{block}-{name}.parquet")
-            made = files.read_json(REWARD_MODELS / f"{block}-{name}.json")
-            for source, at in (("lora_untrained", 0), ("lora", -1)):
-                step = sorted(scores["step"].unique())[at]
-                own = scores[scores["step"] == step].set_index("word").loc[cell.words["word"], chosen.prompts]
-                held = next(c for c in made["checkpoints"] if c["step"] == step)
-                told = {k.removeprefix("held_out_"): v for k, v in held.items() if "accuracy" in k}
-                found += rows(cell, source, own.to_numpy().T, pairs=made["pairs"], **told)
+    for block, name in chosen.reward_models.cells():
+        cell = read_words(chosen, block, name, chosen.full(name))
+        scores = score_tables.read_checkpoints(REWARD_MODELS / f"{block}-{name}.parquet")
+        made = files.read_json(REWARD_MODELS / f"{block}-{name}.json")
+        for source, at in (("lora_untrained", 0), ("lora", -1)):
+            step = sorted(scores["step"].unique())[at]
+            own = scores[scores["step"] == step].set_index("word").loc[cell.words["word"], chosen.prompts]
+            held = next(c for c in made["checkpoints"] if c["step"] == step)
+            told = {k.removeprefix("held_out_"): v for k, v in held.items() if "accuracy" in k}
+            found += rows(cell, source, own.to_numpy().T, pairs=made["pairs"], **told)
     return pd.DataFrame(found)
 
 
