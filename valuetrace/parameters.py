@@ -25,6 +25,7 @@ from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.settings import Lexicons
 from valuetrace.models.rows import Model
+from valuetrace.planting.reliability import Lottery
 from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards
@@ -51,6 +52,7 @@ GROUPS: dict[str, Any] = {
     "training": Training,
     "dynamics": Dynamics,
     "ablations": Ablations,
+    "lottery": Lottery,
 }
 """Every group of params.yaml and the type that reads it."""
 
@@ -73,7 +75,16 @@ _USES = {
 _NOT_EMPTY = ("bases", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds", "analysis.cases")
 _NOT_EMPTY += ("analysis.comparisons", "analysis.tokens.first", "analysis.tokens.second", "analysis.tokens.contrast.*")
 _ONCE = ("bases", "trained", "reward_models", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds")
-_LEAST = {"seed": 0, "seeds": 0, "draws": 1, "lexicon_draws": 1, "top": 1, "movers": 1, "extremes": 1}
+_LEAST = {
+    "seed": 0,
+    "seeds": 0,
+    "draws": 1,
+    "interval_draws": 1,
+    "lexicon_draws": 1,
+    "top": 1,
+    "movers": 1,
+    "extremes": 1,
+}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
 _ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
