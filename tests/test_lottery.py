@@ -6,13 +6,13 @@ import pytest
 from scipy import stats
 
 from valuetrace.analysis.dynamics.trajectories import Trajectories
+from valuetrace.analysis.planting import false_positives as tests
+from valuetrace.analysis.planting import lottery
+from valuetrace.analysis.planting import reliability as rel
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.figures import lottery as figures
 from valuetrace.figures import style
-from valuetrace.planting import false_positives as tests
-from valuetrace.planting import lottery
-from valuetrace.planting import reliability as rel
 from valuetrace.prompts import value_laden
 from valuetrace.report.page import Context
 

@@ -14,11 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuetrace import preferences, prompts
+from valuetrace.analysis.planting import (
+    detection,
+    effects,
+    finetune,
+    heads,
+    leans,
+    measure,
+    ridge,
+    states,
+    study,
+    words,
+)
+from valuetrace.analysis.planting.settings import Finetuning, Grid, Plan, Plant, Planting
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.models import tiny
-from valuetrace.planting import detection, effects, finetune, heads, leans, measure, ridge, states, study, words
-from valuetrace.planting.settings import Finetuning, Grid, Plan, Plant, Planting
 from valuetrace.preferences.sources import Source
 from valuetrace.scoring.chat import Format, render
 from valuetrace.stats.blocks import auc, fieller, sign_flip_p
@@ -379,7 +390,7 @@ def made(repository, tmp_path_factory, module_monkeypatch):
         return chosen if key == "preferences" else get(key, kind, *rest)
 
     module_monkeypatch.setattr(measure.settings, "get", given_settings)
-    from valuetrace.planting import train
+    from valuetrace.analysis.planting import train
 
     for block, name in TINY.cells():
         measure.make(TINY, block, name)

@@ -20,12 +20,12 @@ from valuetrace.analysis.ablations.runs import Ablations
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
+from valuetrace.analysis.planting.reliability import Lottery
 from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.settings import Lexicons
 from valuetrace.models.rows import Model
-from valuetrace.planting.reliability import Lottery
 from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards

@@ -2,7 +2,7 @@
 
 In:  data/planting/heads/<block>/*.csv, data/planting/reward_models/<block>-<plant>.{parquet,json},
      data/planting/bases/<block>-<plant>/{words.csv,logprobs.parquet}; params.yaml: planting, validity, models
-Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.planting.study)
+Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.analysis.planting.study)
      plots/planting/leans.csv         block, plant, dose, source, pairs, part, lean, both, positive, negative, known …
      plots/planting/contrasts.csv     first, second, dose, source, pairs, part, measure, estimate, low, high, p …
      plots/planting/transmitted.csv   τ with Fieller's intervals and the verdict
@@ -13,11 +13,11 @@ Run: python -m stages.planting.collect
 
 from pathlib import Path
 
+from valuetrace.analysis.planting import study
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import planting as figures
 from valuetrace.figures import style
-from valuetrace.planting import study
-from valuetrace.planting.settings import Planting
 from valuetrace.report import page
 
 PLOTS = Path("plots/planting")

@@ -2,16 +2,16 @@
 
 In:  data/planting/bases/<block>-*/, lexicons/unrolled/mfd2.csv; params.yaml: planting
 Out: data/planting/heads/<block>/*.csv  leans, draws, random_heads, layers, subspaces, mitigation, specificity
-     (columns: valuetrace.planting.readout and heads)
+     (columns: valuetrace.analysis.planting.readout and heads)
 Run: python -m stages.planting.heads BLOCK
 """
 
 import sys
 from pathlib import Path
 
+from valuetrace.analysis.planting import heads
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
-from valuetrace.planting import heads
-from valuetrace.planting.settings import Planting
 
 
 def main(block: str) -> None:

@@ -5,8 +5,8 @@ In:  data/ablations/runs/<size>-<seed>/<base>.parquet, data/word_logprobs.parque
 Out: metrics/planting/lottery.json             variance, reliability and seeds needed by measure; tests by pair of runs
      plots/planting/lottery_runs.csv           base, data_size, seed, when, lean, gap_positive, gap_negative (ranks)
      plots/planting/lottery_components.csv, lottery_reliability.csv, lottery_needed.csv, lottery_heads.csv
-                                               valuetrace.planting.lottery
-     plots/planting/lottery_decisions.csv, lottery_rates.csv   valuetrace.planting.false_positives
+                                               valuetrace.analysis.planting.lottery
+     plots/planting/lottery_decisions.csv, lottery_rates.csv   valuetrace.analysis.planting.false_positives
      plots/planting/lottery.png
 Run: python -m stages.planting.lottery
 """
@@ -20,12 +20,12 @@ from valuetrace import tables
 from valuetrace.analysis.ablations.runs import Ablations
 from valuetrace.analysis.dynamics import inheritance
 from valuetrace.analysis.dynamics.trajectories import Dynamics, trajectories
+from valuetrace.analysis.planting import false_positives, lottery
+from valuetrace.analysis.planting.reliability import Lottery
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import lottery as figures
 from valuetrace.figures import style
 from valuetrace.models.rows import Model
-from valuetrace.planting import false_positives, lottery
-from valuetrace.planting.reliability import Lottery
 
 RUNS, READINGS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations/readings.csv"), Path("plots/planting")
 

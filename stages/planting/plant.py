@@ -12,9 +12,9 @@ Run: python -m stages.planting.plant BLOCK PLANT
 
 import sys
 
+from valuetrace.analysis.planting import measure
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import settings, stage
-from valuetrace.planting import measure
-from valuetrace.planting.settings import Planting
 
 
 def main(block: str, plant: str) -> None:

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from valuetrace import tables
+from valuetrace.analysis.planting import train
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
-from valuetrace.planting import train
-from valuetrace.planting.settings import Planting
 
 OUT = Path("data/planting/reward_models")
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from valuetrace.analysis.planting.settings import Finetuning
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
-from valuetrace.planting.settings import Finetuning
 from valuetrace.scoring.chat import Format, encode_reply, render
 
 ROWS = "embedding_rows.safetensors"

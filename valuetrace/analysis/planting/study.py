@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from valuetrace import tables as score_tables
+from valuetrace.analysis.planting import detection, effects
+from valuetrace.analysis.planting.readout import read_words, rows
+from valuetrace.analysis.planting.settings import NONE, Planting
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.planting import detection, effects
-from valuetrace.planting.readout import read_words, rows
-from valuetrace.planting.settings import NONE, Planting
 from valuetrace.stats.seeds import over_seeds
 
 HEADS, REWARD_MODELS = Path("data/planting/heads"), Path("data/planting/reward_models")

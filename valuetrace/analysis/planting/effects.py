@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from valuetrace.planting.settings import NONE, Plan, Planting
+from valuetrace.analysis.planting.settings import NONE, Plan, Planting
 from valuetrace.stats.blocks import fieller, sign_flip_p
 from valuetrace.stats.seeds import over_seeds
 

@@ -23,7 +23,7 @@ from valuetrace.analysis.compare import effects, random_lexicon
 from valuetrace.analysis.compare.scores import Scores
 from valuetrace.analysis.dynamics.inheritance import inheritance
 from valuetrace.analysis.dynamics.trajectories import Trajectories, construct_medians, gap_table, trajectories
-from valuetrace.planting.lottery import WHEN, records
+from valuetrace.analysis.planting.lottery import WHEN, records
 from valuetrace.stats.inference import binomial_interval
 from valuetrace.stats.seeds import over_seeds
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy  # loads scipy.stats when it is used
 
-from valuetrace.planting.settings import NONE
+from valuetrace.analysis.planting.settings import NONE
 from valuetrace.stats.inference import binomial_interval
 
 LEVEL, POWER = 0.05, 0.9

@@ -13,8 +13,7 @@ import pandas as pd
 import scipy  # loads scipy.stats when it is used: a second
 
 from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories
-from valuetrace.core.errors import InputError, some
-from valuetrace.planting.reliability import (
+from valuetrace.analysis.planting.reliability import (
     TARGETS,
     Lottery,
     anova,
@@ -25,6 +24,7 @@ from valuetrace.planting.reliability import (
     reliability,
     seeds_needed,
 )
+from valuetrace.core.errors import InputError, some
 from valuetrace.stats.blocks import auc
 from valuetrace.stats.ranks import subset_medians
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from valuetrace.analysis.planting import leans, measure, ridge, states
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files
-from valuetrace.planting import leans, measure, ridge, states
-from valuetrace.planting.settings import Planting
 from valuetrace.stats.ranks import rank_words
 
 PARTS = ("planted", "held_out")

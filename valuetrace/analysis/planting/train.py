@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from valuetrace.analysis.planting import finetune, measure
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files
 from valuetrace.models.rows import provenance
-from valuetrace.planting import finetune, measure
-from valuetrace.planting.settings import Planting
 from valuetrace.training import run, score
 from valuetrace.training.checkpoint import CHECKPOINTS
 

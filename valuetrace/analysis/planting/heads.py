@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.planting import leans, ridge, words
-from valuetrace.planting.readout import Cell, Head, audit_measure, read_cell, rows
-from valuetrace.planting.settings import NONE, Planting
-from valuetrace.planting.states import LAST
+from valuetrace.analysis.planting import leans, ridge, words
+from valuetrace.analysis.planting.readout import Cell, Head, audit_measure, read_cell, rows
+from valuetrace.analysis.planting.settings import NONE, Planting
+from valuetrace.analysis.planting.states import LAST
 from valuetrace.stats.bootstrap import FEWEST_WORDS
 from valuetrace.stats.ranks import rank_words
 

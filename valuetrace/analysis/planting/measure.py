@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 
 from valuetrace import preferences, tables
+from valuetrace.analysis.planting import finetune, states, words
+from valuetrace.analysis.planting.settings import Plant, Planting
 from valuetrace.core import files, settings
 from valuetrace.lexicon.vocabulary import WORDNET
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS
-from valuetrace.planting import finetune, states, words
-from valuetrace.planting.settings import Plant, Planting
 from valuetrace.preferences.sources import Drawn
 from valuetrace.scoring.chat import Format, encode_reply
 from valuetrace.scoring.logprobs import next_token_logprobs

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from wordfreq import zipf_frequency
 
+from valuetrace.analysis.planting.settings import Plant
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import read_csv
 from valuetrace.core.settings import ROOT
 from valuetrace.lexicon.vocabulary import load_vocabulary
-from valuetrace.planting.settings import Plant
 
 QUESTIONS, STATEMENTS = ROOT / "prompts" / "planting.csv", ROOT / "prompts" / "planting_statements.csv"
 PLACEBO = ("placebo_good", "placebo_bad")
