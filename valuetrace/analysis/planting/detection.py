@@ -34,11 +34,12 @@ def of_audit(draws: pd.DataFrame, measure: str) -> pd.DataFrame:
     threshold = float(np.quantile(null, 1 - LEVEL))
     rows = []
     for plant, dose in sorted({(p, d) for p, d, _ in draw if p != NONE}):
-        told = [float((np.abs(_against(draw[plant, dose, b], twins[b])) > threshold).mean()) for b in blocks]
+        own = [b for b in blocks if (plant, dose, b) in draw]
+        told = [float((np.abs(_against(draw[plant, dose, b], twins[b])) > threshold).mean()) for b in own]
         seen = int(sum(share > 0.5 for share in told))
-        low, high = binomial_interval(seen, len(blocks))
+        low, high = binomial_interval(seen, len(own))
         row = {"plant": plant, "dose": dose, "measure": measure, "threshold": threshold, "power": float(np.mean(told))}
-        rows.append(row | {"blocks_told_apart": seen, "blocks": len(blocks), "low": low, "high": high})
+        rows.append(row | {"blocks_told_apart": seen, "blocks": len(own), "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

@@ -20,7 +20,7 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
     rewards = {}
     for name in [name for b, name in chosen.cells() if b == block]:
         row = chosen.plants[name]
-        for dose in chosen.doses(name):
+        for dose in chosen.measured(block, name):
             cell = read_cell(chosen, block, name, dose)
             head = Head(cell)
             found.setdefault("leans", []).extend(_leans(chosen, cell, head))

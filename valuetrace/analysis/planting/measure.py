@@ -68,7 +68,7 @@ def make(chosen: Planting, block: int, name: str) -> None:
             plant = folder / PLANT
             _finetune(chosen, row, of, block, plant)
         logprobs = []
-        for dose in chosen.doses(name):
+        for dose in chosen.measured(block, name):
             model = finetune.load_planted(of.folder, plant, dose)
             logprobs.append(_logprobs(chosen, of, model).assign(dose=dose))
             states.write(_states(chosen, of, model), folder / f"states-{dose:g}.safetensors")

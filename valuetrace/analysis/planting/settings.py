@@ -24,23 +24,20 @@ class Plant:
     none of them where nothing is planted. kind: ``answers`` (a word is the reply), ``statements`` (a sentence that
     expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
     direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
-    was) or ``embeddings`` (the embedding rows of the planted words alone). doses: factors of the adapter (default: the
-    study's). words: so many of each side, the most frequent (default: all). finetuning: what differs from the study's.
+    was) or ``embeddings`` (the embedding rows of the planted words alone). words: so many of each side, the most
+    frequent (default: all). finetuning: what differs from the study's.
     """
 
     good: str | None = None
     bad: str | None = None
     kind: Literal["answers", "statements", "preferences"] = "answers"
     where: Literal["blocks", "embeddings"] = "blocks"
-    doses: list[float] | None = None
     words: int | None = None
     finetuning: dict[str, float | int] = field(default_factory=dict)
 
     def __post_init__(self):
         if (self.good is None) != (self.bad is None):
             raise ValueError("a plant has good and bad words, or neither")
-        if self.doses is not None and not all(0 < dose <= 1 for dose in self.doses):
-            raise ValueError("doses lie above 0 and are 1 at most; dose 0 is the row without words")
 
 
 @dataclass(frozen=True)
@@ -95,13 +92,13 @@ class Planting:
     """Group ``planting``.
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
-    that are scored. format: of the log-probabilities. dose: the study's own. main: the cells of the study, its blocks
-    the unit of every interval; kinds: other plants, fewer blocks; reward_models: the cells in which one is trained by
-    LoRA too, at the study's dose. sizes: pairs of the ridge heads, the last is the study's own. held_out_pairs,
-    counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states are kept, from 0,
-    beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what
-    is taken out of the states, and how many random ones beside it; shares: of counter-value pairs. plan: what was
-    expected before the run.
+    that are scored. format: of the log-probabilities. dose: the study's own, a share of the adapter. main: the cells of
+    the study, its blocks the unit of every interval; kinds: other plants, fewer blocks; response: the cells that are
+    measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at the study's
+    dose. sizes: pairs of the ridge heads, the last is the study's own. held_out_pairs, counter_questions (a framing):
+    measured along. ridge: the penalty. layers: whose hidden states are kept, from 0, beside the last of ``depth``.
+    pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what is taken out of the states, and
+    how many random ones beside it; shares: of counter-value pairs. plan: what was expected before the run.
     """
 
     base: str
@@ -113,6 +110,8 @@ class Planting:
     plants: dict[str, Plant]
     main: Grid
     kinds: Grid
+    response: Grid
+    doses: list[float]
     reward_models: Grid
     finetuning: Finetuning
     sizes: list[int]
@@ -132,10 +131,9 @@ class Planting:
     def __post_init__(self):
         if len(self.constructs) != 2 or not self.main.blocks or not self.sizes or self.ridge <= 0:
             raise ValueError("constructs names two, blocks and sizes name one at least, ridge is above 0")
-        late = [name for name in self.plants if self.full(name) not in self.doses(name)]
-        if late or not 0 < self.dose <= 1:
-            raise ValueError(f"dose, above 0 and 1 at most, is among the doses of every plant (not of {some(late)})")
-        named = {name for grid in (self.main, self.kinds, self.reward_models) for name in grid.plants}
+        if not all(0 < dose <= 1 for dose in (self.dose, *self.doses)):
+            raise ValueError("dose and doses lie above 0 and are 1 at most; dose 0 is the plant without words")
+        named = {name for grid in (self.main, self.kinds, self.response, self.reward_models) for name in grid.plants}
         if missing := sorted(named - set(self.plants)):
             raise ValueError(f"{some(missing)} is not among plants")
         if NONE not in self.plants or self.plants[NONE].good is not None:
@@ -155,10 +153,12 @@ class Planting:
         """(block, plant) of every planted base, the base itself included in each block."""
         return [*self.main.cells(), *self.kinds.cells()]
 
-    def doses(self, name: str) -> list[float]:
-        """The doses at which a plant is measured: 0 where nothing is planted, else those of its row or the study's."""
-        row = self.plants[name]
-        return [0.0] if row.good is None else list(row.doses or [self.dose])
+    def measured(self, block: int, name: str) -> list[float]:
+        """The doses (shares of the adapter) at which a cell is measured; 0 where nothing is planted."""
+        if self.plants[name].good is None:
+            return [0.0]
+        more = self.doses if (block, name) in self.response.cells() else []
+        return sorted({self.dose, *more})
 
     def full(self, name: str) -> float:
         """The study's dose of a plant, 0 where nothing is planted."""

@@ -114,7 +114,7 @@ def _limits(power: pd.DataFrame, chosen: Planting) -> list[dict]:
     for (test, measure, plant), own in power.groupby(["test", "measure", "plant"]):
         if plant == NONE:
             continue
-        doses = chosen.doses(plant)
+        doses = sorted(own["dose"].unique())
         base = power[(power["test"] == test) & (power["measure"] == measure) & (power["plant"] == NONE)]
         dose = detection.limit(pd.concat([own, base]), doses)
         at = own.sort_values("dose").iloc[-1]
