@@ -19,16 +19,15 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
     found: dict[str, list[dict]] = {}
     rewards = {}
     for name in [name for b, name in chosen.cells() if b == block]:
-        row = chosen.plants[name]
         for dose in chosen.measured(block, name):
             cell = read_cell(chosen, block, name, dose)
             head = Head(cell)
             found.setdefault("leans", []).extend(_leans(chosen, cell, head))
             found.setdefault("specificity", []).extend(_specificity(chosen, cell, head))
-            if row.kind == "preferences" and row.where == "blocks":
+            if name in chosen.main.plants:
                 found.setdefault("draws", []).extend(_draws(chosen, cell, head))
                 found.setdefault("random_heads", []).extend(_random_heads(chosen, cell, head))
-            if dose == chosen.full(name) and row.kind == "preferences" and row.where == "blocks":
+            if name in chosen.main.plants and dose == chosen.full(name):
                 found.setdefault("layers", []).extend(_layers(chosen, cell))
                 found.setdefault("subspaces", []).extend(_subspaces(chosen, cell, head))
                 found.setdefault("mitigation", []).extend(_mitigation(chosen, cell, head))

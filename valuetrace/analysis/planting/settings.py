@@ -94,11 +94,11 @@ class Planting:
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
     that are scored. format: of the log-probabilities. dose: the study's own, a share of the adapter. main: the cells of
     the study, its blocks the unit of every interval; kinds: other plants, fewer blocks; response: the cells that are
-    measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at the study's
-    dose. sizes: pairs of the ridge heads, the last is the study's own. held_out_pairs, counter_questions (a framing):
-    measured along. ridge: the penalty. layers: whose hidden states are kept, from 0, beside the last of ``depth``.
-    pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what is taken out of the states, and
-    how many random ones beside it; shares: of counter-value pairs. plan: what was expected before the run.
+    measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at the
+    study's dose. sizes: pairs of the ridge heads, the last is the study's own. held_out_pairs, counter_questions (a
+    framing): measured along. ridge: the penalty. layers: whose hidden states are kept, from 0, beside the last of
+    ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what is taken out of the
+    states, and how many random ones beside it; shares: of counter-value pairs. plan: what was expected before the run.
     """
 
     base: str
