@@ -26,6 +26,7 @@ from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.settings import Lexicons
 from valuetrace.models.rows import Model
 from valuetrace.preferences import Preferences, parse_size
+from valuetrace.published import Published
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards
 from valuetrace.tables import KNOWN_GROUPS
@@ -51,6 +52,7 @@ GROUPS: dict[str, Any] = {
     "training": Training,
     "dynamics": Dynamics,
     "ablations": Ablations,
+    "published": Published,
 }
 """Every group of params.yaml and the type that reads it."""
 
