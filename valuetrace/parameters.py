@@ -20,13 +20,13 @@ from valuetrace.analysis.ablations.runs import Ablations
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
+from valuetrace.analysis.published.settings import Published
 from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.settings import Lexicons
 from valuetrace.models.rows import Model
 from valuetrace.preferences import Preferences, parse_size
-from valuetrace.published import Published
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards
 from valuetrace.tables import KNOWN_GROUPS
@@ -79,6 +79,7 @@ _LEAST = {"seed": 0, "seeds": 0, "draws": 1, "lexicon_draws": 1, "top": 1, "move
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
 _ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
+_ROWS += ("published.comparisons",)
 _LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
 
 

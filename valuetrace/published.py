@@ -25,7 +25,7 @@ from valuetrace.hub import REVISIONS, resolve_revision, told
 FETCHED = Path("data/published")
 UPSTREAM = "data/"  # the authors' folder: what follows it is a file's path in FETCHED
 LANGUAGE_MODELS = ROOT / "conf" / "published" / "language_models.csv"
-"""The twelve language models of Section 3: repository, label, base as the paper names it, training."""
+"""The twelve language models of Section 3, bases as the paper names them."""
 
 _LENGTHS = {"sha256": 64, "git": 40}
 
@@ -43,8 +43,8 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Published:
-    """``published:`` in params.yaml. files, checkpoints: path → ``sha256:…`` or ``git:…`` (the id of its git blob)."""
+class Sources:
+    """``published.sources`` in params.yaml. files, checkpoints: path → ``sha256:…``, or ``git:…``, its blob's id."""
 
     source: str
     licence: str
@@ -62,7 +62,7 @@ class Published:
                 raise ValueError(f"{path} is no path below {UPSTREAM}")
 
 
-def fetch(rows: Published, folder: Path = FETCHED) -> list[str]:
+def fetch(rows: Sources, folder: Path = FETCHED) -> list[str]:
     """Fetch every file that is not yet in ``folder`` and whole. Returns what is lacking, one line a part.
 
     InputError where a needed file cannot be had, or any file is not what its row says.
@@ -84,8 +84,9 @@ def fetch(rows: Published, folder: Path = FETCHED) -> list[str]:
 
 
 def language_models() -> pd.DataFrame:
-    """The rows of ``LANGUAGE_MODELS``: ``repository, label, base, training``."""
-    return files.read_csv(LANGUAGE_MODELS, ("repository", "label", "base", "training"), dtype=str)
+    """The rows of ``LANGUAGE_MODELS``: ``repository, label, base, training, size`` (10⁹ parameters, a number)."""
+    frame = files.read_csv(LANGUAGE_MODELS, ("repository", "label", "base", "training", "size"), dtype=str)
+    return frame.assign(size=frame["size"].astype(float))
 
 
 def logprobs_file(repository: str) -> str:
@@ -103,7 +104,7 @@ def is_what(path: Path, digest: str) -> bool:
         return hashlib.file_digest(file, told_first.copy).hexdigest() == value
 
 
-def _fetch_checkpoints(rows: Published, folder: Path) -> None:
+def _fetch_checkpoints(rows: Sources, folder: Path) -> None:
     for path, digest in rows.checkpoints.items():
         _fetch_file(rows.url, path, digest, folder)
 
@@ -139,7 +140,7 @@ def _download(url: str, part: Path) -> None:
         ) from None
 
 
-def _fetch_logprobs(rows: Published, folder: Path) -> None:
+def _fetch_logprobs(rows: Sources, folder: Path) -> None:
     """The CSV of every language model, from the mirror or the Hub, whose own SHA-256 of each file is checked."""
     row, to = rows.logprobs, folder / "logprobs"
     wanted = [logprobs_file(model) for model in language_models()["repository"]]
@@ -167,6 +168,6 @@ def _fetch_from_hub(row: Dataset, names: list[str], to: Path) -> None:
     except Exception as error:  # the client trips over an answer that is none of the Hub's in many ways
         raise Unreachable(
             f"{what} cannot be fetched ({type(error).__name__}: {told(error, 120)}). Check the network and the "
-            f"revision in {REVISIONS}, or put the files into {UPSTREAM}logprobs/ of the folder named by {assets.MIRROR}."
+            f"revision in {REVISIONS}, or put its files into {UPSTREAM}logprobs/ of the folder that {assets.MIRROR} names."
         ) from None
     shutil.rmtree(to / ".cache", ignore_errors=True)

@@ -1,6 +1,6 @@
 """Fetch what the authors of the paper released, and check every file.
 
-In:  params.yaml, published; conf/published/language_models.csv
+In:  params.yaml, published.sources; conf/published/language_models.csv
 Out: data/published/**                the files, at their path below the authors' data/
      metrics/published/sources.json   the SHA-256 of each; lacks: the parts that could not be had
 Run: python -m stages.published.fetch
@@ -11,7 +11,7 @@ from valuetrace.core import files, settings, stage
 
 
 def main() -> None:
-    rows = settings.get("published", published.Published)
+    rows = settings.get("published.sources", published.Sources)
     lacks = published.fetch(rows)
     here = {path: digest for path, digest in files.fingerprint(published.FETCHED).items() if not _is_broken(path)}
     files.write_json({"url": rows.url, "lacks": lacks, "files": here}, "metrics/published/sources.json")
