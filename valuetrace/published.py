@@ -168,6 +168,6 @@ def _fetch_from_hub(row: Dataset, names: list[str], to: Path) -> None:
     except Exception as error:  # the client trips over an answer that is none of the Hub's in many ways
         raise Unreachable(
             f"{what} cannot be fetched ({type(error).__name__}: {told(error, 120)}). Check the network and the "
-            f"revision in {REVISIONS}, or put its files into {UPSTREAM}logprobs/ of the folder that {assets.MIRROR} names."
+            f"revision in {REVISIONS}, or put its files into {UPSTREAM}logprobs/ of the folder {assets.MIRROR}."
         ) from None
     shutil.rmtree(to / ".cache", ignore_errors=True)

@@ -39,12 +39,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Published:
-    """pairs: of Figure 2; tables: a table of the paper → (first model, second model); movers, extremes: a side."""
+    """pairs: of Figure 2; tables: a table of the paper → (first model, second model); movers, extremes: a side.
+
+    checkpoints_of: the training (conf/published/training_runs.csv) whose rewards ``sources.checkpoints`` are.
+    """
 
     sources: Sources
     comparisons: dict[str, Comparison]
     pairs: dict[str, list[str]]
     tables: dict[str, list[str]]
+    checkpoints_of: str
     movers: int
     extremes: int
     draws: int
