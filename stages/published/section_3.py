@@ -2,7 +2,8 @@
 
 In:  data/published/logprobs/, data/published/corpora/, lexicons/unrolled/known_groups.csv; conf/published/tokens.csv,
      conf/published/language_models.csv; params.yaml: published, analysis, validity
-Out: metrics/published/section_3.json        pairs (Figure 2), tables, contrast (Figure 3): None where files are lacking
+Out: metrics/published/section_3.json        pairs (Figure 2), tables, contrast (Figure 3), None where files are
+                                             lacking; printed_out_of_order
      plots/published/section_3/nouns.csv     word, construct, shared: the nouns, and whether every vocabulary has them
      plots/published/section_3/{medians,tokens,contrast}.csv, figure_2_*.png, figure_3.png, table_*.png: as far
 Run: python -m stages.published.section_3
@@ -27,6 +28,8 @@ def main() -> None:
     chosen, how = settings.get("published", Published), settings.get("analysis", Analysis)
     nouns, models = inputs.nouns(), published.language_models()
     metrics = {"pairs": None, "tables": None, "contrast": None}
+    printed = files.read_csv(PRINTED, ("table", "side", "place", "token", "score"), dtype=str)
+    metrics["printed_out_of_order"] = logprobs.out_of_order(printed)
     found = {"nouns": nouns.assign(shared=nouns["word"].isin(set(inputs.shared_tokens())))}
     if pairs := {name: pair for name, pair in chosen.pairs.items() if logprobs.here(pair)}:
         known = tables.read_lexicon(tables.KNOWN_GROUPS)
@@ -46,7 +49,6 @@ def main() -> None:
     wanted = list(tuned["repository"]) if whole else [model for pair in listed.values() for model in pair]
     scores = logprobs.of_one_prompt(wanted, how.tokens)
     if listed:
-        printed = files.read_csv(PRINTED, ("table", "side", "place", "token", "score"), dtype=str)
         shared, found["tokens"] = logprobs.optimal_tokens(scores, listed, how.tokens)
         agree = logprobs.printed_tokens(printed[printed["table"].isin(listed)], found["tokens"])
         metrics["tables"] = {name: {"shared_tokens": shared[name]} | agree[name] for name in listed}

@@ -57,6 +57,16 @@ def read_medians(path: str | Path) -> pd.DataFrame:
     return found[["base", "construct", "step", "median_rank", "copies"]]
 
 
+def file_says(path: str | Path) -> dict[str, str | int]:
+    """What a file of medians says of its own training, where it does: the columns with one value, a number as one."""
+    frame = read_csv(path, (), dtype=str).drop(
+        columns=["model_id", "Category", "checkpoint", "sum_value", "base_model"]
+    )
+    frame = frame[[name for name in frame.columns if name.isidentifier() and name != "X"]]
+    said = {name: frame[name].iloc[0] for name in frame.columns if frame[name].nunique() == 1}
+    return {name: int(text) if text.isdecimal() else text for name, text in said.items()}
+
+
 def read_rewards(path: str | Path) -> pd.DataFrame:
     """Rewards of a whole vocabulary at every checkpoint, one prompt: index ``token``, a float64 column a step.
 

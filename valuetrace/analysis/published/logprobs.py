@@ -6,6 +6,7 @@ case without a space before them. Each part below takes what it needs and is mad
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import product
 from pathlib import Path
 
@@ -160,6 +161,20 @@ def printed_tokens(printed: pd.DataFrame, made: pd.DataFrame) -> dict[str, dict]
         ]
         spelt = own["token_printed"].str.replace("_", " ", regex=False) == own["token"]
         found[name] = {"rows": len(own), "same_score": int(sum(same)), "same_token": int(spelt.sum())}
+    return found
+
+
+def out_of_order(printed: pd.DataFrame) -> dict[str, int]:
+    """Table → how many of its printed scores, from best to worst, have to be removed for the rest to be in order."""
+    found = {}
+    for name, own in printed.groupby("table", sort=False):
+        place = own["place"].astype(int)
+        own = own.assign(at=np.where(own["side"] == "top", place, 10**6 - place)).sort_values("at")
+        scores, longest = own["score"].astype(float).to_list(), []
+        for score in scores:  # the longest run that never rises, by the least negated end of each length
+            at = bisect_right(longest, -score)
+            longest[at : at + 1] = [-score]
+        found[name] = len(scores) - len(longest)
     return found
 
 

@@ -69,6 +69,7 @@ def summary(rows: pd.DataFrame, table: pd.DataFrame, gap: pd.DataFrame) -> dict:
         found[row.run] = {
             "file": row.file,
             "sha256": row.sha256,
+            "file_says": inputs.file_says(inputs.TRAINING / row.file),
             "same_file_as": row.same_as or None,
             "printed": row.printed,
             "source": row.source,
