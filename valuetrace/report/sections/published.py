@@ -11,6 +11,11 @@ from valuetrace.report.page import Context, picture
 
 TITLE, ORDER = "The paper from its own released data", 75
 PAGE, MADE_BY = "published.html", "make published"
+NOTE = (
+    "The paper's own data, models and prompts; nothing is trained or scored here. The 54 prompts of one model are "
+    "variations of one question, and models that share data or weights are not independent: a test that counts either "
+    "as independent says less about bases than its p-value seems to."
+)
 METRICS = ("sources", "section_3", "section_4", "claims")
 SHOWN = {  # beside plots/published/: what a picture shows
     "section_3/figure_2_instruction-tuned.png": "Figure 2a: log-probabilities of the instruction-tuned pair",
@@ -36,6 +41,8 @@ def render(context: Context) -> Markup:
     models = {name: _models(f"plots/published/section_2/{name}/models.csv") for name in parts}
     shown = {path: picture(f"plots/published/{path}", text) for path, text in SHOWN.items() if _is_there(path)}
     given = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
+    owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
+    given |= {"repository": f"{owner}/{name}", "commit": commit}
     given["big_two"] = context.metrics["published/section_2/big_two"]
     return context.fill("sections/published.html.j2", **given)
 
