@@ -84,14 +84,14 @@ def agrees(expected: str, value: Any, where: str) -> bool:
     """Whether a value is as ``expected``.
 
     ``= 88.8`` to the printed digits; ``< .0001``, ``> 0``; ``.40 to .43``, with ``±`` before it of the size alone;
-    ``is true``; ``has choice``: among a list of texts, white space around them apart.
+    ``is true``; ``has choice, love``: all among a list of texts, white space around them apart.
     """
     kind, _, rest = expected.partition(" ")
     try:
         if kind == "is":
             return str(value).lower() == rest
         if kind == "has":
-            return rest in {str(text).strip() for text in value}
+            return set(rest.split(", ")) <= {str(text).strip() for text in value}
         if kind == "=":
             return abs(value - float(rest)) <= 0.5 * 10.0 ** -len(rest.partition(".")[2]) + 1e-9
         if kind in "<>":
