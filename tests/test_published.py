@@ -414,17 +414,18 @@ def claim(**changes) -> pd.DataFrame:
     return pd.DataFrame([row | changes])
 
 
-def test_a_claim_is_looked_up_and_a_difference_needs_a_sentence():
+def test_a_claim_is_looked_up_and_says_why_it_does_not_agree():
     metrics = {"a": {"cells": [{"c": "x y", "f": "p", "d": 1.0}, {"c": "x y", "f": "n", "d": -1.0}], "part": None}}
     (found,) = claims.check(claim(), metrics)
     assert found["recomputed"] == 1.0 and found["agrees"] is True
     (found,) = claims.check(claim(source="a: cells c=x~y f=n d", explanation="why"), metrics)
     assert found["agrees"] is False
-    (found,) = claims.check(claim(source="a: part c=x d", explanation="lacking"), metrics)
-    assert found["recomputed"] is None and found["agrees"] is None
+    assert found["explanation"] == "why"
+    (found,) = claims.check(claim(source="a: cells c=x~y f=n d"), metrics)
+    assert found["explanation"] == claims.UNEXPLAINED
+    (found,) = claims.check(claim(source="a: part c=x d"), metrics)
+    assert (found["recomputed"], found["agrees"], found["explanation"]) == (None, None, claims.NOT_HERE)
     for changes, message in (
-        ({"source": "a: cells c=x~y f=n d"}, "Explain it in one sentence"),
-        ({"source": "a: part d"}, "Explain it in one sentence"),
         ({"source": "b: d"}, "b.json is not there"),
         ({"source": "a: cells c=x~y d"}, "2 rows have"),
         ({"source": "a: missing"}, "has no 'missing'"),
@@ -434,7 +435,7 @@ def test_a_claim_is_looked_up_and_a_difference_needs_a_sentence():
             claims.check(claim(**changes), metrics)
 
 
-def test_every_claim_of_the_repository_has_its_source(repository):
+def test_every_claim_of_the_repository_has_its_source_and_every_difference_its_sentence(repository):
     """The committed metrics hold what every row asks for."""
     folder = repository / claims.METRICS
     metrics = {
@@ -444,6 +445,7 @@ def test_every_claim_of_the_repository_has_its_source(repository):
     found = claims.check(claims.rows(), metrics)
     assert [row["agrees"] for row in found] == [row["agrees"] for row in committed["claims"]]
     assert claims.counts(found) == committed["counts"]
+    assert not [row for row in found if row["explanation"] == claims.UNEXPLAINED]
 
 
 # --- the released files themselves ---------------------------------------------------------------
