@@ -4,7 +4,7 @@ In:  data/published/logprobs/, data/published/corpora/, lexicons/unrolled/known_
      conf/published/language_models.csv; params.yaml: published, analysis, validity
 Out: metrics/published/section_3.json        pairs (Figure 2), tables, contrast (Figure 3), None where files are
                                              lacking; printed_out_of_order
-     plots/published/section_3/nouns.csv     word, construct, shared: the nouns, and whether every vocabulary has them
+     plots/published/section_3/nouns.csv     construct, shared (whether every vocabulary has them), words: how many
      plots/published/section_3/{medians,tokens,contrast}.csv, figure_2_*.png, figure_3.png, table_*.png: as far
 Run: python -m stages.published.section_3
 """
@@ -30,7 +30,8 @@ def main() -> None:
     metrics = {"pairs": None, "tables": None, "contrast": None}
     printed = files.read_csv(PRINTED, ("table", "side", "place", "token", "score"), dtype=str)
     metrics["printed_out_of_order"] = logprobs.out_of_order(printed)
-    found = {"nouns": nouns.assign(shared=nouns["word"].isin(set(inputs.shared_tokens())))}
+    shared_nouns = nouns.assign(shared=nouns["word"].isin(set(inputs.shared_tokens())))  # counted: the list is not ours
+    found = {"nouns": shared_nouns.groupby(["construct", "shared"]).size().rename("words").reset_index()}
     if pairs := {name: pair for name, pair in chosen.pairs.items() if logprobs.here(pair)}:
         known = tables.read_lexicon(tables.KNOWN_GROUPS)
         of_pairs = {name: logprobs.pair(pair, nouns, known, how) for name, pair in pairs.items()}
