@@ -415,14 +415,29 @@ def module_monkeypatch():
 
 
 @pytest.mark.slow
-def test_the_group_finds_in_the_base_what_was_planted_into_it(made):
-    own = made["contrasts"].query("measure == 'lean' and source == 'logprobs' and first == 'agency' and dose == 1")
-    planted = own[own["part"] == "planted"]["estimate"].item()
-    assert planted > 0.15  # of words that were trained on; −½ to ½ each
-    half = made["contrasts"].query(
-        "measure == 'lean' and source == 'logprobs' and first == 'agency' and dose == .5 and part == 'planted'"
-    )
-    assert 0 < half["estimate"].item() < planted
+def test_the_base_itself_is_measured_where_nothing_is_planted_and_a_dose_moves_every_word(made):
+    """Whether a plant generalises is a question to a model that reads; here it is whether the parts fit together."""
+    from valuetrace.models import loading
+    from valuetrace.scoring.logprobs import next_token_logprobs
+    from valuetrace.scoring.spelling import word_scores
+
+    folder = measure.MODELS / "tiny"
+    model, tokenizer = loading.load(folder, dtype="float32"), loading.load_tokenizer(folder)
+    form = settings.get("formats.solved", Format)
+    table = [loading.vocabulary(model, tokenizer), next_token_logprobs(model, tokenizer, TINY.asked(), form)]
+    cells = {
+        name: pd.read_parquet(measure.BASES / f"1-{name}" / measure.LOGPROBS)
+        for name in ("none", "agency", "communion")
+    }
+    words_, keys = cells["none"]["word"], TINY.prompts
+    expected = word_scores(pd.concat(table, axis=1), words_, keys, form)
+    np.testing.assert_array_equal(cells["none"][keys], expected[keys])
+    for name in ("agency", "communion"):
+        doses = {dose: own[keys].to_numpy() for dose, own in cells[name].groupby("dose")}
+        change = {dose: np.abs(values - expected[keys].to_numpy()).mean() for dose, values in doses.items()}
+        assert 0 < change[0.5] < change[1.0]
+    raw = made["leans"].query("source == 'logprobs' and plant == 'none' and part == 'planted'")
+    assert raw.groupby("block")["lean"].nunique().max() == 1 and raw["lean"].nunique() == 2  # other words a block
 
 
 @pytest.mark.slow

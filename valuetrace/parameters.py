@@ -21,6 +21,7 @@ from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
 from valuetrace.analysis.planting.reliability import Lottery
+from valuetrace.analysis.published.settings import Published
 from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
@@ -53,6 +54,7 @@ GROUPS: dict[str, Any] = {
     "dynamics": Dynamics,
     "ablations": Ablations,
     "lottery": Lottery,
+    "published": Published,
 }
 """Every group of params.yaml and the type that reads it."""
 
@@ -88,6 +90,7 @@ _LEAST = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
 _ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
+_ROWS += ("published.comparisons",)
 _LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
 
 

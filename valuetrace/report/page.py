@@ -7,6 +7,7 @@ A section is a module of ``valuetrace/report/sections/`` with a template beside 
     render(context)  its HTML, as ``Context.fill`` makes it
     ABSENT           (or none) what the page says where a needed file is not there; without it the section is left out
     PAGE             (or none) the file in plots/ that it fills alone; the report then links it instead
+    NOTE             (or none) what to keep in mind on that page; without it the profile's note
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def single(name: str) -> str:
     module, context = next(module for module in found() if module.__name__.endswith(f".{name}")), Context()
     if missing := _missing(module):
         raise InputError(f"{missing[0]}: no such file; plots/{module.PAGE} needs it. Run its stage.")
-    return context.fill("single.html.j2", section=_part(module, context), title=module.TITLE)
+    return context.fill(
+        "single.html.j2", section=_part(module, context), title=module.TITLE, note=getattr(module, "NOTE", None)
+    )
 
 
 def found() -> list[ModuleType]:

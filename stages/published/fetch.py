@@ -1,0 +1,26 @@
+"""Fetch what the authors of the paper released, and check every file.
+
+In:  params.yaml: published.sources; conf/published/language_models.csv
+Out: data/published/**                the files, at their path below the authors' data/
+     metrics/published/sources.json   the SHA-256 of each; lacks: the parts that could not be had
+Run: python -m stages.published.fetch
+"""
+
+from valuetrace.analysis.published import sources
+from valuetrace.core import files, settings, stage
+
+
+def main() -> None:
+    rows = settings.get("published.sources", sources.Sources)
+    lacks = sources.fetch(rows)
+    here = {path: digest for path, digest in files.fingerprint(sources.FETCHED).items() if not _is_broken(path)}
+    files.write_json({"url": rows.url, "lacks": lacks, "files": here}, "metrics/published/sources.json")
+
+
+def _is_broken(path: str) -> bool:
+    """A download that is to be taken up again."""
+    return path.endswith(".part") or ".cache/" in path
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,29 @@
+"""Section 2 from the released rewards of the ten reward models: as published, and with the model as the unit.
+
+In:  data/published/reward_model_scores/, data/published/corpora/; params.yaml: published.comparisons.<name>, compare,
+     models, validity; conf/published/*.csv
+Out: metrics/published/section_2/<name>.json, plots/published/section_2/<name>/*.csv and figure_1, figure_a1,
+     figure_a2 (.png)
+Run: python -m stages.published.section_2 NAME
+"""
+
+import sys
+
+from valuetrace.analysis.compare.inputs import known_groups, read_tables
+from valuetrace.analysis.compare.run import compare
+from valuetrace.analysis.published.settings import Comparison
+from valuetrace.core import files, settings, stage
+from valuetrace.figures import compare as figures
+
+
+def main(name: str) -> None:
+    chosen = settings.get(f"published.comparisons.{name}", Comparison)
+    draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
+    found = compare(read_tables(chosen.files(), known_groups()), chosen.words(), chosen.lexicon, **draws)
+    files.write_json({"title": chosen.title} | found.metrics, f"metrics/published/section_2/{name}.json")
+    found.write_plots(f"plots/published/section_2/{name}")
+    figures.draw(f"plots/published/section_2/{name}")
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,60 @@
+"""What is recomputed from the released files (``published:`` in params.yaml)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from valuetrace.analysis.published.sources import FETCHED, Sources
+from valuetrace.core.errors import InputError
+from valuetrace.lexicon.find import find_lexicon
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison of Section 2. scores: a folder of released rewards; without: construct → polarity left out."""
+
+    title: str
+    scores: str
+    lexicon: str
+    without: dict[str, str] = field(default_factory=dict)
+
+    def files(self) -> list[Path]:
+        """The released score files. InputError where there is none."""
+        folder = FETCHED / "reward_model_scores" / self.scores
+        found = sorted(folder.glob("*.csv"))
+        if not found:
+            raise InputError(f"{folder}: no score file. Fetch what the authors released: make published.")
+        return found
+
+    def words(self) -> pd.DataFrame:
+        """The lexicon table of ``find_lexicon``, less what is left out."""
+        lexicon = find_lexicon(FETCHED / "corpora" / self.lexicon)
+        for construct, polarity in self.without.items():
+            lexicon = lexicon[(lexicon["construct"] != construct) | (lexicon["polarity"] != polarity)]
+        return lexicon
+
+
+@dataclass(frozen=True)
+class Published:
+    """pairs: of Figure 2; tables: a table of the paper → (first model, second model); movers, extremes: a side.
+
+    checkpoints_of: the training (conf/published/training_runs.csv) whose rewards ``sources.checkpoints`` are.
+    """
+
+    sources: Sources
+    comparisons: dict[str, Comparison]
+    pairs: dict[str, list[str]]
+    tables: dict[str, list[str]]
+    checkpoints_of: str
+    movers: int
+    extremes: int
+    draws: int
+    seed: int
+
+    def __post_init__(self):
+        for name, pair in (self.pairs | self.tables).items():
+            if len(set(pair)) != 2:
+                raise ValueError(f"{name} must name two models, not {pair}")

@@ -1,0 +1,67 @@
+"""The paper from its own released data. A page of its own; what was lacking is named, and its pictures are left out."""
+
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from valuetrace.core import settings
+from valuetrace.report import compare
+from valuetrace.report.page import Context, picture
+
+TITLE, ORDER = "The paper from its own released data", 75
+PAGE, MADE_BY = "published.html", "make published"
+NOTE = (
+    "The paper's own data, models and prompts; nothing is trained or scored here. The 54 prompts of one model are "
+    "variations of one question, and models that share data or weights are not independent: a test that counts either "
+    "as independent says less about bases than its p-value seems to."
+)
+METRICS = ("sources", "section_3", "section_4", "claims")
+SHOWN = {  # beside plots/published/: what a picture shows
+    "section_3/figure_2_instruction-tuned.png": "Figure 2a: log-probabilities of the instruction-tuned pair",
+    "section_3/figure_2_pretrained.png": "Figure 2b: log-probabilities of the pretrained pair",
+    "section_3/table_1.png": "Table 1: optimal and pessimal tokens",
+    "section_3/figure_3.png": "Figure 3: implicit reward of two words, every pair of models",
+    "section_4/movers.png": "Figures 5, A6 and A7: the words that move most",
+    "section_4/kendall.png": "Figure A4: agreement with the last checkpoint",
+    "section_4/token_paths.png": "Figure A8: where the last checkpoint's extreme tokens came from",
+}
+
+
+def needs() -> list[str]:
+    found = [f"metrics/published/{name}.json" for name in METRICS]
+    found += [f"metrics/published/section_2/{name}.json" for name in _comparisons()]
+    found += [f"plots/published/section_2/{name}/figure_{n}.png" for name in _comparisons() for n in ("1", "a1")]
+    return [*found, "plots/published/section_4/figure_4a.png", "plots/published/section_4/figure_4b.png"]
+
+
+def render(context: Context) -> Markup:
+    told = {name: context.metrics[f"published/{name}"] for name in METRICS}
+    parts = {name: _part(context, name) for name in _comparisons()}
+    models = {name: _models(f"plots/published/section_2/{name}/models.csv") for name in parts}
+    shown = {path: picture(f"plots/published/{path}", text) for path, text in SHOWN.items() if _is_there(path)}
+    given = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
+    owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
+    given |= {"repository": f"{owner}/{name}", "commit": commit}
+    given["big_two"] = context.metrics["published/section_2/big_two"]
+    return context.fill("sections/published.html.j2", **given)
+
+
+def _comparisons() -> dict[str, object]:
+    return settings.get("published.comparisons", dict[str, object])
+
+
+def _part(context: Context, name: str) -> Markup:
+    title, plots = context.metrics[f"published/section_2/{name}"]["title"], f"plots/published/section_2/{name}"
+    return compare.section(context.n, f"published/section_2/{name}", title, plots)
+
+
+def _models(path: str) -> pd.DataFrame:
+    """Each model's median rank (mean over prompts), a column a construct and framing."""
+    frame = pd.read_csv(path)
+    wide = frame.pivot(index=["base", "model"], columns=["framing", "construct"], values="mean")
+    return wide.sort_index(axis=1, ascending=[False, True])
+
+
+def _is_there(path: str) -> bool:
+    return Path("plots/published", path).is_file()
