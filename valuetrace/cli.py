@@ -64,6 +64,12 @@ def _add_audit(subcommands) -> None:
         help="told to the chat template, such as date_string='26 Jul 2024' (true and false are booleans; repeatable)",
     )
     add("--case", choices=("lower", "capitalised"), default="lower", help="spelling of the words (default lower)")
+    add(
+        "--tokenisation",
+        choices=("exact", "as_published"),
+        default="exact",
+        help="exact (default): one BOS, each word the same ids; as_published: as the paper's released scores were made",
+    )
     add("--head", help="reward head: an adapter's name, where config.json does not name it (first_output …)")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
     add("--out", type=Path, help="folder for the results, replaced as a whole (default audit/MODEL)")

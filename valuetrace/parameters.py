@@ -17,6 +17,7 @@ import yaml
 
 from valuetrace import assets, prompts
 from valuetrace.analysis.ablations.runs import Ablations
+from valuetrace.analysis.atlas import Atlas
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
@@ -52,6 +53,7 @@ GROUPS: dict[str, Any] = {
     "training": Training,
     "dynamics": Dynamics,
     "ablations": Ablations,
+    "atlas": Atlas,
     "published": Published,
 }
 """Every group of params.yaml and the type that reads it."""

@@ -47,6 +47,7 @@ class Request:
     template_arguments: dict[str, str | bool] = field(default_factory=dict)
     case: Literal["lower", "capitalised"] = "lower"
     head: str | None = None
+    tokenisation: Literal["exact", "as_published"] = "exact"
     revision: str | None = None
     out: Path | None = None
     device: str | None = None
@@ -90,6 +91,10 @@ def resolve(request: Request) -> Job:
     kind, architecture = kind_of(folder, request.head)
     if request.vocabulary and kind == "logprob":
         raise InputError("--vocabulary is for reward models; a language model's whole vocabulary is scored anyway.")
+    if request.tokenisation != "exact" and kind == "logprob":
+        raise InputError(
+            f"--tokenisation {request.tokenisation} is for reward models; a language model reads no reply."
+        )
     name = folder.resolve().name.replace("--", "/", 1)
     out = results.check(request.out or results.default_folder(folder))
     form_name, form = choose_format(request.format, kind, folder)
