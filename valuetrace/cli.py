@@ -162,6 +162,11 @@ def _add_publish(subcommands) -> None:
     add = parser.add_argument
     add("--base", dest="bases", nargs="+", default=[], metavar="NAME", help="bases (default: all of params.yaml)")
     add("--to", metavar="OWNER/PREFIX", help="push each adapter to OWNER/PREFIX-<base> on the Hub")
+    add(
+        "--atlas",
+        metavar="OWNER/NAME",
+        help="push the atlas (plots/atlas.csv) as a data set to the Hub, and no adapter",
+    )
     add("--remote", action="store_true", help="bring the default DVC remote up to date, the run cache included")
     add("--private", action="store_true", help="make new repositories on the Hub private")
     add("--dry-run", action="store_true", help="check everything and say what would be published")
