@@ -330,6 +330,12 @@ def test_a_random_model_has_no_place_among_the_real_ten(model, tmp_path, reposit
     assert "<strong>No place:</strong> the prompts are not read" in (tmp_path / "out" / "audit.html").read_text()
 
 
+def test_an_adapter_alone_is_told_to_be_merged(tmp_path, capsys):
+    files.write_json({}, tmp_path / "adapter" / "adapter_config.json")
+    assert cli.main(["audit", str(tmp_path / "adapter"), "--out", str(tmp_path / "o")]) == 2
+    assert "an adapter alone. Merge it into its base" in capsys.readouterr().err
+
+
 def test_tokenisation_means_nothing_to_a_language_model(tmp_path, capsys):
     tiny.write("llama", 1, tmp_path / "lm")
     status = cli.main(["audit", str(tmp_path / "lm"), "--tokenisation", "as_published", "--out", str(tmp_path / "o")])
@@ -389,6 +395,27 @@ def test_the_picture_says_n_and_has_every_model(repository):
     assert [text.get_text() for text in legend.get_texts()] == ["Gemma, 4 models", "Llama, 6 models"]
     assert len(figure.axes) == 4 and len(figure.axes[0].get_yticklabels()) == 10
     assert [t.get_text() for axis in figure.axes for t in axis.texts] == ["refused"]
+
+
+def test_the_readme_s_numbers_are_the_atlas_s(repository):
+    text = " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+    frame = pd.read_csv(repository / "plots/atlas.csv")
+    frame = frame[(frame["kind"] == "reward") & (frame["lexicon"] == "big_two_nouns")]
+
+    def span(values) -> str:
+        return f"{values.min():.0f} to {values.max():.0f}"
+
+    of = frame.groupby(["construct", "framing"])["percentile"]
+    cells = {key: span(values) for key, values in of}
+    assert f"agency has {cells['agency', 'negative']} and communion {cells['communion', 'negative']}," in text
+    assert f"after positive ones {cells['agency', 'positive']} and {cells['communion', 'positive']}." in text
+    assert f"intervals over words are {span(frame['high'] - frame['low'])} points wide" in text
+    means = frame.groupby(["base", "construct", "framing"])["percentile"].mean()
+    apart = (means["Gemma"] - means["Llama"]).abs()
+    assert f"their means differ by {apart.min():.1f} to {apart.max():.1f} points" in text
+    tables = json.loads((repository / "metrics/atlas.json").read_text(encoding="utf-8"))["tables"]
+    assert all(table["overlapping"] == len(table["columns"]) for table in tables if table["kind"] == "reward")
+    assert f"among {frame.drop_duplicates('construct')['words'].sum():.0f} nouns" in text
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -69,6 +69,7 @@ _USES = {
         "preferences.sources.*.exclude",
         "compare.runs.*.lexicon",
         "compare.runs.*.also",
+        "atlas.lexicons",
     ),
     "prompts": ("analysis.tokens.prompt",),
 }

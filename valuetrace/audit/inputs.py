@@ -138,6 +138,11 @@ def find_model(name: str, revision: str | None = None) -> Path:
 
 def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
     """What a model folder holds, by the class that its config.json names."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder}: an adapter alone. Merge it into its base (peft: merge_and_unload, save_pretrained; the "
+            "tokenizer beside it) and give that folder."
+        )
     architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
