@@ -35,7 +35,8 @@ def main(reward_model: str | None = None) -> None:
         for path in paths:
             scores = tables.read_scores(path)
             model, kind, form = (scores.attrs[key] for key in ("model", "kind", "format"))
-            found = profile(Subject(model, kind, name, form, formats[form]), scores, *asked, **seeded)
+            subject = Subject(model, kind, name, form, formats[form], tokenisation=scores.attrs.get("tokenisation"))
+            found = profile(subject, scores, *asked, **seeded)
             files.write_json(found, temporary / ("" if reward_model else model) / f"{form}.json")
         files.replace_folder(temporary, out)
 

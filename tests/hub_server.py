@@ -233,10 +233,10 @@ _ROUTES = [
     (r"GET /api/whoami-v2", _whoami),
     (r"POST /api/repos/create", _create),
     (r"POST /api/validate-yaml", _validate),
-    (r"POST /api/models/(.+)/preupload/main", _preupload),
+    (r"POST /api/(?:models|datasets)/(.+)/preupload/main", _preupload),
     (r"POST /(.+)\.git/info/lfs/objects/batch", _batch),
     (r"POST /complete/([0-9a-f]{64})", _complete),
     (r"POST /(.+)\.git/info/lfs/verify", _verify),
-    (r"POST /api/models/(.+)/commit/main", _commit),
-    (r"GET /api/models/([^/]+/[^/]+)(?:/revision/main)?", _info),
+    (r"POST /api/(?:models|datasets)/(.+)/commit/main", _commit),
+    (r"GET /api/(?:models|datasets)/([^/]+/[^/]+)(?:/revision/main)?", _info),
 ]

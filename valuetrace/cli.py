@@ -64,6 +64,12 @@ def _add_audit(subcommands) -> None:
         help="told to the chat template, such as date_string='26 Jul 2024' (true and false are booleans; repeatable)",
     )
     add("--case", choices=("lower", "capitalised"), default="lower", help="spelling of the words (default lower)")
+    add(
+        "--tokenisation",
+        choices=("exact", "as_published"),
+        default="exact",
+        help="exact (default): one BOS, each word the same ids; as_published: as the paper's released scores were made",
+    )
     add("--head", help="reward head: an adapter's name, where config.json does not name it (first_output …)")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
     add("--out", type=Path, help="folder for the results, replaced as a whole (default audit/MODEL)")
@@ -156,6 +162,11 @@ def _add_publish(subcommands) -> None:
     add = parser.add_argument
     add("--base", dest="bases", nargs="+", default=[], metavar="NAME", help="bases (default: all of params.yaml)")
     add("--to", metavar="OWNER/PREFIX", help="push each adapter to OWNER/PREFIX-<base> on the Hub")
+    add(
+        "--atlas",
+        metavar="OWNER/NAME",
+        help="push the atlas (plots/atlas.csv) as a data set to the Hub, and no adapter",
+    )
     add("--remote", action="store_true", help="bring the default DVC remote up to date, the run cache included")
     add("--private", action="store_true", help="make new repositories on the Hub private")
     add("--dry-run", action="store_true", help="check everything and say what would be published")

@@ -17,10 +17,12 @@ import yaml
 
 from valuetrace import assets, prompts
 from valuetrace.analysis.ablations.runs import Ablations
+from valuetrace.analysis.atlas import Atlas
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
 from valuetrace.analysis.planting.reliability import Lottery
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.analysis.published.settings import Published
 from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
@@ -54,6 +56,8 @@ GROUPS: dict[str, Any] = {
     "dynamics": Dynamics,
     "ablations": Ablations,
     "lottery": Lottery,
+    "planting": Planting,
+    "atlas": Atlas,
     "published": Published,
 }
 """Every group of params.yaml and the type that reads it."""
@@ -69,6 +73,7 @@ _USES = {
         "preferences.sources.*.exclude",
         "compare.runs.*.lexicon",
         "compare.runs.*.also",
+        "atlas.lexicons",
     ),
     "prompts": ("analysis.tokens.prompt",),
 }

@@ -22,7 +22,6 @@ from valuetrace.analysis import validity
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import CASES, is_words, word_scores
 from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
-from valuetrace.stats.inference import smallest_p
 from valuetrace.stats.ranks import rank_words, subset_medians
 from valuetrace.tables import label, labelled, prompt_keys
 
@@ -36,7 +35,8 @@ INTERVAL = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What a profile is of. kind: ``reward`` or ``logprob``; lexicon and format by name; case of the words."""
+    """What a profile is of. kind: ``reward`` or ``logprob``; lexicon and format by name; case of the words;
+    tokenisation of rewards (``scoring.search``)."""
 
     model: str
     kind: Literal["reward", "logprob"]
@@ -44,6 +44,7 @@ class Subject:
     format: str
     form: Format
     case: Literal["lower", "capitalised"] = "lower"
+    tokenisation: Literal["exact", "as_published"] | None = None
 
 
 def profile(
@@ -103,62 +104,6 @@ def profile(
     return about | found | {"differences": differences, "left_out": left_out}
 
 
-def mismatch(ours: dict, other: dict) -> str | None:
-    """Why profile ``other`` cannot stand beside ``ours``; None where it can."""
-    checks = {
-        "kind of score": lambda p: p["kind"],
-        "lexicon": lambda p: p["lexicon_sha256"],
-        "format": lambda p: {key: value for key, value in p["format"].items() if key != "name"},
-        "case": lambda p: p["case"],
-        "prompts": lambda p: p["prompts_sha256"],
-    }
-    different = [name for name, of in checks.items() if of(ours) != of(other)]
-    return f"another {' and '.join(different)}" if different else None
-
-
-def shared_words(ours: dict, other: dict) -> int:
-    """How many of the words that ``ours`` ranks ``other`` ranks as well."""
-    words = [{word for group in p["groups"] for word in group["words"]} for p in (ours, other)]
-    return len(words[0] & words[1])
-
-
-def side_by_side(ours: dict, references: list[dict]) -> pd.DataFrame:
-    """The picture's table: ``model, role`` (audited, reference), ``construct, framing, words, percentile, low, high``.
-
-    A refused number is missing, and ``refused`` says why (empty elsewhere).
-    """
-    rows = []
-    for role, of_model in [("audited", ours), *(("reference", reference) for reference in references)]:
-        for row in of_model["rows"]:
-            low, high = row.get("percentile_interval", (None, None))
-            rows.append({"model": of_model["model"], "role": role, "construct": row["label"]})
-            rows[-1] |= {"framing": row["framing"], "words": row["words"], "percentile": row.get("percentile")}
-            rows[-1] |= {"low": low, "high": high, "refused": row.get("refused", "")}
-    return pd.DataFrame(rows).astype({"percentile": float, "low": float, "high": float})
-
-
-def unsupported(references: list[dict]) -> list[dict]:
-    """Claims that an audit of one model cannot make: ``claim, refused, needs``."""
-    each = next(n for n in range(2, 100) if smallest_p(n, n) < 0.05)
-    return [
-        {
-            "claim": "that the model has its values from its base model",
-            "refused": "one model was audited; a difference between bases is one between models, not between prompts",
-            "needs": f"score tables of models of two bases, at least {each} of each (with {each - 1} and {each - 1} no "
-            f"permutation of models can reach p < .05; with {each} and {each} the smallest is "
-            f"{smallest_p(each, each):.3f}), then valuetrace compare",
-        },
-        {
-            "claim": "that the model differs from a reference model",
-            "refused": "no test is made: the profiles rank different sets of words, and their intervals are over the "
-            "words of one model"
-            if references
-            else "no reference model was scored in this way",
-            "needs": "the score tables of both on the same words, then valuetrace compare",
-        },
-    ]
-
-
 def _about(subject: Subject, lexicon: pd.DataFrame, prompts: pd.DataFrame, framing: pd.Series, rule) -> dict:
     """What a profile is of, so that two can be told to be of one kind."""
     return {
@@ -168,6 +113,7 @@ def _about(subject: Subject, lexicon: pd.DataFrame, prompts: pd.DataFrame, frami
         "lexicon_sha256": _digest(zip(labelled(lexicon), lexicon["word"], strict=True)),
         "format": {"name": subject.format} | _family(subject.form),
         "case": subject.case,
+        **({"tokenisation": subject.tokenisation} if subject.tokenisation else {}),
         "prompts": {str(name): int(count) for name, count in framing.value_counts(sort=False).items()},
         "prompts_sha256": _digest(prompts[["key", "text", "framing"]].itertuples(index=False)),
         "percentile": "100 × (ranked words − median rank) / (ranked words − 1): 100 is best, 50 is chance",

@@ -21,6 +21,7 @@ _PROFILE = {
     "groups": list[dict[str, Any]],
     "rows": list[dict[str, Any]],
 }
+_RELEASED = {"base": str, "lineage": str}
 _GROUP = {"words": list[str]}
 _ROW = {"label": str, "framing": str, "words": int}
 _NUMBERS = {"percentile": float, "percentile_interval": list[float]}
@@ -40,7 +41,12 @@ def read(folder: str | Path) -> list[dict]:
             continue
         found = settings.build(dict[str, Any], files.read_json(path), str(path))
         _require(found, _PROFILE, str(path))
-        _require(found["format"], {"name": str}, f"{path}: 'format'")
+        _require(found["format"], {"name": str, "kind": str}, f"{path}: 'format'")
+        if "released" in found:  # of a model whose scores its authors released: analysis/atlas.py
+            _require(
+                found, {"released": dict[str, Any], "reading": dict[str, Any], "prompts": dict[str, int]}, str(path)
+            )
+            _require(found["released"], _RELEASED, f"{path}: 'released'")
         for i, group in enumerate(found["groups"]):
             _require(group, _GROUP, f"{path}: 'groups[{i}]'")
         for i, row in enumerate(found["rows"]):

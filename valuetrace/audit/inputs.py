@@ -47,6 +47,7 @@ class Request:
     template_arguments: dict[str, str | bool] = field(default_factory=dict)
     case: Literal["lower", "capitalised"] = "lower"
     head: str | None = None
+    tokenisation: Literal["exact", "as_published"] = "exact"
     revision: str | None = None
     out: Path | None = None
     device: str | None = None
@@ -90,6 +91,10 @@ def resolve(request: Request) -> Job:
     kind, architecture = kind_of(folder, request.head)
     if request.vocabulary and kind == "logprob":
         raise InputError("--vocabulary is for reward models; a language model's whole vocabulary is scored anyway.")
+    if request.tokenisation != "exact" and kind == "logprob":
+        raise InputError(
+            f"--tokenisation {request.tokenisation} is for reward models; a language model reads no reply."
+        )
     name = folder.resolve().name.replace("--", "/", 1)
     out = results.check(request.out or results.default_folder(folder))
     form_name, form = choose_format(request.format, kind, folder)
@@ -133,6 +138,11 @@ def find_model(name: str, revision: str | None = None) -> Path:
 
 def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
     """What a model folder holds, by the class that its config.json names."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder}: an adapter alone. Merge it into its base (peft: merge_and_unload, save_pretrained; the "
+            "tokenizer beside it) and give that folder."
+        )
     architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")

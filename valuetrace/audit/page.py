@@ -24,7 +24,9 @@ def page(result: dict, image: Path) -> str:
         kind=KINDS[result["model"]["kind"]],
         extremes=extremes,
         refused=refused_rows(result["profile"]),
-        picture=picture(image, "Percentiles by construct and framing, the audited model beside the reference models"),
+        place=result["place"],
+        excluded=excluded(result["references_not_comparable"]),
+        picture=picture(image, "Percentiles by construct and framing, the audited model beside other models"),
         duration=cost.duration,
         size=cost.size,
         visible=visible,
@@ -46,6 +48,7 @@ def as_text(result: dict) -> str:
     lines.append(f"Ranks are among {profile['ranked_words']} words; percentile: 100 = best, 50 = chance.")
     for row in refused_rows(profile):
         lines.append(f"Refused ({row['where']}): {row['refused']}. Needed: {row['needs']}.")
+    lines += place_lines(result["place"])
     of = result["extremes"]["of"]
     for framing in dict.fromkeys(row["framing"] for row in result["extremes"]["rows"]):
         for end in ("top", "bottom"):
@@ -54,6 +57,38 @@ def as_text(result: dict) -> str:
     count = len(result["references"])
     lines.append(f"Reference models beside it: {count}" + ("" if count else " (none was scored in this way)") + ".")
     return "\n".join(lines)
+
+
+def place_lines(place: dict | None) -> list[str]:
+    """Where the model stands among the released ones, for a terminal; empty where none has this kind of score."""
+    if place is None:
+        return []
+    if "rows" not in place:
+        return [f"No place among the released models: {place['refused']}. Needed: {place['needs']}."]
+    bases, lineages = (", ".join(f"{name} {n}" for name, n in place[key].items()) for key in ("bases", "lineages"))
+    count = len(place["among"])
+    lines = [f"Among the {count} released models ({bases}), ranked on the same {place['words']} words:"]
+    width = max(len(row["label"]) for row in place["rows"]) + 2
+    for row in place["rows"]:
+        start = f"  {row['label']:<{width}}{row['framing']:<10}"
+        if "refused" in row:
+            lines.append(f"{start}no place: {row['refused']}. Needed: {row['needs']}.")
+            continue
+        ends, theirs = "{} to {}".format(*row["above_at_ends"]), interval([row["lowest"], row["highest"]], 0)
+        own = f"percentile {number(row['percentile'], 0)} ({interval(row['percentile_interval'], 0)})"
+        lines.append(f"{start}{own}, above {row['above']} of {row['of']} ({ends}); theirs {theirs}")
+    lines += [f"  Differs from theirs: {text}." for text in place["differs"]]
+    lines.append(
+        f"  In brackets: 95% over words. {count} models of few lineages ({lineages}) are not independent draws."
+    )
+    return lines
+
+
+def excluded(rows: list[dict]) -> list[tuple[str, list[str]]]:
+    """Why references cannot stand beside the model → their files."""
+    return [
+        (why, [row["file"] for row in rows if row["reason"] == why]) for why in dict.fromkeys(r["reason"] for r in rows)
+    ]
 
 
 def refused_rows(profile: dict) -> list[dict]:

@@ -7,13 +7,14 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
 
-COLUMNS = ("model", "role", "construct", "framing", "words", "percentile", "low", "high", "refused")
+COLUMNS = ("model", "role", "base", "construct", "framing", "words", "percentile", "low", "high", "refused")
 
 
 def draw(table: str | Path, picture: str | Path) -> None:
@@ -27,13 +28,17 @@ def draw(table: str | Path, picture: str | Path) -> None:
 
 
 def profile(frame: pd.DataFrame) -> Figure:
-    """One column a framing, one band a construct, one line a model; the audited model first and in black."""
-    models = list(dict.fromkeys(frame["model"]))  # the audited one is first
-    colours = {models[0]: "black"} | style.base_colours(models[1:])
-    markers = {models[0]: "o"} | {m: style.MARKERS[1:][i % 7] for i, m in enumerate(sorted(models[1:]))}
-    constructs = list(dict.fromkeys(frame["construct"]))
-    framings = list(dict.fromkeys(frame["framing"]))
-    band = 0.3 * len(models) + 0.25  # inches
+    """One column a framing, one band a construct, one line a model; the audited model first and in black.
+
+    The released models, where it has a place among them, share the last line of a band: a marker each, and hollow the
+    audited model on their words.
+    """
+    lines, among = (frame[frame["role"].isin(roles)] for roles in (["audited", "reference"], ["placed", "released"]))
+    looks = _looks(list(dict.fromkeys(lines["model"])))  # the audited one is first
+    audited = next(iter(looks))
+    constructs, framings = (list(dict.fromkeys(frame[name])) for name in ("construct", "framing"))
+    slots = len(looks) + bool(len(among))
+    band = 0.3 * slots + 0.25  # inches
     figure, axes = plt.subplots(
         1,
         len(framings),
@@ -45,32 +50,64 @@ def profile(frame: pd.DataFrame) -> Figure:
         axis.axvline(50, color="0.7", lw=0.8, ls="--", zorder=0)
         for at in range(1, len(constructs)):
             axis.axhline(at - 0.5, color="0.9", lw=0.8, zorder=0)
-        for row in frame[frame["framing"] == framing].itertuples():
-            place = (models.index(row.model) + 1) / (len(models) + 1) - 0.5
-            y = constructs.index(row.construct) + 0.86 * place
-            if row.refused:
-                look = {"fontsize": 7, "style": "italic", "color": colours[row.model]}
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-                axis.text(50, y, "refused", ha="center", va="center", bbox=box, **look)
-                continue
-            axis.hlines(y, row.low, row.high, color=colours[row.model], lw=1.6)
-            axis.plot(row.percentile, y, markers[row.model], ms=6, color=colours[row.model])
+        for row in lines[lines["framing"] == framing].itertuples():
+            slot = list(looks).index(row.model)
+            _draw_line(axis, row, constructs.index(row.construct) + _height(slot, slots), **looks[row.model])
+        for row in among[among["framing"] == framing].dropna(subset="percentile").itertuples():
+            y = constructs.index(row.construct) + _height(slots - 1, slots)
+            axis.plot(row.percentile, y, **_among(row.base, among))
         axis.set_xlim(0, 100)
         axis.set_xlabel("percentile of the median word\n(100 = best; 50 = chance)")
         axis.set_title(f"{framing} prompts")
-    words = frame[frame["model"] == models[0]].drop_duplicates("construct").set_index("construct")["words"]
+    words = lines[lines["model"] == audited].drop_duplicates("construct").set_index("construct")["words"]
     axes[0, 0].set_yticks(range(len(constructs)), [f"{name}\n{words[name]} words" for name in constructs])
     axes[0, 0].set_ylim(len(constructs) - 0.5, -0.5)
     handles = [
-        Line2D([], [], color=colours[m], marker=markers[m], lw=1.6, label=m + (" (audited)" if m == models[0] else ""))
-        for m in models
+        Line2D([], [], lw=1.6, label=name + (" (audited)" if name == audited else ""), **look)
+        for name, look in looks.items()
     ]
+    for base, of_base in among.groupby("base"):
+        label = f"released, {base} (n = {of_base['model'].nunique()})" if base else f"{audited} on their words"
+        handles.append(Line2D([], [], lw=0, label=label, **_among(base, among)))
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(3, len(models)),
+        ncols=min(3, len(handles)),
         title="lines: 95% bootstrap intervals over words",
         title_fontsize=8,
         fontsize=8,
     )
     return figure
+
+
+def _draw_line(axis: Axes, row, y: float, color: str, marker: str) -> None:
+    """One number with its interval, or the word that there is none."""
+    if row.refused:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        look = {"ha": "center", "va": "center", "fontsize": 7, "style": "italic", "color": color, "bbox": box}
+        axis.text(50, y, "refused", **look)
+        return
+    axis.hlines(y, row.low, row.high, color=color, lw=1.6)
+    axis.plot(row.percentile, y, marker, ms=6, color=color)
+
+
+def _looks(models: list[str]) -> dict[str, dict[str, str]]:
+    """Model → colour and marker; the first, which is audited, black."""
+    others = models[1:]
+    colours, names = style.base_colours(others), sorted(others)
+    looks = {name: {"color": colours[name], "marker": style.MARKERS[1:][names.index(name) % 7]} for name in others}
+    return {models[0]: {"color": "black", "marker": "o"}} | looks
+
+
+def _height(slot: int, slots: int) -> float:
+    """How far from the middle of its band a line stands, in bands."""
+    return 0.86 * ((slot + 1) / (slots + 1) - 0.5)
+
+
+def _among(base: str, among: pd.DataFrame) -> dict:
+    """The marker of a released model, by its base; of no base: the audited one among them."""
+    if not base:
+        return {"marker": "o", "ms": 7, "color": "black", "mfc": "none", "zorder": 4}
+    bases = among.loc[among["base"] != "", "base"]
+    look = {"marker": style.base_markers(bases)[base], "color": style.base_colours(bases)[base]}
+    return look | {"ms": 5, "alpha": 0.75, "mec": "none"}

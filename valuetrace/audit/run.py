@@ -15,8 +15,8 @@ import torch
 import transformers
 
 from valuetrace import __version__, tables
+from valuetrace.analysis import beside, validity
 from valuetrace.analysis import profile as analysis
-from valuetrace.analysis import validity
 from valuetrace.analysis.extremes import extremes
 from valuetrace.audit import cost as costs
 from valuetrace.audit import results
@@ -93,14 +93,14 @@ def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
 def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
     """The whole result but for what the run itself took: profile, references beside it, extremes, refused claims."""
     job, request = planned.job, planned.job.request
-    subject = analysis.Subject(job.name, job.kind, request.lexicon, job.format, job.form, request.case)
-    seeded = {"draws": request.draws, "seed": request.seed}
-    asked = (job.lexicon, job.prompts, job.known, validity.rule())
-    profile = analysis.profile(subject, table, *asked, **seeded)
+    tokenisation = request.tokenisation if job.kind == "reward" else None
+    subject = analysis.Subject(job.name, job.kind, request.lexicon, job.format, job.form, request.case, tokenisation)
+    profile = _profile(planned, subject, table, job.lexicon)
     words = is_words(table)
     listed = table["token_decoded"].isin(spellings(job.lexicon["word"], None, request.case))
-    reasons = [(other, analysis.mismatch(profile, other)) for other in job.references if other["model"] != job.name]
-    beside = [other for other, reason in reasons if reason is None]
+    others = [other for other in job.references if other["model"] != job.name and "released" not in other]
+    reasons = [(other, beside.mismatch(profile, other)) for other in others]
+    comparable = [other for other, reason in reasons if reason is None]
     return {
         "model": {
             "name": job.name,
@@ -117,17 +117,19 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
         "profile": profile,
         "references": [
             {"model": other["model"], "file": other["file"], "ranked_words": other["ranked_words"]}
-            | {"shared_words": analysis.shared_words(profile, other), "rows": other["rows"]}
-            for other in beside
+            | {"shared_words": beside.shared_words(profile, other), "differs": beside.caveats(profile, other)}
+            | {"rows": other["rows"]}
+            for other in comparable
         ],
         "references_not_comparable": [
             {"file": other["file"], "reason": reason} for other, reason in reasons if reason is not None
         ],
+        "place": _place(planned, subject, table, profile),
         "extremes": {
             "of": "words" if words else "tokens",
             "rows": extremes(table[listed] if words else table, job.prompts),
         },
-        "unsupported": analysis.unsupported(beside),
+        "unsupported": beside.unsupported(comparable),
         "cost": {"estimated": planned.cost.as_dict()},
         "versions": {
             "valuetrace": __version__,
@@ -142,8 +144,9 @@ def draw(result: dict, folder: Path) -> None:
     """profile.csv and the picture that is drawn from it."""
     from valuetrace.audit import picture  # matplotlib: not for --dry-run
 
-    beside = analysis.side_by_side(result["profile"], result["references"])
-    files.write_csv(beside, folder / "profile.csv")
+    placed = result["place"] if result["place"] and "rows" in result["place"] else None
+    table = beside.side_by_side(result["profile"], result["references"], placed)
+    files.write_csv(table, folder / "profile.csv")
     picture.draw(folder / "profile.csv", folder / "profile.png")
 
 
@@ -154,6 +157,32 @@ def write(result: dict, folder: Path) -> dict:
     stored = files.read_json(files.write_json(result, folder / "profile.json"))
     files.write_text(page.page(stored, folder / "profile.png"), folder / "audit.html")
     return stored
+
+
+def _profile(planned: Plan, subject: analysis.Subject, table: pd.DataFrame, lexicon: pd.DataFrame) -> dict:
+    job = planned.job
+    seeded = {"draws": job.request.draws, "seed": job.request.seed}
+    return analysis.profile(subject, table, lexicon, job.prompts, job.known, validity.rule(), **seeded)
+
+
+def _place(planned: Plan, subject: analysis.Subject, table: pd.DataFrame, profile: dict) -> dict | None:
+    """Where the model stands among those whose scores were released (``beside.place``), or ``refused`` and ``needs``.
+
+    None where no released model has this kind of score. The model is ranked anew on the words that all of them rank.
+    """
+    others = [other for other in planned.job.references if other["model"] != profile["model"]]
+    released = [other for other in others if "released" in other and other["kind"] == profile["kind"]]
+    if not released:
+        return None
+    if profile["reading"]["refused"]:
+        return {key: profile["reading"][key] for key in ("refused", "needs")}
+    comparable = [o for o in released if beside.mismatch(profile, o) is None and not o["reading"]["refused"]]
+    if not comparable:
+        return beside.unplaced(profile, released)
+    lexicon, common = planned.job.lexicon, beside.common_words(comparable)
+    same = set(lexicon["word"]) == common
+    own = profile if same else _profile(planned, subject, table, lexicon[lexicon["word"].isin(common)])
+    return beside.place(own, comparable)
 
 
 def _made_by(planned: Plan) -> dict:
@@ -167,5 +196,6 @@ def _made_by(planned: Plan) -> dict:
         "config_sha256": files.sha256(job.folder / "config.json"),
         "lexicon": job.request.lexicon,
         "case": job.request.case,
+        **({"tokenisation": job.request.tokenisation} if job.kind == "reward" else {}),
         "valuetrace": __version__,
     }

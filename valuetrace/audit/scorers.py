@@ -38,6 +38,7 @@ class Rewards:
         options = {"head": job.request.head, "dtype": dtype_of(job), **_place(job)}
         self.model = load_reward_model(job.folder, job.form, **options)
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
+        self.how = {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation}
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
             self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
@@ -87,9 +88,9 @@ class Rewards:
 
     def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
         prompts = dict(zip(self.job.prompts["key"], self.job.prompts["text"], strict=True))
-        size, problem = self.job.request.batch_size, None
+        problem = None
         try:
-            scores = score_prompts(self.model, prompts, self.names, batch_size=size, folder=shards, progress=progress)
+            scores = score_prompts(self.model, prompts, self.names, folder=shards, progress=progress, **self.how)
         except NotANumber as error:
             scores, problem = error.scores, str(error)
         return pd.concat([self.rows, scores.reset_index(drop=True)], axis=1), problem
@@ -97,7 +98,7 @@ class Rewards:
     def _run(self, prompt: dict[str, str], names: list) -> float:
         start = time.perf_counter()
         with contextlib.suppress(NotANumber):  # the run itself reports it
-            score_prompts(self.model, prompt, names, batch_size=self.job.request.batch_size, progress=False)
+            score_prompts(self.model, prompt, names, progress=False, **self.how)
         return time.perf_counter() - start
 
 

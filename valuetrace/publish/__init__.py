@@ -1,4 +1,4 @@
-"""Publication: adapters in fp16 with model cards, to checkpoints/, the DVC remote and the Hugging Face Hub."""
+"""Publication: adapters in fp16 with model cards, to checkpoints/, the DVC remote and the Hub; the atlas."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.models.rows import MODELS, Model
-from valuetrace.publish import adapters, cards, hub, remote
+from valuetrace.publish import adapters, atlas, cards, hub, remote
 
 __all__ = ["Request", "publish"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """bases: those to publish (empty: all of params.yaml); to: OWNER/NAME-PREFIX on the Hub; remote: DVC's too."""
+    """bases: those to publish (empty: all of params.yaml); to: OWNER/NAME-PREFIX on the Hub; remote: DVC's too;
+    atlas: OWNER/NAME of a data set on the Hub, and then nothing else."""
 
     bases: list[str] = field(default_factory=list)
     to: str | None = None
+    atlas: str | None = None
     remote: bool = False
     private: bool = False
     dry_run: bool = False
@@ -29,6 +31,10 @@ def publish(request: Request, say: Callable[[str], None]) -> dict[str, str]:
 
     Everything is read, checked and logged in before anything is written. InputError names what is missing.
     """
+    if request.atlas:
+        if request.to or request.remote or request.bases:
+            raise InputError("--atlas goes alone: it publishes no adapter. Run the two one after the other.")
+        return {request.atlas: atlas.publish(request.atlas, request.private, request.dry_run, say)}
     rows = settings.get("models", dict[str, Model])
     bases = request.bases or settings.get("trained", list[str])
     unknown = [base for base in bases if base not in rows]

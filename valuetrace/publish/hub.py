@@ -1,4 +1,4 @@
-"""Push published adapters to the Hugging Face Hub (or a server that speaks its interface: HF_ENDPOINT).
+"""Push published adapters, and the atlas as a data set, to the Hugging Face Hub (HF_ENDPOINT: or another server).
 
 huggingface_hub uploads large files through Xet, in chunks that the server already has skipped; with
 HF_HUB_DISABLE_XET=1, which a server without Xet needs, through git-LFS. It tries each upload again by
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from valuetrace.assets import retry
 from valuetrace.core.errors import InputError
@@ -30,18 +30,26 @@ class _Dropped(InputError, ConnectionError):
 
 def repositories(prefix: str, bases: list[str]) -> dict[str, str]:
     """The repository of each base's adapter: ``OWNER/NAME-PREFIX-<base>``; InputError for a prefix that is none."""
+    names = {base: f"{prefix}-{base}" for base in bases}
+    hint = f"give OWNER/NAME-PREFIX, such as me/values (me/values-{bases[0]} is written)"
+    if prefix.count("/") != 1 or not all(prefix.split("/")):
+        raise InputError(f"--to {prefix}: {hint}.")
+    for name in names.values():
+        check_name("--to", name)
+    return names
+
+
+def check_name(option: str, name: str) -> None:
+    """InputError where ``name``, given with ``option``, is no repository's OWNER/NAME."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    names = {base: f"{prefix}-{base}" for base in bases}
-    if prefix.count("/") != 1 or not all(prefix.split("/")):
-        raise InputError(f"--to {prefix}: give OWNER/NAME-PREFIX, such as me/values (me/values-{bases[0]} is written).")
-    for name in names.values():
-        try:
-            validate_repo_id(name)
-        except HFValidationError as error:
-            raise InputError(f"--to {prefix}: {error}") from None
-    return names
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise InputError(f"{option} {name}: give OWNER/NAME, such as me/atlas.")
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(f"{option} {name}: {error}") from None
 
 
 def login() -> tuple[Any, str]:
@@ -55,7 +63,14 @@ def login() -> tuple[Any, str]:
     return api, _step("log in", api, lambda: api.whoami()["name"])
 
 
-def push(folder: Path, repository: str, private: bool, api: Any, say: Callable[[str], None]) -> str:
+def push(
+    folder: Path,
+    repository: str,
+    private: bool,
+    api: Any,
+    say: Callable[[str], None],
+    kind: Literal["model", "dataset"] = "model",
+) -> str:
     """Create ``repository`` where it is missing, upload ``folder``, and return the commit's address.
 
     The folder's files are one commit; files that the repository has are not sent again. A repository that
@@ -65,14 +80,13 @@ def push(folder: Path, repository: str, private: bool, api: Any, say: Callable[[
     _step(
         f"create {repository}",
         api,
-        lambda: api.create_repo(repository, repo_type="model", private=private or None, exist_ok=True),
+        lambda: api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True),
     )
+    message = f"Adapter of {folder.name}" if kind == "model" else f"The {folder.name}"
     done = _step(
         f"upload to {repository}",
         api,
-        lambda: api.upload_folder(
-            repo_id=repository, folder_path=folder, repo_type="model", commit_message=f"Adapter of {folder.name}"
-        ),
+        lambda: api.upload_folder(repo_id=repository, folder_path=folder, repo_type=kind, commit_message=message),
     )
     return done.commit_url
 
@@ -113,7 +127,9 @@ def explain(what: str, error: Exception, endpoint: str) -> InputError:
             "is gated, or name another owner (--to)."
         )
     if status == 404:
-        return InputError(f"{what}: not found (404) on {endpoint}. Check the name after --to, and HF_ENDPOINT if set.")
+        return InputError(
+            f"{what}: not found (404) on {endpoint}. Check the name after --to or --atlas, and HF_ENDPOINT if set."
+        )
     resume = "What arrived stays: the same command goes on from there"
     if status in TRANSIENT:
         return _Dropped(f"{what}: {endpoint} answers {status}. {resume}")

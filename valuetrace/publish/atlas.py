@@ -1,0 +1,75 @@
+"""The atlas as a data set for the Hugging Face Hub: the table of plots/atlas.csv and a card, in ``data/atlas/``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from valuetrace.core import files
+from valuetrace.publish import hub
+from valuetrace.publish.adapters import CARD
+from valuetrace.publish.cards import citation
+from valuetrace.publish.stored import as_written
+
+TABLE, METRICS = Path("plots/atlas.csv"), Path("metrics/atlas.json")
+FOLDER = Path("data/atlas")
+SOURCES = Path("metrics/published/sources.json")
+
+
+def publish(repository: str, private: bool, dry_run: bool, say: Callable[[str], None]) -> str:
+    """Write ``data/atlas/`` and push it; returns the commit's address (the folder, of a dry run).
+
+    All is read, checked and logged in before anything is written. InputError names what is missing.
+    """
+    hub.check_name("--atlas", repository)
+    text = card(repository)
+    say(f"{TABLE}: {TABLE.stat().st_size / 1e3:.0f} kB, to data set {repository}")
+    if dry_run:
+        say("dry run: nothing is written or pushed")
+        return str(FOLDER)
+    api, user = hub.login()
+    say(f"logged in to {api.endpoint} as {user}")
+    with files.fresh_folder(FOLDER.with_name(f".{FOLDER.name}.partial")) as temporary:
+        shutil.copyfile(TABLE, temporary / TABLE.name)
+        files.write_text(text, temporary / CARD)
+        files.replace_folder(temporary, FOLDER)
+    return hub.push(FOLDER, repository, private, api, say, kind="dataset")
+
+
+def card(repository: str) -> str:
+    """The data set's card; InputError where the table, its metrics or the list of sources is missing or broken."""
+    rows = files.read_csv(TABLE, ("model", "kind", "base", "lineage", "lexicon"), dtype=str)
+    told, sources = files.read_json(METRICS), files.read_json(SOURCES)
+    with as_written(METRICS):
+        tables = told["tables"]
+        interval = {key: told["interval"][key] for key in ("level", "draws")}
+        given: dict[str, Any] = {"tables": tables, "interval": interval}
+        lineages = {
+            row["model"]: row["lineage"] for table in tables if table["kind"] == "reward" for row in table["rows"]
+        }
+        given |= {"lineages": len(set(lineages.values())), "reward_models": len(lineages)}
+    with as_written(SOURCES):
+        given["url"] = sources["url"]
+    given |= {"rows": len(rows), "repository": repository}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("valuetrace.publish", "."), trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("atlas.md.j2").render(given | {"header": _header(), "citation": citation()})
+
+
+def _header() -> str:
+    """The YAML metadata that the Hub reads."""
+    fields = {
+        "license": "apache-2.0",
+        "pretty_name": "Value profiles of released reward models",
+        "language": "en",
+        "tags": ["reward-model", "human-values", "valuetrace"],
+        "size_categories": ["n<1K"],
+        "configs": [{"config_name": "default", "data_files": TABLE.name}],
+    }
+    return yaml.safe_dump(fields, sort_keys=False)
