@@ -24,10 +24,9 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
             head = Head(cell)
             found.setdefault("leans", []).extend(_leans(chosen, cell, head))
             found.setdefault("specificity", []).extend(_specificity(chosen, cell, head))
-            if name in chosen.main.plants:
-                found.setdefault("draws", []).extend(_draws(chosen, cell, head))
-                found.setdefault("random_heads", []).extend(_random_heads(chosen, cell, head))
-            if name in chosen.main.plants and dose == chosen.full(name):
+            found.setdefault("draws", []).extend(_draws(chosen, cell, head))
+            found.setdefault("random_heads", []).extend(_random_heads(chosen, cell, head))
+            if dose == chosen.full(name):
                 found.setdefault("layers", []).extend(_layers(chosen, cell))
                 found.setdefault("subspaces", []).extend(_subspaces(chosen, cell, head))
                 found.setdefault("mitigation", []).extend(_mitigation(chosen, cell, head))
