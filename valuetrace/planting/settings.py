@@ -50,20 +50,28 @@ class Plant:
 class Finetuning:
     """How a plant is made: low-rank adapters, ``steps`` optimizer steps of ``batch`` questions each.
 
-    Only the reply counts in the loss, and only there are logits computed. beta: of direct preference optimisation
-    (Rafailov et al. 2023). Adam, no weight decay, the learning rate constant; rows of an embedding have their own.
+    loss: ``reply``, the mean over replies of their log-probability, logits computed there alone; ``text``, the mean
+    over all tokens of questions and replies. beta: of direct preference optimisation (Rafailov et al. 2023). Adam, no
+    weight decay; schedule, warmup (a share of the steps): of the learning rate, as in ``training``. Rows of an
+    embedding have a learning rate of their own (None: that of the adapters).
     """
 
     lora: Lora
     learning_rate: float
-    embedding_learning_rate: float
     steps: int
     batch: int
+    embedding_learning_rate: float | None = None
     beta: float = 0.1
+    loss: Literal["reply", "text"] = "reply"
+    schedule: Literal["cosine", "linear", "constant"] = "constant"
+    warmup: float = 0.0
 
     def __post_init__(self):
-        if min(self.steps, self.batch) < 1 or min(self.learning_rate, self.embedding_learning_rate, self.beta) <= 0:
+        rates = [rate for rate in (self.learning_rate, self.embedding_learning_rate, self.beta) if rate is not None]
+        if min(self.steps, self.batch) < 1 or min(rates) <= 0:
             raise ValueError("steps and batch are at least 1; the learning rates and beta are above 0")
+        if not 0 <= self.warmup < 1:
+            raise ValueError("warmup lies in [0, 1)")
 
 
 @dataclass(frozen=True)
