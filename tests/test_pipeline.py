@@ -17,7 +17,7 @@ import valuetrace
 from valuetrace.core import code
 
 HOLE = "ANY"
-PIPELINES = ("dvc.yaml", "stages/ablations/dvc.yaml")
+PIPELINES = ("dvc.yaml", "stages/ablations/dvc.yaml", "stages/planting/dvc.yaml")
 
 
 def stages() -> dict[str, dict]:

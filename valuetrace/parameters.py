@@ -25,6 +25,7 @@ from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.settings import Lexicons
 from valuetrace.models.rows import Model
+from valuetrace.planting.settings import Authority
 from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards
@@ -51,13 +52,20 @@ GROUPS: dict[str, Any] = {
     "training": Training,
     "dynamics": Dynamics,
     "ablations": Ablations,
+    "authority": Authority,
 }
 """Every group of params.yaml and the type that reads it."""
 
 _USES = {
-    "models": ("bases", "trained", "reward_models", "compare.runs.*.models"),
+    "models": ("bases", "trained", "reward_models", "compare.runs.*.models", "authority.bases"),
     "bases": ("trained", "analysis.comparisons.*", "analysis.tokens.first", "analysis.tokens.second"),
-    "formats": ("models.*.scoring.formats", "dynamics.format", "format_notes", "compare.runs.*.format"),
+    "formats": (
+        "models.*.scoring.formats",
+        "dynamics.format",
+        "format_notes",
+        "compare.runs.*.format",
+        "authority.templates",
+    ),
     "lexicons": (
         "rewards.lexicons",
         "analysis.lexicon",
@@ -65,18 +73,27 @@ _USES = {
         "preferences.sources.*.exclude",
         "compare.runs.*.lexicon",
         "compare.runs.*.also",
+        "authority.lexicon",
     ),
     "prompts": ("analysis.tokens.prompt",),
 }
 """What is named → the paths that name it."""
 
 _NOT_EMPTY = ("bases", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds", "analysis.cases")
-_NOT_EMPTY += ("analysis.comparisons", "analysis.tokens.first", "analysis.tokens.second", "analysis.tokens.contrast.*")
+_NOT_EMPTY += (
+    "authority.bases",
+    "authority.settings",
+    "analysis.comparisons",
+    "analysis.tokens.first",
+    "analysis.tokens.second",
+    "analysis.tokens.contrast.*",
+)
 _ONCE = ("bases", "trained", "reward_models", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds")
+_ONCE += ("authority.bases", "authority.templates")
 _LEAST = {"seed": 0, "seeds": 0, "draws": 1, "lexicon_draws": 1, "top": 1, "movers": 1, "extremes": 1}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
-_ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
+_ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs", "authority.settings")
 _LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
 
 

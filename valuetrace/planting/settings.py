@@ -9,6 +9,7 @@ import pandas as pd
 
 from valuetrace.core.errors import some
 from valuetrace.prompts import value_laden
+from valuetrace.scoring.chat import Format
 from valuetrace.training.settings import Lora
 
 NONE = "none"
@@ -131,3 +132,29 @@ class Planting:
     def asked(self) -> pd.DataFrame:
         """The prompts that are scored: ``key, text, framing``."""
         return value_laden().set_index("key").loc[self.prompts].reset_index()[["key", "text", "framing"]]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Group ``authority``: ten words are planted, eight measures look for them (Appendix F.1, Figure A3).
+
+    bases: rows of ``models``. lexicon, construct, polarity: what the words are of, and those that take the place of a
+    word that a tokenizer splits. trained_with: the template of the finetuning. templates: formats in which the words
+    are looked for beside it, each where the base's row has it. settings: ways to finetune. top: so many tokens count
+    as found. draws: of the bootstraps over words and over prompts.
+    """
+
+    bases: list[str]
+    lexicon: str
+    construct: str
+    polarity: str
+    trained_with: Format
+    templates: list[str]
+    settings: dict[str, Finetuning]
+    top: int
+    draws: int
+    seed: int
+
+    def __post_init__(self):
+        if self.trained_with.closing != "none":
+            raise ValueError("trained_with closes the reply; the planted word is the last token of an example")
