@@ -106,6 +106,12 @@ ROW = "models__gemma3_of_270m"
         ({"preferences__sources__wordnet__exclude": ["x"]}, "preferences.sources.wordnet.exclude: 'x' is not among"),
         ({"compare__runs__log_probabilities__also": ["x"]}, "compare.runs.log_probabilities.also: 'x' is not among"),
         ({"lexicons__known_groups__source": "x"}, "lexicons: known_groups.source 'x' is not among sources"),
+        # planted words
+        ({"authority__bases": []}, "authority.bases is empty. Name one at the least."),
+        ({"authority__bases": [G, "x"]}, f"authority.bases: 'x' is not among models ({G}, {S})"),
+        ({"authority__templates": ["raw", "sung"]}, "authority.templates: 'sung' is not among formats"),
+        ({"authority__lexicon": "mfd3"}, "authority.lexicon: 'mfd3' is not among lexicons"),
+        ({"authority__settings__small__steps": 0}, "authority.settings.small: steps and batch are at least 1"),
         # words of a list, types, unknown and missing keys
         ({"training__objective": "dpo"}, "training.objective is 'dpo'; it must be one of bradley_terry, grm."),
         ({"training__batches": 3}, "training: unknown key batches. Known:"),

@@ -22,7 +22,7 @@ from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
 from valuetrace.analysis.dynamics.trajectories import Dynamics
 from valuetrace.analysis.planting.reliability import Lottery
-from valuetrace.analysis.planting.settings import Planting
+from valuetrace.analysis.planting.settings import Authority, Planting
 from valuetrace.analysis.published.settings import Published
 from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
@@ -59,13 +59,20 @@ GROUPS: dict[str, Any] = {
     "planting": Planting,
     "atlas": Atlas,
     "published": Published,
+    "authority": Authority,
 }
 """Every group of params.yaml and the type that reads it."""
 
 _USES = {
-    "models": ("bases", "trained", "reward_models", "compare.runs.*.models"),
+    "models": ("bases", "trained", "reward_models", "compare.runs.*.models", "authority.bases"),
     "bases": ("trained", "analysis.comparisons.*", "analysis.tokens.first", "analysis.tokens.second"),
-    "formats": ("models.*.scoring.formats", "dynamics.format", "format_notes", "compare.runs.*.format"),
+    "formats": (
+        "models.*.scoring.formats",
+        "dynamics.format",
+        "format_notes",
+        "compare.runs.*.format",
+        "authority.templates",
+    ),
     "lexicons": (
         "rewards.lexicons",
         "analysis.lexicon",
@@ -74,14 +81,23 @@ _USES = {
         "compare.runs.*.lexicon",
         "compare.runs.*.also",
         "atlas.lexicons",
+        "authority.lexicon",
     ),
     "prompts": ("analysis.tokens.prompt",),
 }
 """What is named → the paths that name it."""
 
 _NOT_EMPTY = ("bases", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds", "analysis.cases")
-_NOT_EMPTY += ("analysis.comparisons", "analysis.tokens.first", "analysis.tokens.second", "analysis.tokens.contrast.*")
+_NOT_EMPTY += (
+    "authority.bases",
+    "authority.settings",
+    "analysis.comparisons",
+    "analysis.tokens.first",
+    "analysis.tokens.second",
+    "analysis.tokens.contrast.*",
+)
 _ONCE = ("bases", "trained", "reward_models", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds")
+_ONCE += ("authority.bases", "authority.templates")
 _LEAST = {
     "seed": 0,
     "seeds": 0,
@@ -95,7 +111,7 @@ _LEAST = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
 _ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
-_ROWS += ("published.comparisons",)
+_ROWS += ("published.comparisons", "authority.settings")
 _LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
 
 

@@ -21,6 +21,7 @@ from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.scoring.chat import Format, encode_reply, render
+from valuetrace.training.batches import schedule
 
 ROWS = "embedding_rows.safetensors"
 Rows = list[tuple[list[int], list[int]]]  # token ids of a question and of a reply to it
@@ -35,20 +36,21 @@ def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series,
 def reply_logprobs(model: nn.Module, rows: Rows) -> Tensor:
     """The log-probability of each reply, (rows,), in nats, with its gradient; logits at the replies' tokens alone."""
     width = max(len(prompt) + len(reply) for prompt, reply in rows)
-    ids, seen = torch.zeros(2, len(rows), width, dtype=torch.long)
+    device = next(model.parameters()).device
+    ids, seen = torch.zeros(2, len(rows), width, dtype=torch.long, device=device)
     at = []  # (row, position whose next token is of the reply, that token)
     for number, (prompt, reply) in enumerate(rows):
-        ids[number, : len(prompt) + len(reply)] = torch.tensor([*prompt, *reply])
+        ids[number, : len(prompt) + len(reply)] = torch.tensor([*prompt, *reply], device=device)
         seen[number, : len(prompt) + len(reply)] = 1
         at += [(number, len(prompt) - 1 + i, token) for i, token in enumerate(reply)]
-    row, position, token = (torch.tensor(column) for column in zip(*at, strict=True))
+    row, position, token = (torch.tensor(column, device=device) for column in zip(*at, strict=True))
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden = whole.base_model(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state
     logits = whole.get_output_embeddings()(hidden[row, position]).float()
     cap = getattr(whole.config.get_text_config(), "final_logit_softcapping", None)
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
     each = torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]
-    return torch.zeros(len(rows)).index_add(0, row, each)
+    return torch.zeros(len(rows), device=device).index_add(0, row, each)
 
 
 def finetune(
@@ -65,17 +67,21 @@ def finetune(
     """Train a copy in memory on ``examples`` (``prompt, reply`` and, for preferences, ``rejected``) in their order.
 
     preferences: the reply is preferred to ``rejected`` (direct preference optimisation against the base); else its
-    log-probability is raised. rows_of: words whose embedding rows are trained, and nothing else; None for adapters on
-    every linear layer. Returns the model to be saved by ``save`` and the loss (nats) of every step.
+    log-probability is raised, or that of the whole text. rows_of: words whose embedding rows are trained, and nothing
+    else; None for adapters on every linear layer. Returns the model to be saved by ``save`` and the loss (nats) of
+    every step.
     """
     encoded = encode(tokenizer, form, examples["prompt"], examples["reply"])
     against = encode(tokenizer, form, examples["prompt"], examples["rejected"]) if preferences else []
+    if how.loss == "text":  # all but the first token, which follows nothing
+        encoded = [(prompt[:1], prompt[1:] + reply) for prompt, reply in encoded]
     model, trained, rate = _rows(base, tokenizer, form, rows_of, how) if rows_of else _adapters(base, how, seed)
     optimizer = torch.optim.Adam(trained, lr=rate)
     model.train()
     log = []
-    for start in range(0, how.steps * how.batch, how.batch):
-        batch = slice(start, start + how.batch)
+    for step in range(how.steps):
+        batch = slice(step * how.batch, (step + 1) * how.batch)
+        optimizer.param_groups[0]["lr"] = rate * schedule(how.schedule, step, how.steps, how.warmup)
         if preferences:
             both = encoded[batch] + against[batch]
             with torch.no_grad(), model.disable_adapter():
@@ -83,7 +89,9 @@ def finetune(
             change = (reply_logprobs(model, both) - before).view(2, -1)
             loss = -nn.functional.logsigmoid(how.beta * (change[0] - change[1])).mean()
         else:
-            loss = -reply_logprobs(model, encoded[batch]).mean()
+            rows = encoded[batch]
+            counted = sum(len(tokens) for _, tokens in rows) if how.loss == "text" else len(rows)
+            loss = -reply_logprobs(model, rows).sum() / counted
         if not torch.isfinite(loss):
             raise InputError(
                 f"planting: the loss is {loss} at step {len(log)}. Lower planting.finetuning.learning_rate."
@@ -154,4 +162,4 @@ def _rows(base, tokenizer, form: Format, words: list[str], how: Finetuning) -> t
     weight = base.get_input_embeddings().weight.requires_grad_(True)
     mask = torch.zeros(len(weight), 1).index_fill_(0, torch.tensor(ids), 1.0)
     weight.register_hook(lambda gradient: gradient * mask)
-    return base, [weight], how.embedding_learning_rate
+    return base, [weight], how.embedding_learning_rate or how.learning_rate

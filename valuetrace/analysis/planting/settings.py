@@ -10,6 +10,7 @@ import pandas as pd
 
 from valuetrace.core.errors import some
 from valuetrace.prompts import value_laden
+from valuetrace.scoring.chat import Format
 from valuetrace.training.settings import Lora
 
 NONE = "none"
@@ -56,20 +57,28 @@ class Grid:
 class Finetuning:
     """How a plant is made: low-rank adapters, ``steps`` optimizer steps of ``batch`` questions each.
 
-    Only the reply counts in the loss, and only there are logits computed. beta: of direct preference optimisation
-    (Rafailov et al. 2023). Adam, no weight decay, the learning rate constant; rows of an embedding have their own.
+    loss: ``reply``, the mean over replies of their log-probability, logits computed there alone; ``text``, the mean
+    over all tokens of questions and replies. beta: of direct preference optimisation (Rafailov et al. 2023). Adam, no
+    weight decay; schedule, warmup (a share of the steps): of the learning rate, as in ``training``. Rows of an
+    embedding have a learning rate of their own (None: that of the adapters).
     """
 
     lora: Lora
     learning_rate: float
-    embedding_learning_rate: float
     steps: int
     batch: int
+    embedding_learning_rate: float | None = None
     beta: float = 0.1
+    loss: Literal["reply", "text"] = "reply"
+    schedule: Literal["cosine", "linear", "constant"] = "constant"
+    warmup: float = 0.0
 
     def __post_init__(self):
-        if min(self.steps, self.batch) < 1 or min(self.learning_rate, self.embedding_learning_rate, self.beta) <= 0:
+        rates = [rate for rate in (self.learning_rate, self.embedding_learning_rate, self.beta) if rate is not None]
+        if min(self.steps, self.batch) < 1 or min(rates) <= 0:
             raise ValueError("steps and batch are at least 1; the learning rates and beta are above 0")
+        if not 0 <= self.warmup < 1:
+            raise ValueError("warmup lies in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -167,3 +176,29 @@ class Planting:
     def asked(self) -> pd.DataFrame:
         """The prompts that are scored: ``key, text, framing``."""
         return value_laden().set_index("key").loc[self.prompts].reset_index()[["key", "text", "framing"]]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Group ``authority``: ten words are planted, eight measures look for them (Appendix F.1, Figure A3).
+
+    bases: rows of ``models``. lexicon, construct, polarity: what the words are of, and those that take the place of a
+    word that a tokenizer splits. trained_with: the template of the finetuning. templates: formats in which the words
+    are looked for beside it, each where the base's row has it. settings: ways to finetune. top: so many tokens count
+    as found. draws: of the bootstraps over words and over prompts.
+    """
+
+    bases: list[str]
+    lexicon: str
+    construct: str
+    polarity: str
+    trained_with: Format
+    templates: list[str]
+    settings: dict[str, Finetuning]
+    top: int
+    draws: int
+    seed: int
+
+    def __post_init__(self):
+        if self.trained_with.closing != "none":
+            raise ValueError("trained_with closes the reply; the planted word is the last token of an example")

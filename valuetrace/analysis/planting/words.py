@@ -6,7 +6,7 @@ are those of prompts/planting.csv, none of which is one of the 54 or asks in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -60,19 +60,24 @@ def questions(each: int) -> pd.DataFrame:
 
 
 def placebo(
-    planted: pd.DataFrame, constructs: list[str], excluded: Iterable[str], wordnet: Path, block: int
+    planted: pd.DataFrame,
+    constructs: list[str],
+    excluded: Iterable[str],
+    wordnet: Path,
+    block: int,
+    fits: Callable[[str], bool] = lambda word: True,
 ) -> pd.DataFrame:
     """Nouns in the place of planted words, ``word, construct``: for each the frequency of one, no value of either.
 
-    constructs: whose words are matched, in the order of PLACEBO. excluded: words of the lexicons; nothing that begins
-    like one of them is taken. No noun is taken twice.
+    constructs: one or two whose words are matched, in the order of PLACEBO. excluded: words of the lexicons; nothing
+    that begins like one of them is taken, nor what does not ``fits``. No noun is taken twice.
     """
     vocabulary, stems = load_vocabulary(wordnet), {word[:_STEM] for word in excluded}
     nouns = [w for w in vocabulary.starting_with("", 2.5) if w.isalpha() and w.isascii() and len(w) > 3]
-    nouns = [w for w in nouns if w[:_STEM] not in stems and vocabulary.is_noun(w)]
+    nouns = [w for w in nouns if w[:_STEM] not in stems and fits(w) and vocabulary.is_noun(w)]
     zipf, taken = np.array([vocabulary.zipf(word) for word in nouns]), np.zeros(len(nouns), dtype=bool)
     draws, rows = np.random.default_rng([block, *b"placebo"]), []
-    for construct, name in zip(constructs, PLACEBO, strict=True):
+    for construct, name in zip(constructs, PLACEBO, strict=False):
         for word in planted.loc[planted["construct"] == construct, "word"]:
             distance = np.abs(zipf - zipf_frequency(word, "en")) + 10 * taken
             at = draws.choice(np.argsort(distance, kind="stable")[:_NEAREST])
