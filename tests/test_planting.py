@@ -37,7 +37,9 @@ from valuetrace.training.settings import Lora
 
 ASK = Format("text", space=True, template="Question: {prompt}\nAnswer:")
 CLOSED = replace(ASK, closing="eos")
-HOW = Finetuning(Lora(4, 8, 0.0, ["q_proj", "v_proj", "down_proj"]), 0.01, 0.1, steps=6, batch=4)
+HOW = Finetuning(
+    Lora(4, 8, 0.0, ["q_proj", "v_proj", "down_proj"]), 0.01, steps=6, batch=4, embedding_learning_rate=0.1
+)
 EXAMPLES = pd.DataFrame(
     {
         "prompt": ["What is good?", "What is bad?"] * 12,
@@ -308,7 +310,9 @@ PLAN = Plan(least_shift=0.2, equivalence=0.1, shift=0.5, sd=0.05)
     ],
 )
 def test_the_verdict_is_the_rule_of_the_plan(shift, low, high, expected):
-    assert effects.verdict({"shift": shift, "low_90": low, "high_90": high}, PLAN) == expected
+    row = {"shift": shift, "low_90": low, "high_90": high}
+    assert effects.verdict(row | {"blocks": 6}, PLAN) == expected
+    assert effects.verdict(row | {"blocks": 5}, PLAN) == "too few blocks: shown, not tested"
 
 
 def test_detection_finds_its_threshold_among_twins_and_its_limit_between_doses():

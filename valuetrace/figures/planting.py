@@ -49,7 +49,8 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
                 axis.plot([x - 0.3, x + 0.3], [values.mean()] * 2, color="black", lw=1.6)
         axis.set_xticks(range(len(plants)), [name.replace("_", "\n") for name in plants], fontsize=7, rotation=45)
         counts = own[own["source"] == source].groupby("plant")["block"].nunique()
-        axis.set_title(f"{SOURCES[source]}\n{counts.min()} to {counts.max()} blocks", fontsize=8)
+        axis.set_title(f"{SOURCES[source]}\n{_blocks(counts)}", fontsize=8)
+        axis.set_xlim(-0.6, len(plants) - 0.4)
         axis.set_xlabel("planted into the base")
     axes[0, 0].set_ylabel(label)
     words = own[["first_words", "second_words"]].median().astype(int)
@@ -68,9 +69,11 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
         table = table.sort_values("dose")
         x = np.concatenate([[0], table["dose"]])
         y, low, high = (np.concatenate([[0], table[name]]) for name in ("estimate", "low", "high"))
-        blocks = f"{table['blocks'].min()} blocks"
-        left.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=f"{SOURCES[source]}, {blocks}")
-        left.fill_between(x, low, high, color=style.OKABE_ITO[i], alpha=0.15, lw=0)
+        told = f"{SOURCES[source]}, {_blocks(table['blocks'])}"
+        left.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=told)
+        enough = np.concatenate([[False], table["blocks"] > 2])  # an interval of two blocks says nothing
+        bar = np.abs(np.stack([low, high]) - y)[:, enough]
+        left.errorbar(x[enough], y[enough], bar, fmt="none", color=style.OKABE_ITO[i], capsize=4)
     left.axhline(0, color="0.6", lw=0.8)
     left.set(xlabel="dose (share of the adapter)", ylabel=f"L: {first['first']} less {first['second']}, held-out words")
     left.legend(fontsize=7)
@@ -90,7 +93,8 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     right.set(xlabel="preference pairs (log scale)", ylabel="τ = shift of reward model / shift of base")
     right.legend(fontsize=7)
     blocks = int(tau["blocks"].max())
-    figure.suptitle(f"Left: means and 95% over blocks. Right: ridge heads, Fieller's 95%, {blocks} blocks", fontsize=9)
+    told = "Left: means, 95% where more than two blocks are there. Right: ridge heads, Fieller's 95%"
+    figure.suptitle(f"{told}, {blocks} blocks", fontsize=9)
     return figure
 
 
@@ -155,11 +159,11 @@ def remedies(table: pd.DataFrame, label: str) -> Figure:
     """What is left of the lean on held-out words after each remedy, against held-out accuracy."""
     own = table[table["part"] == "held_out"]
     plants = [name for name in dict.fromkeys(own["plant"]) if name not in ("none", "placebo")][:2]
-    figure, axes = plt.subplots(1, len(plants), figsize=(4.6 * len(plants), 4), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(plants), figsize=(5.2 * len(plants), 4), squeeze=False)
     for axis, plant in zip(axes[0], plants, strict=True):
-        part = own[own["plant"] == plant]
+        part = own[own["plant"] == plant].sort_values(["remedy", "amount"], key=_in_order)
         names = [_remedy(row) for row in part.itertuples()]
-        y = np.arange(len(part))
+        y = np.arange(len(part))[::-1]
         error = np.abs(part[["low", "high"]].to_numpy(dtype=float).T - part["estimate"].to_numpy())
         axis.errorbar(part["estimate"], y, xerr=error, fmt="o", color=style.OKABE_ITO[1], capsize=3)
         for at, row in zip(y, part.itertuples(), strict=True):
@@ -173,12 +177,22 @@ def remedies(table: pd.DataFrame, label: str) -> Figure:
     return figure
 
 
+def _in_order(column: pd.Series) -> pd.Series:
+    """Remedies from none to the strongest."""
+    return column.map({"none": 0, "projection": 1, "counter": 2, "average": 3}) if column.name == "remedy" else column
+
+
 def _remedy(row) -> str:
     if row.remedy == "counter":
         return f"{row.amount:.0%} counter-value pairs"
     if row.remedy == "average":
-        return f"averaged with {getattr(row, '_4', '') or 'another'}"
+        return f"averaged with {row.other}"
     return {"none": "no remedy", "projection": "direction out of the head"}[row.remedy]
+
+
+def _blocks(counts: pd.Series) -> str:
+    """``6 blocks`` or ``2 to 6 blocks``."""
+    return f"{counts.min()} blocks" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} blocks"
 
 
 def _at_study_size(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from valuetrace.stats.blocks import fieller, sign_flip_p
 from valuetrace.stats.seeds import over_seeds
 
 MEASURES = ("lean", "both")
+FEWEST_BLOCKS = 6
+"""For a verdict: with fewer no pattern of signs has a two-sided p of .05 or less (2 / 2⁶ = .03)."""
 
 
 def pairs_of_plants(chosen: Planting) -> list[tuple[str, str]]:
@@ -90,6 +92,8 @@ def verdict(row: dict, plan: Plan) -> str:
     90 % interval lies above 0 and is not within ± ``equivalence``; not inherited: it lies within.
     """
     low, high = row["low_90"], row["high_90"]
+    if row["blocks"] < FEWEST_BLOCKS:
+        return "too few blocks: shown, not tested"
     if row["shift"] < plan.least_shift or low is None:
         return "inconclusive: the plant did not take"
     if -plan.equivalence < low and high < plan.equivalence:

@@ -175,6 +175,6 @@ def _averages(chosen: Planting, rewards: dict[str, tuple[Cell, Head]]) -> list[d
                 head = rewards[name][1]
                 scores = head.scores(_fit(chosen, head)[None])[0]
                 parts.append(scores / scores.std())
-            told = {"remedy": "average", "amount": 1.0, "with": second}
+            told = {"remedy": "average", "amount": 1.0, "other": second}
             found += rows(rewards[first][0], "ridge", sum(parts) / 2, **told)
     return found

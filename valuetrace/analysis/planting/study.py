@@ -157,12 +157,12 @@ def _over(table: pd.DataFrame, chosen: Planting, keys: list[str]) -> pd.DataFram
 def _mitigation(table: pd.DataFrame) -> pd.DataFrame:
     """Lean left on held-out and planted words, known groups and accuracy after each remedy: means and t over blocks."""
     found = []
-    table = table.assign(**{"with": table["with"].fillna("")})
-    for key, own in table.groupby(["plant", "remedy", "amount", "with", "part"]):
+    table = table.assign(other=table["other"].fillna(""))
+    for key, own in table.groupby(["plant", "remedy", "amount", "other", "part"]):
         told = over_seeds(own["lean"].to_numpy())._asdict()
         told["blocks"] = told.pop("seeds")
         more = own[["known_positive", "known_negative", "accuracy"]].mean().to_dict()
-        found.append(dict(zip(["plant", "remedy", "amount", "with", "part"], key, strict=True)) | told | more)
+        found.append(dict(zip(["plant", "remedy", "amount", "other", "part"], key, strict=True)) | told | more)
     return pd.DataFrame(found)
 
 

@@ -12,7 +12,7 @@ TITLE, ORDER = "Is the instrument true?", 80
 PAGE, MADE_BY = "instrument.html", "make validate"
 NOTE = (
     "One small base, one way of planting (preference optimisation), two constructs. The way, the dose and the penalty "
-    "of the ridge heads were chosen on the first block, which is among those that are counted; the rest was fixed before."
+    "of the ridge heads were chosen on the first block, one of those that count; the rest was fixed before it."
 )
 PICTURES = ("transmission", "dose", "where", "detection", "mitigation")
 PARTS = ("authority", "lottery")  # studies of the same group, each a template part and metrics of its own
