@@ -21,7 +21,7 @@ published: setup ## the paper from its own released data (fetches it; what was l
 	$(BIN)/dvc repro --force --single-item stages/published/dvc.yaml:fetch
 	$(BIN)/dvc repro stages/published/dvc.yaml
 
-validate: setup ## plant known values into copies of a base and look for them in its reward models (over an hour)
+validate: setup ## plant known values into copies of a base and look for them in its reward models (two hours of one core)
 	$(BIN)/dvc repro stages/planting/dvc.yaml
 
 test: setup lint ## all tests, slow ones too

@@ -100,12 +100,16 @@ def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
 
 
 def _signs(by_block: pd.DataFrame, chosen: Planting) -> list[dict]:
-    """In how many blocks the known truth comes out in sign at the study's dose, by source and part."""
+    """In which blocks the known truth comes out in sign at the study's dose, by source and part."""
     first, second = effects.pairs_of_plants(chosen)[0]
     own = by_block[(by_block["first"] == first) & (by_block["second"] == second) & (by_block["dose"] == chosen.dose)]
     own = own[own["pairs"].isin([0, chosen.sizes[-1]])]
-    found = own.groupby(["source", "part"])["lean"].agg(right=lambda v: int((v > 0).sum()), blocks="size").reset_index()
-    return found.to_dict("records")
+    found = []
+    for (source, part), cells in own.groupby(["source", "part"]):
+        wrong = sorted(int(block) for block in cells.loc[cells["lean"] <= 0, "block"])
+        told = {"source": source, "part": part, "right": len(cells) - len(wrong), "blocks": len(cells), "wrong": wrong}
+        found.append(told)
+    return found
 
 
 def _limits(power: pd.DataFrame, chosen: Planting) -> list[dict]:
