@@ -15,6 +15,7 @@ import pandas as pd
 from valuetrace.analysis.dynamics import inheritance as own_or_other
 from valuetrace.analysis.dynamics.readings import readings
 from valuetrace.analysis.dynamics.trajectories import Dynamics, construct_medians, gap_table, trajectories
+from valuetrace.analysis.records import records
 from valuetrace.analysis.validity import Rule
 from valuetrace.core.errors import InputError
 from valuetrace.stats.seeds import over_seeds, slopes
@@ -135,18 +136,13 @@ def summary(found: dict[str, pd.DataFrame]) -> dict[str, object]:
     counts = trained.groupby(["base", "data_size"])["reads"].agg(reads="sum", runs="size").reset_index()
     accuracy = found["accuracy"].drop(columns="seed").groupby(["base", "data_size"]).mean().reset_index()
     names = ("gap_levels", "gap_fit", "inherited_levels", "inherited_fit")
-    told = {name: _records(found[name]) for name in names}
+    told = {name: records(found[name]) for name in names}
     seeds = sorted(int(seed) for seed in checked["seed"].unique())
     sizes = sorted(int(size) for size in checked["data_size"].unique())
-    read = {"readings": _records(trained), "reads": _records(counts), "accuracy": _records(accuracy)}
+    read = {"readings": records(trained), "reads": records(counts), "accuracy": records(accuracy)}
     return {"sizes": sizes, "seeds": seeds, "runs": len(sizes) * len(seeds), **read, **told}
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last step."""
     return table[table["step"] == table.groupby(RUN)["step"].transform("max")]
-
-
-def _records(table: pd.DataFrame) -> list[dict]:
-    """Rows as dicts, None where a number is missing."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

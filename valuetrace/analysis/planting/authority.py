@@ -20,6 +20,7 @@ from valuetrace.analysis.bases.implicit import MEASURES, mwlr
 from valuetrace.analysis.planting.finetune import finetune
 from valuetrace.analysis.planting.settings import Authority, Finetuning
 from valuetrace.analysis.planting.words import placebo
+from valuetrace.analysis.records import records
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.vocabulary import WORDNET
 from valuetrace.models import loading
@@ -240,7 +241,7 @@ def summary(found: dict[str, pd.DataFrame], own: str, prompts: int) -> dict[str,
         words[base][plant] = dict(zip(part["listed"], part["word"], strict=True))
     plant = found["words"]["plant"].iloc[0]
     verdict = _verdict([row for row in rows if row["plant"] == plant], own, prompts)
-    return {"words": words, "copies": _records(found["copies"]), "verdict": verdict, "rows": rows}
+    return {"words": words, "copies": records(found["copies"]), "verdict": verdict, "rows": rows}
 
 
 def _row(found: dict[str, pd.DataFrame], row: dict, own: str) -> dict[str, object]:
@@ -261,7 +262,7 @@ def _row(found: dict[str, pd.DataFrame], row: dict, own: str) -> dict[str, objec
             "fewer": measured.index[measured["more_high"] < 0].tolist(),
             "above": labels.index[labels["low"] > 0].tolist(),
             "below": labels.index[labels["high"] < 0].tolist(),
-            "rest": _records(groups.loc[[not_planted(own)], ["words", "mean", "low", "high"]])[0],
+            "rest": records(groups.loc[[not_planted(own)], ["words", "mean", "low", "high"]])[0],
             "planted": planted,
             "largest": {"group": largest, "mean": others[largest], "of_planted": share},
             "measures": {
@@ -288,8 +289,3 @@ def _verdict(rows: list[dict], own: str, prompts: int) -> dict[str, object]:
     stated = sum(row["above"] == [own] and not row["below"] for row in rows)
     told = {"rows": len(rows), "answered": len(answered), "largest_share": max(shares, default=None)}
     return told | {"as_stated": stated, "measures": against}
-
-
-def _records(table: pd.DataFrame) -> list[dict]:
-    """Rows as dicts, None where a number is missing."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

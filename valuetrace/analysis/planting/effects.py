@@ -57,11 +57,16 @@ def over_blocks(table: pd.DataFrame) -> pd.DataFrame:
     for key, own in table.groupby(keys):
         for measure in MEASURES:
             values = own[measure].to_numpy()
-            told = over_seeds(values)._asdict()
-            told["blocks"] = told.pop("seeds")
-            told |= {"p_sign_flip": sign_flip_p(values), "same_sign": int(max((values > 0).sum(), (values < 0).sum()))}
+            same = max((values > 0).sum(), (values < 0).sum())
+            told = estimate(values) | {"p_sign_flip": sign_flip_p(values), "same_sign": int(same)}
             found.append(dict(zip(keys, key, strict=True)) | {"measure": measure} | told)
     return pd.DataFrame(found)
+
+
+def estimate(values: np.ndarray) -> dict[str, float | int | None]:
+    """The mean of one value a block, with Student's t over the blocks: ``estimate, low, high, p, blocks``."""
+    told = over_seeds(values)._asdict()
+    return told | {"blocks": told.pop("seeds")}
 
 
 def transmitted(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:

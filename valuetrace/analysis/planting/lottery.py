@@ -13,6 +13,7 @@ import pandas as pd
 import scipy  # loads scipy.stats when it is used: a second
 
 from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories
+from valuetrace.analysis.planting import leans
 from valuetrace.analysis.planting.reliability import (
     TARGETS,
     Lottery,
@@ -24,6 +25,7 @@ from valuetrace.analysis.planting.reliability import (
     reliability,
     seeds_needed,
 )
+from valuetrace.analysis.records import records
 from valuetrace.core.errors import InputError, some
 from valuetrace.stats.blocks import auc
 from valuetrace.stats.ranks import subset_medians
@@ -49,7 +51,7 @@ def measured(paths: Trajectories) -> pd.DataFrame:
     medians = subset_medians(flat, paths.member).reshape(2, *shape)
     gaps = paths.by_framing(medians[0] - medians[1])
     rows = [
-        {"base": base, "when": when, "lean": (over[b, w, 0] - over[b, w, 1]) / 2}
+        {"base": base, "when": when, "lean": leans.lean(over[b, w])}
         | {f"gap_{framing}": gaps[b, w, f] for f, framing in enumerate(FRAMINGS)}
         for b, base in enumerate(paths.bases)
         for w, when in enumerate(WHEN)
@@ -152,11 +154,6 @@ def summary(found: dict[str, pd.DataFrame], chosen: Lottery) -> dict[str, object
             told["reliability"][row.pop("target")].append(row)
         result[measure] = told
     return result
-
-
-def records(table: pd.DataFrame) -> list[dict]:
-    """Rows as dicts, None where a number is missing."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _interval(drawn: np.ndarray) -> np.ndarray:

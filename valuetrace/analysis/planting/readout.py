@@ -1,7 +1,7 @@
 """What is read of one planted base at one dose: its log-probabilities, ridge heads on its states, and heads that are no
 reading (random ones, with a subspace taken away). Every number is a row: the same columns for every source.
 
-``source``  logprobs, ridge, lora, random_head
+``source``  logprobs, ridge, lora, lora_untrained
 ``part``    planted or held_out words, those that are one token in the base (so that all sources rank the same words)
 ``lean, both, positive, negative``  L and its parts (``planting.leans``)
 """
@@ -84,9 +84,9 @@ class Head:
         self.margins = (pairs[:, 0] - pairs[:, 1]) / self.unit
         self.words = cell.states["words"][layer].astype(np.float32) / self.unit
 
-    def scores(self, heads: np.ndarray, words: np.ndarray | None = None) -> np.ndarray:
+    def scores(self, heads: np.ndarray) -> np.ndarray:
         """Rewards (heads, prompts, words). heads: (heads, hidden)."""
-        return np.einsum("pwd,hd->hpw", self.words if words is None else words, heads.astype(np.float32), optimize=True)
+        return np.einsum("pwd,hd->hpw", self.words, heads.astype(np.float32), optimize=True)
 
     def held_out(self, head: np.ndarray) -> dict[str, float]:
         """Accuracy on the held-out pairs, all and by kind."""

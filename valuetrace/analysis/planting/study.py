@@ -12,9 +12,9 @@ from valuetrace import tables as score_tables
 from valuetrace.analysis.planting import detection, effects
 from valuetrace.analysis.planting.readout import read_words, rows
 from valuetrace.analysis.planting.settings import NONE, Planting
+from valuetrace.analysis.records import records
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.stats.seeds import over_seeds
 
 HEADS, REWARD_MODELS = Path("data/planting/heads"), Path("data/planting/reward_models")
 STUDIES = 2_000  # comparisons simulated a cell
@@ -94,8 +94,8 @@ def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
     told["signs"] = _signs(found["by_block"], chosen)
     told["limits"] = _limits(found["detection"], chosen)
     for name in SHOWN:
-        told[name] = _records(found[name])
-    told["readings"] = _records(_readings(leans))
+        told[name] = records(found[name])
+    told["readings"] = records(_readings(leans))
     return told
 
 
@@ -152,8 +152,7 @@ def _over(table: pd.DataFrame, chosen: Planting, keys: list[str]) -> pd.DataFram
         named = {f"{first} − {second}": wide[first] - wide[second], NONE: wide[NONE]}
         share = {"share": at["share"].mean()} if "share" in at else {}
         for name, values in named.items():
-            told = over_seeds(values.dropna().to_numpy())._asdict()
-            told["blocks"] = told.pop("seeds")
+            told = effects.estimate(values.dropna().to_numpy())
             found.append(dict(zip(keys, key, strict=True)) | {"of": name} | share | told)
     return pd.DataFrame(found)
 
@@ -163,8 +162,7 @@ def _mitigation(table: pd.DataFrame) -> pd.DataFrame:
     found = []
     table = table.assign(other=table["other"].fillna(""))
     for key, own in table.groupby(["plant", "remedy", "amount", "other", "part"]):
-        told = over_seeds(own["lean"].to_numpy())._asdict()
-        told["blocks"] = told.pop("seeds")
+        told = effects.estimate(own["lean"].to_numpy())
         more = own[["known_positive", "known_negative", "accuracy"]].mean().to_dict()
         found.append(dict(zip(["plant", "remedy", "amount", "other", "part"], key, strict=True)) | told | more)
     return pd.DataFrame(found)
@@ -180,8 +178,7 @@ def _specificity(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
         both = own.merge(base, on=["block", "source", "construct"], suffixes=("", "_base"))
         if len(both) < 2:
             continue
-        told = over_seeds((both["difference"] - both["difference_base"]).to_numpy())._asdict()
-        told["blocks"] = told.pop("seeds")
+        told = effects.estimate((both["difference"] - both["difference_base"]).to_numpy())
         found.append({"plant": plant, "source": source, "construct": construct, "words": own["words"].mean()} | told)
     return pd.DataFrame(found)
 
@@ -199,7 +196,3 @@ def _random_heads(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
         row = {"dose": dose, "mean": values.mean(), "sd": values.std(), "low": low, "high": high}
         found.append(row | {"heads": len(values)})
     return pd.DataFrame(found)
-
-
-def _records(table: pd.DataFrame) -> list[dict]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
