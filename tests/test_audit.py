@@ -655,7 +655,7 @@ def test_template_arguments_reach_the_template_and_the_profile(folders, words, t
     tokenizer = loading.load_tokenizer(model)
     tokenizer.chat_template = "{{ 'thinking' if thinking is true else '' }}{{ date_string }}" + tokenizer.chat_template
     tokenizer.save_pretrained(model)
-    arguments = cli._pairs(["date_string=26 Jul 2024", "thinking=true"])
+    arguments = cli.options.key_values(["date_string=26 Jul 2024", "thinking=true"])
     request = auditing.Request(str(model), lexicon=str(words), template_arguments=arguments, out=tmp_path / "o")
     job = inputs.resolve(request)
     prefix = tokenizer.decode(render(tokenizer, job.form, "a?").prefix)

@@ -186,7 +186,7 @@ def test_imports_only_go_down(repository):
     floor = floors()
     for path in (path.relative_to(repository).as_posix() for path in modules(repository)):
         for target in code.imports(path, repository):
-            if target != "valuetrace/__init__.py":  # which holds nothing but a name for InputError
+            if target != "valuetrace/__init__.py":  # which holds nothing but names
                 assert floor[room(target)] <= floor[room(path)], f"{path} imports {target}"
 
 

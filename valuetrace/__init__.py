@@ -1,11 +1,22 @@
 """valuetrace: which human values does a reward model prefer, and where did it get them?
 
-Floors (imports only go down): 4 ``cli`` · 3 ``audit``, ``parameters``, ``publish``, ``report``, ``verify`` ·
-2 ``analysis``, ``figures``, ``training`` · 1 ``lexicon``, ``models``, ``preferences``, ``prompts``, ``scoring`` ·
-0 ``assets``, ``core``, ``hub``, ``stats``, ``tables``.
+Floors (imports only go down): 4 ``cli`` · 3 ``audit``, ``forecast``, ``monitoring``, ``parameters``, ``publish``,
+``report``, ``verify`` · 2 ``analysis``, ``figures``, ``training`` · 1 ``lexicon``, ``models``, ``preferences``,
+``prompts``, ``scoring`` · 0 ``assets``, ``core``, ``hub``, ``stats``, ``tables``.
 """
+
+from importlib import import_module
 
 from valuetrace.core.errors import InputError
 
-__all__ = ["InputError"]
 __version__ = "0.1.0"
+__all__ = ["InputError", "ValueProfileCallback", "profile"]
+
+# public names whose modules are imported at first use: seconds of torch and transformers
+_AT_FIRST_USE = {"profile": "valuetrace.monitoring.live", "ValueProfileCallback": "valuetrace.monitoring.callback"}
+
+
+def __getattr__(name: str):
+    if name in _AT_FIRST_USE:
+        return getattr(import_module(_AT_FIRST_USE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -9,10 +10,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import pandas as pd
 import torch
@@ -20,19 +21,38 @@ from torch import nn
 
 from valuetrace.core import code, files
 from valuetrace.core.errors import InputError
+from valuetrace.core.locks import alone
 from valuetrace.models import loading
 from valuetrace.preferences import evenly_spaced
 from valuetrace.training import batches, checkpoint, encoding, losses, model
 from valuetrace.training.settings import Training
 
 
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """What looks on at a training without changing it.
+
+    key: names everything that decides what it records (its code among it): a run with another key starts anew.
+    callback: makes a transformers ``TrainerCallback`` from the tokenizer, the folder of the run, where it keeps its
+    record, and the number of steps that lie behind: what is recorded of later ones is void.
+    """
+
+    key: str
+    callback: Callable[[Any, Path, int], Any]
+
+
 def train(
-    base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame, params: Training, out: Path
+    base_folder: Path,
+    train_pairs: pd.DataFrame,
+    held_out: pd.DataFrame,
+    params: Training,
+    out: Path,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train one base, or finish what was begun in ``out``; the metrics are returned.
 
-    Killed at any moment and called again it ends in the same weights; other parameters, pairs or another
-    base start it anew. Raises InputError where the estimated time exceeds ``max_hours``, before training.
+    Killed at any moment and called again it ends in the same weights; other parameters, pairs, another base or watch
+    start it anew. Raises InputError where the estimated time exceeds ``max_hours``, before training.
     """
     from accelerate import PartialState
 
@@ -41,33 +61,33 @@ def train(
     process = PartialState()
     if params.batch % (params.minibatch * process.num_processes):
         raise InputError(f"batch {params.batch} does not divide into {process.num_processes} × {params.minibatch}.")
-    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
-    if process.is_main_process:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            raise InputError(f"{out}: another training writes there. Wait for it, or stop it.") from None
-    try:
-        return _train(base_folder, train_pairs, held_out, params, out, process)
-    finally:
-        lock.release()
+    # the main process alone writes: the others need no lock
+    mine = alone(out, f"another training writes {out}") if process.is_main_process else contextlib.nullcontext()
+    with mine:
+        return _train(base_folder, train_pairs, held_out, params, out, process, watch)
 
 
-def config_hash(params: Training, base_folder: Path, train_pairs: pd.DataFrame, held_out: pd.DataFrame) -> str:
+def config_hash(
+    params: Training,
+    base_folder: Path,
+    train_pairs: pd.DataFrame,
+    held_out: pd.DataFrame,
+    watch: Watch | None = None,
+) -> str:
     """SHA-256 of everything that decides the weights and the held-out results (not ``max_hours``).
 
-    That is the parameters, the base's files (weights, tokenizer, chat template), the pairs, and the code and
-    libraries that train.
+    That is the parameters, the base's files (weights, tokenizer, chat template), the pairs, the code and
+    libraries that train, and what looks on.
     """
     told = dataclasses.asdict(params)
     del told["max_hours"]
     texts = [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in (train_pairs, held_out)]
     decided_by = [told, files.fingerprint(base_folder), texts, code.digest("valuetrace.training.run")]
+    decided_by += [] if watch is None else [watch.key]
     return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
 
 
-def _train(base_folder, train_pairs, held_out, params: Training, out: Path, process) -> dict[str, Any]:
+def _train(base_folder, train_pairs, held_out, params: Training, out: Path, process, watch) -> dict[str, Any]:
     plan = batches.plan(batches.characters(train_pairs), params.batch, params.epochs, params.length_window, params.seed)
     if not len(plan):
         raise InputError(f"{len(train_pairs)} pairs do not fill one batch of {params.batch}. Raise data_size.")
@@ -75,7 +95,7 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     kept = batches.checkpoint_steps(total, params.checkpoint_every, params.powers_of_two)
     held_out = held_out.iloc[evenly_spaced(len(held_out), min(params.held_out_pairs, len(held_out)))]
     base = checkpoint.base_identity(base_folder)
-    digest = config_hash(params, base_folder, train_pairs, held_out)
+    digest = config_hash(params, base_folder, train_pairs, held_out, watch)
     done = checkpoint.last_resumable(out, digest, total, kept)
     process.wait_for_everyone()
     if process.is_main_process:
@@ -90,7 +110,8 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
         provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}
         built = model.build(base_folder, params)
         spared = (encoded_held_out, held_out["source"].to_numpy())
-        _go_on(built, encoded, spared, plan, kept, params, out, done, provenance)
+        callbacks = [] if watch is None else [watch.callback(tokenizer, out, done or 0)]
+        _go_on(built, encoded, spared, plan, kept, params, out, done, provenance, callbacks)
         if process.is_main_process:
             checkpoint.finish(out)
     return {
@@ -105,7 +126,7 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     }
 
 
-def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance) -> None:
+def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance, callbacks) -> None:
     """Train from step ``done`` (None: from the start) to the end of the plan."""
     from datasets import Dataset
 
@@ -148,6 +169,7 @@ def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance) ->
             done=start,
             after_step=after_step,
             scratch=scratch,
+            callbacks=callbacks,
         )
         if done is not None:
             checkpoint.restore(out, done, built, optimizer)

@@ -29,17 +29,24 @@ class Study(NamedTuple):
 
 
 def train_and_search(
-    base: str, how: Scoring, train_pairs: Path, held_out: Path, params: Training, search: Search, scratch: str = ""
+    base: str,
+    how: Scoring,
+    train_pairs: Path,
+    held_out: Path,
+    params: Training,
+    search: Search,
+    scratch: str = "",
+    watch: run.Watch | None = None,
 ) -> Study:
     """Train ``base``, or go on where a killed run stopped, then score the evenly spaced checkpoints of the search.
 
     train_pairs, held_out: pair tables. Checkpoints and shards lie in ``data/checkpoints/<scratch>/<base>``, are keyed
-    by everything that decides them and are removed as soon as something else is trained there.
+    by everything that decides them and are removed as soon as something else is trained there. ``watch`` looks on.
     """
     params = replace(params, format=replace(params.format, arguments=how.chat_arguments))
     folder, out = MODELS / base, CHECKPOINTS / scratch / base
     words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
-    metrics = run.train(folder, preferences.read(train_pairs), preferences.read(held_out), params, out)
+    metrics = run.train(folder, preferences.read(train_pairs), preferences.read(held_out), params, out, watch)
     steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
     options = {"vocabulary": search.vocabulary, "dtype": params.precision}
     scores = score.score_checkpoints(folder, out, words, prompts, params.format, steps, **options)

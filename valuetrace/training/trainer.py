@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,6 +40,7 @@ class PairTrainer(RewardTrainer):
         done: int,
         after_step: Callable[[int, dict[str, float]], None],
         scratch: str,
+        callbacks: Sequence[TrainerCallback] = (),
     ):
         self.params, self.done, self.after_step = params, done, after_step
         self._seen, self._micro = [], 0
@@ -50,7 +51,7 @@ class PairTrainer(RewardTrainer):
             processing_class=_NO_TOKENIZER,
             data_collator=collate,
             optimizers=(optimizer, scheduler),
-            callbacks=[_AfterStep(self)],
+            callbacks=[*callbacks, _AfterStep(self)],  # what they record of a step is there before its checkpoint
         )
 
     def training_step(self, *arguments, **options):
