@@ -315,6 +315,28 @@ def test_the_verdict_is_the_rule_of_the_plan(shift, low, high, expected):
     assert effects.verdict(row | {"blocks": 5}, PLAN) == "too few blocks: shown, not tested"
 
 
+def test_the_exchange_rate_is_the_slope_and_the_crossing_of_every_block():
+    shares = [0.0, 0.1, 0.2, 0.4]
+    rows = []
+    for block, (start, slope) in enumerate([(0.1, -1.0), (0.06, -0.4), (0.3, -0.5)]):  # cross 0 at .1, .15, never
+        for side in (1, -1):  # a plant against the first construct mirrors it
+            for share in shares:
+                told = {"plant": "agency" if side > 0 else "communion", "block": block, "part": "planted"}
+                told |= {
+                    "remedy": "counter" if share else "none",
+                    "amount": share,
+                    "lean": side * (start + slope * share),
+                }
+                rows += [told, told | {"part": "held_out", "lean": side * 0.02}]
+    found = study.exchange(pd.DataFrame(rows)).set_index(["plant", "part"])
+    for plant in ("agency", "communion"):
+        planted, held = found.loc[(plant, "planted")], found.loc[(plant, "held_out")]
+        assert planted["estimate"] == pytest.approx((-1.0 - 0.4 - 0.5) / 3 / 10)
+        assert (planted["crossed"], planted["start_above"], planted["blocks"]) == (2, 3, 3)
+        assert planted["share"] == pytest.approx((0.1 + 0.15) / 2)
+        assert held["estimate"] == pytest.approx(0, abs=1e-12) and held["crossed"] == 0 and np.isnan(held["share"])
+
+
 def test_detection_finds_its_threshold_among_twins_and_its_limit_between_doses():
     draws = np.random.default_rng(5)
     rows = []

@@ -19,7 +19,8 @@ from valuetrace.core.errors import InputError
 HEADS, REWARD_MODELS = Path("data/planting/heads"), Path("data/planting/reward_models")
 STUDIES = 2_000  # comparisons simulated a cell
 MEASURES = ("lean", "audit")
-SHOWN = ("contrasts", "transmitted", "layers", "subspaces", "mitigation", "specificity", "random_heads", "detection")
+SHOWN = ("contrasts", "transmitted", "layers", "subspaces", "mitigation", "exchange", "specificity", "random_heads")
+SHOWN += ("detection",)
 
 
 def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
@@ -51,6 +52,7 @@ def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
         "layers": _over(raw["layers"], chosen, ["layer"]),
         "subspaces": _over(_means(raw["subspaces"], ["removed", "rank"]), chosen, ["removed", "rank"]),
         "mitigation": _mitigation(raw["mitigation"]),
+        "exchange": exchange(raw["mitigation"]),
         "specificity": _specificity(raw["specificity"], chosen),
         "random_heads": _random_heads(raw["random_heads"], chosen),
     }
@@ -165,6 +167,32 @@ def _mitigation(table: pd.DataFrame) -> pd.DataFrame:
         told = effects.estimate(own["lean"].to_numpy())
         more = own[["known_positive", "known_negative", "accuracy"]].mean().to_dict()
         found.append(dict(zip(["plant", "remedy", "amount", "other", "part"], key, strict=True)) | told | more)
+    return pd.DataFrame(found)
+
+
+def exchange(table: pd.DataFrame) -> pd.DataFrame:
+    """What counter-value pairs buy: a row a plant and part of the words, over blocks.
+
+    L is signed by the lean of the planted words without counter pairs, against which they are aimed. ``estimate, low,
+    high, p``: change of L with ten more counter pairs in a hundred (slope of a line through a block's shares), t over
+    blocks. ``start_above``: blocks in which L is above 0 at first; ``crossed``: how many of them reach 0 within the
+    shares tried; ``share``: their mean smallest share that does, linear between those tried (NaN where none does).
+    """
+    tried = table[table["remedy"].isin(["none", "counter"])].sort_values("amount")
+    aim = tried[(tried["remedy"] == "none") & (tried["part"] == "planted")].set_index(["plant", "block"])["lean"]
+    found = []
+    for (plant, part), own in tried.groupby(["plant", "part"]):
+        slopes, shares, above = [], [], 0
+        for block, path in own.groupby("block"):
+            amount, lean = path["amount"].to_numpy(), path["lean"].to_numpy() * np.sign(aim[plant, block])
+            slopes.append(np.polyfit(amount, lean, 1)[0] / 10)
+            above += lean[0] > 0
+            if lean[0] > 0 and (lean <= 0).any():
+                at = int(np.argmax(lean <= 0))
+                shares.append(np.interp(0, [lean[at], lean[at - 1]], [amount[at], amount[at - 1]]))
+        told = {"plant": plant, "part": part, "crossed": len(shares), "start_above": int(above)}
+        told["share"] = float(np.mean(shares)) if shares else None
+        found.append(told | effects.estimate(np.array(slopes)))
     return pd.DataFrame(found)
 
 
