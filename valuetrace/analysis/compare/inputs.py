@@ -21,7 +21,8 @@ from valuetrace.scoring.spelling import word_scores
 from valuetrace.tables import prompt_keys, read_scores
 
 PUBLISHED_MODELS = settings.ROOT / "conf" / "published" / "reward_models.csv"
-"""The ten reward models of Section 2: repository, base as the paper names it, lineage and how that is known."""
+"""The ten reward models of Section 2: repository, base as the paper names it, lineage, and what it rests on: weights
+training started from, preference data (empty: not known), and where that is told."""
 
 BARE = Format("text", space=False)
 """The token form of a file that does not say: the texts themselves, as in the authors' files."""
@@ -31,7 +32,7 @@ VOCABULARY_ROWS = 1_000
 
 
 class Origin(NamedTuple):
-    """Where a model comes from. lineage: models of one share data or weights; empty: no other model does."""
+    """Where a model comes from. lineage: models of one share weights, or their whole training; empty: none."""
 
     base: str
     lineage: str = ""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from valuetrace.analysis.compare.inputs import PUBLISHED_MODELS
 from valuetrace.core import settings
 from valuetrace.report import compare
 from valuetrace.report.page import Context, picture
@@ -43,6 +44,10 @@ def render(context: Context) -> Markup:
     given = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
     owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
     given |= {"repository": f"{owner}/{name}", "commit": commit}
+    origins = pd.read_csv(PUBLISHED_MODELS, dtype=str)
+    given["data_known"] = origins["preference_data"].notna().sum()
+    given["with_skywork"] = origins["preference_data"].str.contains("Skywork", na=False).sum()
+    given["origins"] = origins.fillna("not known").to_dict("records")
     given["big_two"] = context.metrics["published/section_2/big_two"]
     return context.fill("sections/published.html.j2", **given)
 
