@@ -515,7 +515,7 @@ def test_a_fault_at_any_write_leaves_the_old_result_or_the_new_one(audited, fold
     fault[0] = 0
     auditing.audit(request, lambda line: None)
     new = files.fingerprint(out)
-    assert new.keys() == old.keys() == set(results.RESULTS) and new["profile.json"] != old["profile.json"]
+    assert new.keys() == old.keys() == set(results.RESULTS[:5]) and new["profile.json"] != old["profile.json"]
 
 
 def test_models_that_share_a_last_name_have_folders_of_their_own(folders, tmp_path, monkeypatch):

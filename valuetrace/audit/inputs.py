@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from valuetrace import tables
 from valuetrace.analysis import references as profiles
-from valuetrace.audit import results
+from valuetrace.audit import adapters, results
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.core.locks import alone
@@ -57,12 +58,17 @@ class Request:
     seed: int = 1
     max_minutes: float | None = None
     references: Path | None = None
+    offline: bool = False
+    card: bool = False
+    optimal: int | None = None
+    beam: int | None = None
 
 
 @dataclass(frozen=True)
 class Job:
     """A request whose every part was found. kind: ``reward`` or ``logprob``; architecture: the class in config.json;
-    known: the known groups, ``word, polarity``, scored along; origin: the model's ``provenance.json``."""
+    known: the known groups, ``word, polarity``, scored along; origin: the model's ``provenance.json``; adapter: what
+    is merged into ``folder``'s base, if anything is."""
 
     request: Request
     name: str
@@ -77,6 +83,7 @@ class Job:
     format: str
     form: Format
     references: list[dict]
+    adapter: adapters.Adapter | None = None
 
 
 def resolve(request: Request) -> Job:
@@ -85,22 +92,34 @@ def resolve(request: Request) -> Job:
     Words and prompts are read before a model is downloaded; no weights are read.
     """
     check_numbers(request)
+    find_device(request.device)
     lexicon, prompts = find_lexicon(request.lexicon), read_prompts(request.prompts)
     references = read_references(request.references)
-    folder = find_model(request.model, request.revision)
-    kind, architecture = kind_of(folder, request.head)
-    if request.vocabulary and kind == "logprob":
+    given = find_model(request.model, request.revision, request.offline)
+    adapter = adapters.read(given)
+    folder = given if adapter is None else find_model(adapter.base, offline=request.offline)
+    kind, architecture = kind_of(folder, request.head) if adapter is None else kind_of_adapter(folder, request.head)
+    if kind == "logprob":
+        check_reward_options(request)
+    name = given.resolve().name.replace("--", "/", 1) if adapter is None else adapter.name
+    out = results.check(request.out or results.default_folder(given))
+    form_name, form = choose_format(request.format, kind, folder, adapter)
+    form = with_arguments(form, form_name, request.template_arguments, folder)
+    asked = (lexicon, read_known_groups(), prompts)
+    origin = read_origin(folder) if adapter is None else adapter.origin
+    return Job(request, name, folder, out, kind, architecture, origin, *asked, form_name, form, references, adapter)
+
+
+def check_reward_options(request: Request) -> None:
+    """InputError for an option that means nothing to a language model."""
+    if request.vocabulary:
         raise InputError("--vocabulary is for reward models; a language model's whole vocabulary is scored anyway.")
-    if request.tokenisation != "exact" and kind == "logprob":
+    if request.tokenisation != "exact":
         raise InputError(
             f"--tokenisation {request.tokenisation} is for reward models; a language model reads no reply."
         )
-    name = folder.resolve().name.replace("--", "/", 1)
-    out = results.check(request.out or results.default_folder(folder))
-    form_name, form = choose_format(request.format, kind, folder)
-    form = with_arguments(form, form_name, request.template_arguments, folder)
-    asked = (lexicon, read_known_groups(), prompts)
-    return Job(request, name, folder, out, kind, architecture, read_origin(folder), *asked, form_name, form, references)
+    if request.optimal is not None:
+        raise InputError(f"--optimal {request.optimal} is for reward models; a language model gives no reply a reward.")
 
 
 def check_numbers(request: Request) -> None:
@@ -110,10 +129,34 @@ def check_numbers(request: Request) -> None:
         raise InputError(f"--max-minutes {minutes:g}: give a number of minutes above 0.")
     if request.seed < 0:
         raise InputError(f"--seed {request.seed}: give 0 or a larger whole number.")
+    if request.beam is not None and request.optimal is None:
+        raise InputError(f"--beam {request.beam} belongs to --optimal K: give both, or neither.")
+    if request.optimal is not None and request.tokenisation != "exact":
+        raise InputError("--optimal puts token ids into the conversation: leave --tokenisation as_published out.")
 
 
-def find_model(name: str, revision: str | None = None) -> Path:
-    """The folder of a model: a path, a name in data/models/, or a Hub id (downloaded once into data/models/)."""
+def find_device(name: str | None) -> torch.device | None:
+    """The device by name; None for ``auto``, all of them. InputError for one that this machine does not have."""
+    best = loading.best_device()
+    if name is None or name == "auto":
+        return best if name is None else None
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name}: unknown. Give cpu, cuda, cuda:1, or auto (all devices).") from None
+    if chosen.type != "cpu" and chosen.type != best.type:
+        raise InputError(f"--device {name}: this machine has none; torch sees {best}.")
+    there = ["cpu"] if chosen.type == "cpu" else [f"{best.type}:{i}" for i in range(torch.accelerator.device_count())]
+    if chosen.index is not None and str(chosen) not in (*there, "cpu:0"):
+        raise InputError(f"--device {name}: there is none of this number; torch sees {some(there, 20)}.")
+    return chosen
+
+
+def find_model(name: str, revision: str | None = None, offline: bool = False) -> Path:
+    """The folder of a model: a path, a name in data/models/, or a Hub id (downloaded once into data/models/).
+
+    InputError for what is none of these; offline: for a Hub id that is not in data/models/.
+    """
     path = Path(name)
     if path.is_file():
         raise InputError(f"{name}: a file. Give the folder that holds config.json, tokenizer and safetensors.")
@@ -128,6 +171,8 @@ def find_model(name: str, revision: str | None = None) -> Path:
     if not _HUB_ID.fullmatch(name):
         raise InputError(f"{name}: no such folder, no model in {MODELS}/, and no Hub id (owner/name).")
     folder = MODELS / (name + (f"@{revision}" if revision else "")).replace("/", "--")
+    if not folder.is_dir() and offline:
+        raise InputError(f"{name}: {folder} is not there, and --offline downloads nothing. Leave --offline out, once.")
     if not folder.is_dir():
         with alone(folder, f"another process downloads {name}"):
             if not folder.is_dir():
@@ -138,11 +183,6 @@ def find_model(name: str, revision: str | None = None) -> Path:
 
 def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
     """What a model folder holds, by the class that its config.json names."""
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder}: an adapter alone. Merge it into its base (peft: merge_and_unload, save_pretrained; the "
-            "tokenizer beside it) and give that folder."
-        )
     architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
@@ -156,6 +196,14 @@ def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "l
         f"{folder}: config.json names the class {architecture}, which is neither a language model nor a reward "
         "model with an adapter. If an adapter fits it, name it with --head."
     )
+
+
+def kind_of_adapter(base: Path, head: str | None) -> tuple[Literal["reward"], str]:
+    """What an adapter of ours on ``base`` is: a reward model with a head of its own."""
+    if head is not None:
+        raise InputError(f"--head {head}: an adapter brings its own head. Leave the option out.")
+    architecture = (loading.read_config(base).get("architectures") or ["(none)"])[0]
+    return "reward", f"{architecture} with an adapter"
 
 
 def read_prompts(name: str) -> pd.DataFrame:
@@ -187,8 +235,11 @@ def read_prompts(name: str) -> pd.DataFrame:
     return frame
 
 
-def choose_format(name: str | None, kind: str, folder: Path) -> tuple[str, Format]:
-    """The format by name (``formats:`` of params.yaml), or the model's chat template, or a plain text format."""
+def choose_format(
+    name: str | None, kind: str, folder: Path, adapter: adapters.Adapter | None = None
+) -> tuple[str, Format]:
+    """The format by name (``formats:`` of params.yaml), or an adapter's own, or the model's chat template, or a plain
+    text format."""
     params = settings.ROOT / settings.PARAMS
     known = FORMATS | (settings.get("formats", dict[str, Format], params) if params.is_file() else {})
     known.setdefault("question", QUESTION)
@@ -196,6 +247,8 @@ def choose_format(name: str | None, kind: str, folder: Path) -> tuple[str, Forma
         if name not in known:
             raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
         return name, known[name]
+    if adapter is not None:
+        return adapters.trained_format(adapter, known)
     name = "chat" if loading.load_tokenizer(folder).chat_template else {"reward": "question", "logprob": "raw"}[kind]
     return name, known[name]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from valuetrace.audit import cost
+from valuetrace.audit import cost, optimal
 from valuetrace.core.numbers import interval, number
 from valuetrace.report.numbers import Numbers
 from valuetrace.report.page import picture, template
@@ -26,9 +26,11 @@ def page(result: dict, image: Path) -> str:
         refused=refused_rows(result["profile"]),
         place=result["place"],
         excluded=excluded(result["references_not_comparable"]),
+        optimal=optimal_rows(result.get("optimal")),
         picture=picture(image, "Percentiles by construct and framing, the audited model beside other models"),
         duration=cost.duration,
         size=cost.size,
+        optimal_reach=optimal_reach,
         visible=visible,
     )
 
@@ -54,6 +56,7 @@ def as_text(result: dict) -> str:
         for end in ("top", "bottom"):
             rows = [r for r in result["extremes"]["rows"] if (r["framing"], r["end"]) == (framing, end)][:8]
             lines.append(f"{end.capitalize()} {of}, {framing}: " + " ".join(repr(row["text"]) for row in rows))
+    lines += optimal_lines(result.get("optimal"))
     count = len(result["references"])
     lines.append(f"Reference models beside it: {count}" + ("" if count else " (none was scored in this way)") + ".")
     return "\n".join(lines)
@@ -82,6 +85,52 @@ def place_lines(place: dict | None) -> list[str]:
         f"  In brackets: 95% over words. {count} models of few lineages ({lineages}) are not independent draws."
     )
     return lines
+
+
+def optimal_rows(found: dict | None) -> list[dict]:
+    """The rows of ``optimal.rows`` that page and terminal show, of each prompt and end: ``prompt``, ``end``, ``what``,
+    ``row`` (its number) and ``then`` (the next replies of its ranking). Empty where nothing was searched."""
+    if found is None:
+        return []
+    one = "one token" if found["length"] > 1 else "one token, exhaustive"
+    asked = {f"{one}, plain": ("plain", "beam", 1), f"{one}, any": ("any", "beam", 1)}
+    if found["length"] > 1:
+        asked |= {f"beam of {found['beam']}": ("plain", "beam", None), "greedy": ("plain", "greedy", None)}
+        asked |= {"random": ("plain", "random", None), "beam, any last token": ("any", "beam", None)}
+    shown = [
+        {"prompt": prompt, "end": end, "what": what, "row": optimal.first(found["rows"], prompt["key"], end, *how)}
+        for prompt in found["prompts"]
+        for end in ("best", "worst")
+        for what, how in asked.items()
+    ]
+    shown = [row for row in shown if row["row"] is not None]
+    return [row | {"then": optimal.behind(found["rows"], row["row"])} for row in shown]
+
+
+def optimal_lines(found: dict | None) -> list[str]:
+    """The optimal replies, for a terminal; empty where none were searched."""
+    lines = []
+    for shown in optimal_rows(found):
+        row = found["rows"][shown["row"]]
+        if row["kind"] == "plain" or row["length"] > 1:
+            start = f"{shown['end'].capitalize()} reply to {row['prompt']}, {shown['what']}: {row['reply']!r}"
+            lines.append(f"{start} {number(row['reward'], 3)}; then " + " ".join(map(repr, shown["then"])))
+    return lines and [*lines, optimal_reach(found)]
+
+
+def optimal_reach(found: dict) -> str:
+    """How far the search is from exhaustive, in one sentence."""
+    most = found["exhaustive"][-1]
+    if found["length"] == 1:
+        return f"Exhaustive: all {most['replies']:,} replies of one token were scored."
+    share, kept = f"{100 * most['share']:.2g}%", min(found["beam"], found["plain"])
+    of = f"{most['replies']:,}" if most["replies"] < 1e12 else f"{most['replies']:.1e}"
+    return (
+        f"Exhaustive for one token only. Of the {of} replies of {most['length']} tokens {most['scored']:,} ({share}) "
+        f"were scored for each end: {kept} of {found['plain']:,} plain beginnings were kept, so the best found is a "
+        "lower bound on the best, and the worst found an upper bound on the worst. Random replies of equal cost found "
+        f"more than the beam in {found['random_ahead']} of {found['searches']} searches."
+    )
 
 
 def excluded(rows: list[dict]) -> list[tuple[str, list[str]]]:

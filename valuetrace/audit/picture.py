@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,12 +21,21 @@ COLUMNS = ("model", "role", "base", "construct", "framing", "words", "percentile
 
 def draw(table: str | Path, picture: str | Path) -> None:
     """Read the CSV of ``analysis.profile.side_by_side`` and write the picture."""
-    frame = read_csv(table, COLUMNS, dtype=str)  # a model may be called 7 or true
+    _write(table, COLUMNS, profile, picture)
+
+
+def draw_several(table: str | Path, picture: str | Path) -> None:
+    """Read the CSV of ``audit.compare.table`` and write the picture."""
+    _write(table, ("group", *set(COLUMNS) - {"role", "base"}), several, picture)
+
+
+def _write(table: str | Path, columns: tuple[str, ...], figure: Callable[[pd.DataFrame], Figure], picture) -> None:
+    frame = read_csv(table, columns, dtype=str)  # a model may be called 7 or true
     for column in ("percentile", "low", "high"):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     style.apply()
     with mpl.rc_context({"text.parse_math": False}):  # a name may hold dollars
-        style.save(profile(frame), picture)
+        style.save(figure(frame), picture)
 
 
 def profile(frame: pd.DataFrame) -> Figure:
@@ -38,30 +49,14 @@ def profile(frame: pd.DataFrame) -> Figure:
     audited = next(iter(looks))
     constructs, framings = (list(dict.fromkeys(frame[name])) for name in ("construct", "framing"))
     slots = len(looks) + bool(len(among))
-    band = 0.3 * slots + 0.25  # inches
-    figure, axes = plt.subplots(
-        1,
-        len(framings),
-        figsize=(3.9 * len(framings) + 0.7, max(1.3, band * len(constructs)) + 1.35),
-        sharey=True,
-        squeeze=False,
-    )
+    figure, axes = _axes([slots * len(constructs)], [len(constructs)], len(framings))
+    _panels(axes[0], lines, looks, constructs, framings, slots)
     for axis, framing in zip(axes[0], framings, strict=True):
-        axis.axvline(50, color="0.7", lw=0.8, ls="--", zorder=0)
-        for at in range(1, len(constructs)):
-            axis.axhline(at - 0.5, color="0.9", lw=0.8, zorder=0)
-        for row in lines[lines["framing"] == framing].itertuples():
-            slot = list(looks).index(row.model)
-            _draw_line(axis, row, constructs.index(row.construct) + _height(slot, slots), **looks[row.model])
         for row in among[among["framing"] == framing].dropna(subset="percentile").itertuples():
             y = constructs.index(row.construct) + _height(slots - 1, slots)
             axis.plot(row.percentile, y, **_among(row.base, among))
-        axis.set_xlim(0, 100)
-        axis.set_xlabel("percentile of the median word\n(100 = best; 50 = chance)")
-        axis.set_title(f"{framing} prompts")
     words = lines[lines["model"] == audited].drop_duplicates("construct").set_index("construct")["words"]
     axes[0, 0].set_yticks(range(len(constructs)), [f"{name}\n{words[name]} words" for name in constructs])
-    axes[0, 0].set_ylim(len(constructs) - 0.5, -0.5)
     handles = [
         Line2D([], [], lw=1.6, label=name + (" (audited)" if name == audited else ""), **look)
         for name, look in looks.items()
@@ -69,6 +64,52 @@ def profile(frame: pd.DataFrame) -> Figure:
     for base, of_base in among.groupby("base"):
         label = f"released, {base} (n = {of_base['model'].nunique()})" if base else f"{audited} on their words"
         handles.append(Line2D([], [], lw=0, label=label, **_among(base, among)))
+    _legend(figure, handles)
+    return figure
+
+
+def several(frame: pd.DataFrame) -> Figure:
+    """As ``profile``, of models that were audited together: one row of panels a group of comparable models."""
+    looks = _looks(list(dict.fromkeys(frame["model"])))
+    framings = list(dict.fromkeys(frame["framing"]))
+    groups = [part for _, part in frame.groupby("group", sort=False)]
+    names = [list(dict.fromkeys(part["construct"])) for part in groups]
+    members = [{name: looks[name] for name in dict.fromkeys(part["model"])} for part in groups]
+    lines = [len(constructs) * len(own) for constructs, own in zip(names, members, strict=True)]
+    figure, axes = _axes(lines, list(map(len, names)), len(framings))
+    for row, part, constructs, own in zip(axes, groups, names, members, strict=True):
+        _panels(row, part, own, constructs, framings, len(own))
+        counts = part["words"].astype(int).groupby(part["construct"]).agg(["min", "max"])
+        told = {name: str(low) if low == high else f"{low}–{high}" for name, low, high in counts.itertuples()}
+        row[0].set_yticks(range(len(constructs)), [f"{name}\n{told[name]} words" for name in constructs])
+        row[0].set_ylabel(part["group"].iloc[0])
+    _legend(figure, [Line2D([], [], lw=1.6, label=name, **look) for name, look in looks.items()])
+    return figure
+
+
+def _axes(lines: list[int], bands: list[int], columns: int) -> tuple[Figure, np.ndarray]:
+    """Rows of panels, each as high as its lines and bands need."""
+    heights = [max(1.3, 0.3 * line + 0.25 * band) + 1.35 for line, band in zip(lines, bands, strict=True)]
+    size = (3.9 * columns + 0.7, sum(heights))
+    return plt.subplots(len(lines), columns, figsize=size, sharey="row", squeeze=False, height_ratios=heights)
+
+
+def _panels(axes, lines: pd.DataFrame, looks: dict, constructs: list[str], framings: list[str], slots: int) -> None:
+    """One row of panels: a column a framing, a band a construct, a line a model."""
+    for axis, framing in zip(axes, framings, strict=True):
+        axis.axvline(50, color="0.7", lw=0.8, ls="--", zorder=0)
+        for at in range(1, len(constructs)):
+            axis.axhline(at - 0.5, color="0.9", lw=0.8, zorder=0)
+        for row in lines[lines["framing"] == framing].itertuples():
+            slot = list(looks).index(row.model)
+            _draw_line(axis, row, constructs.index(row.construct) + _height(slot, slots), **looks[row.model])
+        axis.set_xlim(0, 100)
+        axis.set_xlabel("percentile of the median word\n(100 = best; 50 = chance)")
+        axis.set_title(f"{framing} prompts")
+    axes[0].set_ylim(len(constructs) - 0.5, -0.5)
+
+
+def _legend(figure: Figure, handles: list[Line2D]) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
@@ -77,7 +118,6 @@ def profile(frame: pd.DataFrame) -> Figure:
         title_fontsize=8,
         fontsize=8,
     )
-    return figure
 
 
 def _draw_line(axis: Axes, row, y: float, color: str, marker: str) -> None:

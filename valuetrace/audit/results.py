@@ -13,8 +13,8 @@ from valuetrace.core.errors import InputError, some
 from valuetrace.core.locks import alone
 from valuetrace.models.rows import MODELS
 
-RESULTS = ("scores.parquet", "profile.json", "profile.csv", "profile.png", "audit.html")
-"""What an audit writes into its folder, which is replaced as a whole."""
+RESULTS = ("scores.parquet", "profile.json", "profile.csv", "profile.png", "audit.html", "optimal.csv", "card.md")
+"""What an audit writes into its folder, which is replaced as a whole; the last two where they are asked for."""
 
 
 def default_folder(model: Path) -> Path:
@@ -26,18 +26,18 @@ def default_folder(model: Path) -> Path:
     return Path("audit", f"{model.name}-{hashlib.sha256(str(model).encode()).hexdigest()[:8]}")
 
 
-def check(out: Path) -> Path:
+def check(out: Path, names: tuple[str, ...] = RESULTS, what: str = "audit") -> Path:
     """The folder, its links followed. InputError where it cannot be written, or where it holds anything else than
-    results, which would be lost when it is replaced. Nothing is left behind."""
+    results (``names`` of ``what``), which would be lost when it is replaced. Nothing is left behind."""
     try:
         out = out.resolve() if out.is_symlink() else out
         if Path().resolve().is_relative_to(out.resolve()):
             raise InputError(f"--out {out}: the folder is replaced as a whole; give one of its own, below this one.")
         if out.exists() and not out.is_dir():
             raise InputError(f"--out {out}: cannot be made (it is a file).")
-        others = sorted(path.name for path in out.iterdir() if path.name not in RESULTS) if out.is_dir() else []
+        others = sorted(path.name for path in out.iterdir() if path.name not in names) if out.is_dir() else []
         if others:
-            raise InputError(f"--out {out}: holds {some(others, 3)}, which is no audit's. Give a folder of its own.")
+            raise InputError(f"--out {out}: holds {some(others, 3)}, which is no {what}'s. Give a folder of its own.")
         nearest = next(parent for parent in out.parents if parent.exists())
         tempfile.TemporaryDirectory(dir=nearest, prefix=f".{out.name}.partial").cleanup()
     except OSError as error:
@@ -51,9 +51,9 @@ def shards(out: Path) -> Path:
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[Path]:
+def whole(out: Path, what: str = "audit") -> Iterator[Path]:
     """An empty folder that takes the place of ``out`` if the block ends well; otherwise ``out`` stays as it was."""
     partial = out.with_name(f".{out.name}.partial")
-    with alone(out, f"another audit is writing {out}"), files.fresh_folder(partial):
+    with alone(out, f"another {what} is writing {out}"), files.fresh_folder(partial):
         yield partial
         files.replace_folder(partial, out)

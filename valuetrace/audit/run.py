@@ -6,20 +6,21 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import torch
 import transformers
+from huggingface_hub import ModelCard
 
 from valuetrace import __version__, tables
 from valuetrace.analysis import beside, validity
 from valuetrace.analysis import profile as analysis
 from valuetrace.analysis.extremes import extremes
+from valuetrace.audit import card, optimal, results
 from valuetrace.audit import cost as costs
-from valuetrace.audit import results
 from valuetrace.audit.inputs import Job, Request, resolve
 from valuetrace.audit.scorers import LogProbabilities, Rewards
 from valuetrace.core import files
@@ -31,11 +32,17 @@ KINDS = {"reward": "reward model", "logprob": "language model"}
 
 @dataclass(frozen=True)
 class Plan:
-    """A loaded model and what scoring it will cost."""
+    """A loaded model, what scoring it will cost, and the search for optimal replies where one was asked for."""
 
     job: Job
     scorer: Rewards | LogProbabilities
     cost: costs.Cost
+    optimal: optimal.Planned | None
+    readme: ModelCard | None
+
+    def costs(self) -> dict:
+        """What ``--dry-run --json`` prints."""
+        return self.cost.as_dict() | ({} if self.optimal is None else {"optimal": asdict(self.optimal.cost)})
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
     """Resolve and load, then estimate. InputError for what cannot run, or would run longer than ``max_minutes``."""
     job = resolve(request)
     say(f"{job.name}: {KINDS[job.kind]} ({job.architecture}), format {job.format}, lexicon {request.lexicon}")
+    readme = card.read(job) if request.card else None
     costs.check_memory(job)
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
@@ -60,33 +68,42 @@ def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
         say(f"The embedding has {scorer.unnamed} rows that no token of the tokenizer has; they are left out.")
     cost = costs.estimate(job, scorer, process)
     say(f"Cost: {cost}")
-    limit = request.max_minutes
-    if limit is not None and cost.seconds > 60 * limit:
+    replies = optimal.plan(job, scorer) if isinstance(scorer, Rewards) else None
+    if replies is not None:
+        say(f"Optimal replies: {replies.cost}")
+    limit, seconds = request.max_minutes, cost.seconds + (replies.cost.seconds if replies else 0)
+    if limit is not None and seconds > 60 * limit:
+        smaller = ", or a smaller --optimal or --beam" if replies else ""
         raise InputError(
-            f"{job.name}: it would take about {costs.duration(cost.seconds)}, more than --max-minutes {limit:g}. "
-            "Raise the limit, or score fewer --prompts or a smaller --lexicon."
+            f"{job.name}: it would take about {costs.duration(seconds)}, more than --max-minutes {limit:g}. "
+            f"Raise the limit, or score fewer --prompts or a smaller --lexicon{smaller}."
         )
-    return Plan(job, scorer, cost)
+    return Plan(job, scorer, cost, replies, readme)
 
 
 def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
-    """Audit one model; writes scores.parquet, profile.json, profile.csv, profile.png and audit.html, all or none.
+    """Audit one model; writes scores.parquet, profile.json, profile.csv, profile.png and audit.html, and optimal.csv
+    and card.md where they are asked for, all or none.
 
     A reward model's scores are kept in ``.<out>.shards`` as they are computed: a killed run goes on from there.
     """
     planned = plan(request, say)
     job, scorer = planned.job, planned.scorer
-    start = time.perf_counter()
-    table, problem = scorer.score(results.shards(job.out), progress=sys.stderr.isatty())
+    start, progress = time.perf_counter(), sys.stderr.isatty()
+    table, problem = scorer.score(results.shards(job.out), progress)
     table["token_id"] = table["token_id"].astype("Int64")
     result = evaluate(planned, table)
     result["not_finite"] = problem
+    if planned.optimal is not None:
+        result["optimal"] = optimal.find(planned.optimal, job, scorer, results.shards(job.out), progress)
     with results.whole(job.out) as folder:
         tables.write_scores(table, folder / "scores.parquet", _made_by(planned))
         draw(result, folder)
         memory = costs.peak_bytes(scorer.backbone.device)
         result["cost"]["actual"] = {"seconds": time.perf_counter() - start, "memory_bytes": memory}
         result = write(result, folder)
+        if planned.readme is not None:
+            card.write(planned.readme, result, folder)
     return Audit(result, job.out, problem)
 
 
@@ -151,9 +168,11 @@ def draw(result: dict, folder: Path) -> None:
 
 
 def write(result: dict, folder: Path) -> dict:
-    """profile.json and the page; returns what profile.json holds, of which the page is made."""
+    """profile.json, optimal.csv and the page; returns what profile.json holds, of which the page is made."""
     from valuetrace.audit import page
 
+    if "optimal" in result:
+        files.write_csv(optimal.table(result["optimal"]), folder / "optimal.csv")
     stored = files.read_json(files.write_json(result, folder / "profile.json"))
     files.write_text(page.page(stored, folder / "profile.png"), folder / "audit.html")
     return stored

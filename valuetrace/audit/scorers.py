@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from transformers import PretrainedConfig
 
-from valuetrace.audit.inputs import Job
+from valuetrace.audit.inputs import Job, find_device
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
 from valuetrace.models.rows import DTYPES
@@ -35,8 +35,11 @@ class Rewards:
 
     def __init__(self, job: Job):
         self.job = job
-        options = {"head": job.request.head, "dtype": dtype_of(job), **_place(job)}
-        self.model = load_reward_model(job.folder, job.form, **options)
+        options = {"dtype": dtype_of(job), **_place(job)}
+        if job.adapter is None:
+            self.model = load_reward_model(job.folder, job.form, head=job.request.head, **options)
+        else:
+            self.model = job.adapter.load(job.folder, job.form, **options)
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.how = {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation}
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
@@ -164,18 +167,8 @@ class LogProbabilities:
 
 
 def _place(job: Job) -> dict:
-    device = job.request.device
-    if device == "auto":
-        return {"device_map": "auto"}
-    if device is None:
-        return {"device": loading.best_device()}
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"--device {device}: unknown. Give cpu, cuda, cuda:1, or auto (all devices).") from None
-    if chosen.type != "cpu" and chosen.type != loading.best_device().type:
-        raise InputError(f"--device {device}: this machine has none; torch sees {loading.best_device()}.")
-    return {"device": chosen}
+    device = find_device(job.request.device)
+    return {"device_map": "auto"} if device is None else {"device": device}
 
 
 def dtype_of(job: Job) -> str:

@@ -7,24 +7,32 @@ import json
 import sys
 from pathlib import Path
 
-from valuetrace.cli.options import key_values, positive
+from valuetrace.cli.options import go_offline, key_values, positive
 
 
 def add(subcommands) -> None:
-    about = "Audit one model: which values does it prefer? Says first what that will cost."
+    about = "Audit a model: which values does it prefer? Says first what that will cost."
     parser = subcommands.add_parser(
         "audit",
         help=about,
-        description=f"{about} MODEL is a folder, a model of data/models/, or a Hub id (owner/name; downloaded into "
-        "data/models/, its revision noted in conf/revisions.lock.json). A reward model scores every word of the "
-        "lexicon as the reply to every prompt; for a language model the words that are single tokens are ranked by "
-        "their probability. Writes scores.parquet, profile.json, profile.csv, profile.png and audit.html.",
-        epilog="Exit status: 0 done; 2 something in the command or the model is wrong (one line says what); 3 done, "
-        "but some scores are not finite numbers: they are named and left out of the profile; 130 interrupted: the same "
-        "command goes on from the shards beside OUT (reward models).",
+        description=f"{about} MODEL is a folder, an adapter (checkpoints/NAME), a name in data/models/, or a Hub id "
+        "(owner/name; downloaded into data/models/, its revision noted in conf/revisions.lock.json). A reward model "
+        "scores every word of the lexicon as the reply to every prompt; for a language model the words that are single "
+        "tokens are ranked by their probability. Writes scores.parquet, profile.json, profile.csv, profile.png and "
+        "audit.html. Several models are audited one after the other, each into audit/MODEL, and set side by side: "
+        "compare.json, compare.csv, compare.png and compare.html.",
+        epilog="Exit status: 0 done; 2 something in the command or a model is wrong (one line says what; of several "
+        "models the others are done); 3 done, but some scores are not finite numbers: they are named and left out of "
+        "the profile; 130 interrupted: the same command goes on from the shards beside OUT (reward models).",
     )
-    parser.add_argument("model", metavar="MODEL", help="folder, name in data/models/, or Hub id")
-    add = parser.add_argument
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="folder, name in data/models/, or Hub id")
+    _add_questions(parser.add_argument)
+    _add_running(parser.add_argument)
+    parser.set_defaults(run=run)
+
+
+def _add_questions(add) -> None:
+    """What is asked of the model."""
     add(
         "--lexicon",
         default="big_two_nouns",
@@ -50,40 +58,104 @@ def add(subcommands) -> None:
         default="exact",
         help="exact (default): one BOS, each word the same ids; as_published: as the paper's released scores were made",
     )
+    add(
+        "--optimal",
+        type=positive,
+        metavar="K",
+        help="also the best and worst replies of up to K tokens, by beam search over the whole vocabulary (reward "
+        "models; one prompt a framing, or those of --prompts), into optimal.csv",
+    )
+    add("--beam", type=positive, metavar="N", help="beginnings that --optimal keeps (default 8)")
+    add("--card", action="store_true", help="also card.md: the model's README.md with the profile and its model-index")
+
+
+def _add_running(add) -> None:
+    """How the model is loaded and run, and where the results go."""
     add("--head", help="reward head: an adapter's name, where config.json does not name it (first_output …)")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
-    add("--out", type=Path, help="folder for the results, replaced as a whole (default audit/MODEL)")
+    add("--offline", action="store_true", help="never ask the network: a Hub id must be in data/models/ already")
+    add(
+        "--out",
+        type=Path,
+        help="folder for the results, replaced as a whole (default audit/MODEL; of several models the comparison's "
+        "folder, default audit/compare)",
+    )
     add("--references", type=Path, help="folder of value profiles to set beside it (default metrics/profiles)")
     add("--device", help="cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)")
     add("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32 on a CPU, else the weights' own")
     add("--batch-size", type=positive, help="candidates a batch (reward models) or prompts a batch (language models)")
     add("--draws", type=positive, default=9_999, help="bootstrap draws over words (default 9999)")
-    add("--seed", type=int, default=1, help="seed of the bootstrap (default 1)")
+    add("--seed", type=int, default=1, help="seed of the bootstrap and of random replies (default 1)")
     add("--dry-run", action="store_true", help="stop after the estimate of candidates, tokens, memory and time")
-    add("--max-minutes", type=float, help="refuse to run (status 2) where the estimate is longer")
-    add("--json", action="store_true", help="print profile.json (with --dry-run: the cost) on stdout")
-    parser.set_defaults(run=run)
+    add("--max-minutes", type=float, help="refuse to run (status 2) where the estimate of a model is longer")
+    add("--json", action="store_true", help="print profile.json, or compare.json (with --dry-run: the cost) on stdout")
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.offline:
+        go_offline()
+    from valuetrace import audit
+
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    for key in ("run", "dry_run", "json", "models"):
+        given.pop(key)
+    given["template_arguments"] = key_values(given.pop("template_argument", []))
+    request = audit.Request(options.models[0], **given)
+    return _one(request, options) if len(options.models) == 1 else _several(request, options)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_json(value: dict) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _one(request, options: argparse.Namespace) -> int:
     from valuetrace import audit
     from valuetrace.audit.page import as_text
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    given = {key: value for key, value in vars(options).items() if value is not None}
-    for key in ("run", "dry_run", "json"):
-        given.pop(key)
-    request = audit.Request(template_arguments=key_values(given.pop("template_argument", [])), **given)
     if options.dry_run:
-        cost = audit.plan(request, say).cost
-        print(json.dumps(cost.as_dict(), indent=2) if options.json else f"Cost: {cost}")
+        planned = audit.plan(request, _say)
+        if options.json:
+            _print_json(planned.costs())
+        else:
+            print(f"Cost: {planned.cost}" + (f"\nOptimal replies: {planned.optimal.cost}" if planned.optimal else ""))
         return 0
-    done = audit.audit(request, say)
-    print(json.dumps(done.result, indent=2, ensure_ascii=False) if options.json else as_text(done.result))
-    say(f"Written: {done.out / 'audit.html'} and profile.json, profile.csv, profile.png, scores.parquet beside it")
+    done = audit.audit(request, _say)
+    if options.json:
+        _print_json(done.result)
+    else:
+        print(as_text(done.result))
+    more = ", ".join(name for name, asked in {"optimal.csv": request.optimal, "card.md": request.card}.items() if asked)
+    names = "profile.json, profile.csv, profile.png, scores.parquet" + (f", {more}" if more else "")
+    _say(f"Written: {done.out / 'audit.html'} and {names} beside it")
     if done.problem is not None:
-        say(f"warning: {done.problem}")
+        _say(f"warning: {done.problem}")
         return 3
     return 0
+
+
+def _several(request, options: argparse.Namespace) -> int:
+    from valuetrace.audit import compare, several
+
+    if options.dry_run:
+        costs, failed = several.plan_each(options.models, request, _say)
+        if options.json:
+            _print_json(costs)
+        return 2 if failed else 0
+    compared = several.audit_each(options.models, request, _say)
+    if compared.result is None:
+        _say(f"Nothing to compare: {len(compared.done)} of {len(options.models)} models were audited.")
+    elif options.json:
+        _print_json(compared.result)
+    else:
+        print(compare.as_text(compared.result))
+    for done in compared.done.values():
+        _say(f"Written: {done.out / 'audit.html'}" + (f"; warning: {done.problem}" if done.problem else ""))
+    if compared.result is not None:
+        _say(f"Written: {compared.out / 'compare.html'} and compare.json, compare.csv, compare.png beside it")
+    if compared.failed:
+        return 2
+    return 3 if any(done.problem for done in compared.done.values()) else 0

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 
 from valuetrace.core.errors import InputError
+
+
+def go_offline() -> None:
+    """No library asks the Hub from here on: to be called before huggingface_hub is imported, which reads this once."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def key_values(arguments: list[str]) -> dict[str, str | bool]:
@@ -23,3 +30,13 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def numbers(kind: type) -> Callable[[str], tuple]:
+    """A parser of numbers of ``kind`` (float, int) joined by commas."""
+
+    def parse(text: str) -> tuple:
+        return tuple(kind(part) for part in text.split(","))
+
+    parse.__name__ = f"list of {kind.__name__}"  # argparse says it of what cannot be parsed
+    return parse

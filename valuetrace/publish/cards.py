@@ -250,13 +250,18 @@ def _profiles(base: str) -> list[dict[str, Any]]:
     for found in references.read(METRICS / "profiles"):
         if found["kind"] != "reward" or found["model"].split("/")[0] != base:
             continue
-        rows = []
-        for row in found["rows"]:
-            told = "percentile" in row
-            interval = "{:.1f} to {:.1f}".format(*row["percentile_interval"]) if told else "refused"
-            rows.append({**row, "percentile": f"{row['percentile']:.1f}" if told else "–", "interval": interval})
-        form = found["format"]["name"]
-        result.append({"model": found["model"], "lexicon": found["lexicon"], "format": form, "rows": rows})
+        told = {"model": found["model"], "lexicon": found["lexicon"], "format": found["format"]["name"]}
+        result.append(told | {"rows": profile_rows(found["rows"])})
+    return result
+
+
+def profile_rows(rows: list[dict]) -> list[dict]:
+    """The rows of a value profile with ``percentile`` and ``interval`` as a card writes them."""
+    result = []
+    for row in rows:
+        told = "percentile" in row
+        interval = "{:.1f} to {:.1f}".format(*row["percentile_interval"]) if told else "refused"
+        result.append({**row, "percentile": f"{row['percentile']:.1f}" if told else "–", "interval": interval})
     return result
 
 

@@ -1,0 +1,81 @@
+"""``valuetrace forecast``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from valuetrace.cli.options import go_offline, key_values, numbers, positive
+
+
+def add(subcommands) -> None:
+    about = "What would RLHF with a reward model, or best-of-n, do to the values of a policy? Nothing is trained."
+    parser = subcommands.add_parser(
+        "forecast",
+        help=about,
+        description=f"{about} For one-word replies the optimum of KL-regularised RLHF is known, policy(reply) ∝ "
+        "reference(reply) × exp(reward / β), and so is the best of n draws. Models are given as to valuetrace audit. "
+        "The replies are the lexicon's words that every policy says as one token; a reward model scores each of them. "
+        "Writes forecast.json, forecast.csv, words.csv, forecast.png and forecast.html, with two models of a kind "
+        "also attribution.csv.",
+        epilog="Exit status: 0 done (what cannot be told is refused, with the reason); 2 something in the command or a "
+        "model is wrong (one line says what); 3 done, but some scores are not finite numbers: they are left out; 130 "
+        "interrupted: the same command goes on from the rewards kept beside OUT.",
+    )
+    parser.add_argument("reward_models", nargs="+", metavar="REWARD_MODEL", help="one, or two to be set side by side")
+    add = parser.add_argument
+    add("--policy", action="append", required=True, metavar="BASE", dest="policies", help="language model; repeatable")
+    add("--lexicon", help="big_two_nouns (default), big_two, mfd2, or a .csv, .dic, .dicx, .json")
+    add("--prompts", help="value_laden (default, 54), keys joined by commas, or a CSV key,text,framing")
+    add("--format", help="of the reward model (default: as in valuetrace audit)")
+    add("--policy-format", help="of the policy: one in which it answers with such words (default: as in audit)")
+    for option in ("--template-argument", "--policy-template-argument"):
+        add(option, action="append", metavar="KEY=VALUE", help="told to the chat template (repeatable)")
+    add("--case", choices=("lower", "capitalised"), help="spelling of the words (default lower)")
+    add("--head", help="reward head: an adapter's name, where config.json does not name it")
+    add("--budgets", type=numbers(float), dest="nats", help="KL budgets in nats (default 0,0.5 … 8)")
+    add("--best-of", type=numbers(int), dest="counts", help="values of n (default 1,2,4 … 4096)")
+    add("--beta", type=numbers(float), dest="betas", help="β of a training, one for all prompts, in the reward's units")
+    add("--out", type=Path, help="folder for the results, replaced as a whole (default forecast/REWARD_MODEL-on-BASE)")
+    add("--device", help="cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32 on a CPU, else the weights' own")
+    add("--batch-size", type=positive, help="candidates a batch (reward models) or prompts a batch (policies)")
+    add("--draws", type=positive, help="bootstrap draws (default 2000)")
+    add("--seed", type=int, help="seed of the bootstrap (default 1)")
+    add("--dry-run", action="store_true", help="stop after the estimate of candidates, tokens, memory and time")
+    add("--max-minutes", type=float, help="refuse to run (status 2) where the estimate is longer")
+    add("--offline", action="store_true", help="never ask the network: models are folders, or in data/models/")
+    add("--json", action="store_true", help="print forecast.json (with --dry-run: the cost) on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.offline:
+        go_offline()
+    from valuetrace import forecast
+    from valuetrace.forecast.page import as_text
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    for key in ("run", "dry_run", "json"):
+        given.pop(key)
+    for kind in ("", "policy_"):
+        arguments = key_values(given.pop(f"{kind}template_argument", []))
+        given[f"{kind}template_arguments"] = arguments
+    given |= {key: tuple(given[key]) for key in ("reward_models", "policies")}
+    request = forecast.Request(**given)
+    if options.dry_run:
+        planned = forecast.plan(request, say)
+        print(json.dumps(planned.as_dict(), indent=2) if options.json else f"Cost: {planned}")
+        return 0
+    done = forecast.forecast(request, say)
+    print(json.dumps(done.result, indent=2, ensure_ascii=False) if options.json else as_text(done.result))
+    beside = "forecast.json, forecast.csv, words.csv, forecast.png"
+    say(f"Written: {done.out / 'forecast.html'} and {beside} beside it")
+    for problem in done.problems:
+        say(f"warning: {problem}")
+    return 3 if done.problems else 0

@@ -1,0 +1,191 @@
+"""The forecast, step by step: resolve, say the cost, score, reckon, write."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import torch
+import transformers
+
+from valuetrace import __version__
+from valuetrace.audit import cost as costs
+from valuetrace.audit import results
+from valuetrace.audit.inputs import Job
+from valuetrace.audit.scorers import LogProbabilities, Rewards
+from valuetrace.core import files
+from valuetrace.core.errors import InputError
+from valuetrace.forecast import inputs, reckon
+from valuetrace.forecast.inputs import Jobs, Request
+from valuetrace.models import loading
+from valuetrace.tables import labelled
+
+_DRAW_SECONDS = 1e-9  # a word, prompt, point, construct and draw of the bootstrap, one core of a server of 2023
+_SOLVE_SECONDS = 5e-5  # a word and prompt, all budgets of the default grid
+_PAGE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be scored, and what that costs. costs: by model, loading apart; seconds: of everything."""
+
+    jobs: Jobs
+    costs: dict[str, costs.Cost]
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"time about {costs.duration(self.seconds)} in all, loading apart"
+
+    def as_dict(self) -> dict:
+        models = {name: {k: v for k, v in asdict(c).items() if k != "after_seconds"} for name, c in self.costs.items()}
+        return {"seconds": self.seconds, "models": models}
+
+
+@dataclass(frozen=True)
+class Done:
+    """``result`` is what forecast.json holds; ``problems`` name scores that are not finite."""
+
+    result: dict
+    out: Path
+    problems: list[str]
+
+
+def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
+    """Resolve, then load each model once to estimate. InputError for what cannot run, or longer than ``max_minutes``.
+
+    One model is held at a time. The reward models score only the words that every policy can say.
+    """
+    jobs = inputs.resolve(request)
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    found, texts = {}, []
+    for job in jobs.policies:
+        with inputs.of_policy():
+            found[job.name], text = _estimate(job, "policy", say)
+        texts.append(text)
+    words = inputs.shared_words(jobs, texts)
+    listed = jobs.lexicon["word"].nunique()
+    say(f"{len(words):,} of {listed:,} words of {request.lexicon} are single tokens of every policy")
+    jobs = jobs.only(words)
+    for job in jobs.reward_models:
+        found[job.name], _ = _estimate(job, "reward model", say)
+    seconds = sum(cost.seconds for cost in found.values()) + _after_seconds(jobs)
+    planned = Plan(jobs, found, seconds)
+    say(f"Cost: {planned}")
+    limit = request.max_minutes
+    if limit is not None and seconds > 60 * limit:
+        raise InputError(
+            f"it would take about {costs.duration(seconds)}, more than --max-minutes {limit:g}. Raise the limit, or "
+            "take fewer --prompts or a smaller --lexicon."
+        )
+    return planned
+
+
+def forecast(request: Request, say: Callable[[str], None] = print) -> Done:
+    """Forecast; writes RESULTS, all or none. Rewards are kept in ``.<out>.rewards.shards`` as they are computed: a
+    killed run goes on from there."""
+    planned = plan(request, say)
+    jobs, start = planned.jobs, time.perf_counter()
+    tables, problems = {}, []
+    for job in jobs.every:
+        tables[job.name], problem = _scores(job)
+        problems += [problem] if problem else []
+    reckoned = reckon.reckon(jobs, tables)
+    result = {
+        **reckoned.result,
+        "models": {job.name: _about(job, planned.costs[job.name]) for job in jobs.every},
+        "not_finite": problems,
+        "cost": {"estimated": planned.as_dict()},
+        "versions": {
+            "valuetrace": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    with results.whole(jobs.out, "forecast") as folder:
+        write(result, reckoned.frames, folder, start)
+        stored = files.read_json(folder / "forecast.json")
+    return Done(stored, jobs.out, problems)
+
+
+def write(result: dict, frames: dict[str, pd.DataFrame], folder: Path, start: float) -> None:
+    """Everything that a forecast leaves: tables, picture, JSON, page."""
+    from valuetrace.forecast import page, picture  # matplotlib: not for --dry-run
+
+    for name, frame in frames.items():
+        files.write_csv(frame, folder / f"{name}.csv")
+    picture.draw(folder / "forecast.csv", folder / "forecast.png")
+    result["cost"]["actual"] = {"seconds": time.perf_counter() - start}
+    stored = files.read_json(files.write_json(result, folder / "forecast.json"))
+    files.write_text(page.page(stored, folder / "forecast.png"), folder / "forecast.html")
+
+
+def _load(job: Job) -> Rewards | LogProbabilities:
+    return {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+
+
+def _estimate(job: Job, role: str, say: Callable[[str], None]) -> tuple[costs.Cost, set[str]]:
+    """The cost of one model's scores, and a policy's tokens as text."""
+    costs.check_memory(job)
+    process = psutil.Process().memory_info().rss
+    scorer = _load(job)
+    estimated = costs.estimate(job, scorer, process)
+    cost = replace(estimated, seconds=estimated.seconds - estimated.after_seconds, after_seconds=0.0)
+    say(
+        f"{job.name}: {role} ({job.architecture}), format {job.format}; {cost.candidates:,} candidates × "
+        f"{cost.prompts} prompts, {cost.tokens:,} tokens, memory about {costs.size(cost.memory_bytes)} on "
+        f"{cost.device}, time about {costs.duration(cost.seconds)}"
+    )
+    texts = set()
+    if job.kind == "logprob":
+        rows = loading.vocabulary(scorer.backbone, scorer.tokenizer)
+        texts = set(rows["token_decoded"].head(len(scorer.tokenizer)))
+    del scorer
+    _free()
+    return cost, texts
+
+
+def _scores(job: Job) -> tuple[pd.DataFrame, str | None]:
+    scorer = _load(job)
+    table, problem = scorer.score(results.shards(job.out), progress=sys.stderr.isatty())
+    table["token_id"] = table["token_id"].astype("Int64")
+    del scorer
+    _free()
+    return table, problem
+
+
+def _free() -> None:
+    """What a dropped model held, for the next one's check of memory."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _after_seconds(jobs: Jobs) -> float:
+    """Of everything after the scores."""
+    lexicon, prompts = jobs.first.lexicon, len(jobs.first.prompts)
+    cells = len(jobs.policies) * len(jobs.reward_models)
+    once = lexicon["word"].nunique() * prompts
+    bootstrap = once * len(jobs.points) * labelled(lexicon).nunique() * jobs.request.draws * _DRAW_SECONDS
+    profiles = sum(costs.after_seconds(job) for job in jobs.reward_models)
+    return math.fsum([_PAGE_SECONDS, cells * (bootstrap + once * _SOLVE_SECONDS), profiles])
+
+
+def _about(job: Job, cost: costs.Cost) -> dict:
+    return {
+        "kind": job.kind,
+        "architecture": job.architecture,
+        "origin": job.origin,
+        "config_sha256": files.sha256(job.folder / "config.json"),
+        "format": job.format,
+        "template": job.form.template if job.form.kind == "text" else None,
+        "device": cost.device,
+        "dtype": cost.dtype,
+    }
