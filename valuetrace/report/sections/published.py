@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from valuetrace.analysis.compare.inputs import PUBLISHED_MODELS
 from valuetrace.core import settings
 from valuetrace.report import compare
 from valuetrace.report.page import Context, picture
@@ -17,6 +16,7 @@ NOTE = (
     "variations of one question, and models that share data or weights are not independent: a test that counts either "
     "as independent says less about bases than its p-value seems to."
 )
+ORIGINS = "conf/published/reward_models.csv"
 METRICS = ("sources", "section_3", "section_4", "claims")
 SHOWN = {  # beside plots/published/: what a picture shows
     "section_3/figure_2_instruction-tuned.png": "Figure 2a: log-probabilities of the instruction-tuned pair",
@@ -44,7 +44,7 @@ def render(context: Context) -> Markup:
     given = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
     owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
     given |= {"repository": f"{owner}/{name}", "commit": commit}
-    origins = pd.read_csv(PUBLISHED_MODELS, dtype=str)
+    origins = pd.read_csv(settings.ROOT / ORIGINS, dtype=str)
     given["data_known"] = origins["preference_data"].notna().sum()
     given["with_skywork"] = origins["preference_data"].str.contains("Skywork", na=False).sum()
     given["origins"] = origins.fillna("not known").to_dict("records")
