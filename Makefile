@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce published validate test test-fast lint setup clean
+.PHONY: help reproduce published validate dimensions test test-fast lint setup clean
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
 
@@ -24,6 +24,10 @@ published: setup ## the paper from its own released data (fetches it; what was l
 validate: setup ## plant known values into copies of a base and look for them in its reward models (two hours of one core)
 	$(BIN)/dvc pull # the ablation's runs, which it reads
 	$(BIN)/dvc repro stages/planting/dvc.yaml
+
+dimensions: setup ## more dictionaries side by side: what they share, what is valence, what differs (10 minutes of one core)
+	$(BIN)/dvc pull checkpoints # the published adapters, whose rewards it reads
+	$(BIN)/dvc repro stages/dimensions/dvc.yaml
 
 test: setup lint ## all tests, slow ones too
 	$(BIN)/python -m pytest

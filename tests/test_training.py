@@ -462,9 +462,11 @@ from test_training import PARAMS, _pairs
 from valuetrace import tables
 from valuetrace.core import files
 from valuetrace.training import run
+PartialState(cpu=True)  # several processes on one CPU, where they are launched
 base, out, count, changes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), eval(sys.argv[4])
 params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, dropout=changes.pop("dropout")), **changes)
 told = run.train(base, _pairs(count), _pairs(6, seed=1), params, out)
+told["processes"] = PartialState().num_processes
 if PartialState().is_main_process:
     files.write_json(told, out.with_suffix(".json"))
 """
@@ -504,10 +506,11 @@ def test_two_processes_train_as_one_does(bases, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     command = _command(tmp_path, bases["llama"], one, 32, dropout=0.0)
     subprocess.run([sys.executable, *command], env=ENVIRONMENT, check=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines"]
-    launch += ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    # accelerate's launcher starts one process where there is no GPU, whatever it is told
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = _command(tmp_path, bases["llama"], two, 32, dropout=0.0)
     subprocess.run([*launch, *command], env=ENVIRONMENT, check=True)
+    assert [files.read_json(out.with_suffix(".json"))["processes"] for out in (one, two)] == [1, 2]
     curves = [pd.read_csv(out / checkpoint.LOG) for out in (one, two)]
     pd.testing.assert_frame_equal(*curves, rtol=1e-3, atol=1e-4)
     weights = [safetensors_of(out / "step-8") for out in (one, two)]

@@ -20,6 +20,7 @@ from valuetrace.analysis.ablations.runs import Ablations
 from valuetrace.analysis.atlas import Atlas
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.analysis.compare.settings import LISTS, Compare
+from valuetrace.analysis.dimensions.settings import Dimensions
 from valuetrace.analysis.dynamics.trajectories import Dynamics
 from valuetrace.analysis.planting.reliability import Lottery
 from valuetrace.analysis.planting.settings import Authority, Planting
@@ -29,6 +30,7 @@ from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.settings import Lexicons
 from valuetrace.models.rows import Model
+from valuetrace.monitoring.settings import Monitoring
 from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.settings import Rewards
@@ -54,12 +56,14 @@ GROUPS: dict[str, Any] = {
     "preferences": Preferences,
     "training": Training,
     "dynamics": Dynamics,
+    "monitoring": Monitoring,
     "ablations": Ablations,
     "lottery": Lottery,
     "planting": Planting,
     "atlas": Atlas,
     "published": Published,
     "authority": Authority,
+    "dimensions": Dimensions,
 }
 """Every group of params.yaml and the type that reads it."""
 
@@ -72,6 +76,7 @@ _USES = {
         "format_notes",
         "compare.runs.*.format",
         "authority.templates",
+        "dimensions.format",
     ),
     "lexicons": (
         "rewards.lexicons",
@@ -83,7 +88,7 @@ _USES = {
         "atlas.lexicons",
         "authority.lexicon",
     ),
-    "prompts": ("analysis.tokens.prompt",),
+    "prompts": ("analysis.tokens.prompt", "dimensions.prompts"),
 }
 """What is named → the paths that name it."""
 
@@ -97,12 +102,13 @@ _NOT_EMPTY += (
     "analysis.tokens.contrast.*",
 )
 _ONCE = ("bases", "trained", "reward_models", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds")
-_ONCE += ("authority.bases", "authority.templates")
+_ONCE += ("authority.bases", "authority.templates", "dimensions.prompts")
 _LEAST = {
     "seed": 0,
     "seeds": 0,
     "draws": 1,
     "interval_draws": 1,
+    "permutations": 1,
     "lexicon_draws": 1,
     "top": 1,
     "movers": 1,
@@ -111,8 +117,9 @@ _LEAST = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
 _ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
-_ROWS += ("published.comparisons", "authority.settings")
+_ROWS += ("published.comparisons", "authority.settings", "dimensions.dictionaries")
 _LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
+_LABELS += ("dimensions.dictionaries.*.constructs",)
 
 
 def check(params: dict[str, Any]) -> None:

@@ -1,0 +1,56 @@
+"""Many dimensions side by side: fingerprints, convergence of dictionaries, overlap, valence, one family of tests.
+
+In:  data/dimensions/, data/token_logprobs/<base>/<format>.parquet, data/published/reward_model_scores/,
+     conf/published/reward_models.csv, lexicons/unrolled/known_groups.csv; params.yaml: dimensions, trained, formats,
+     validity, models, profile, profile_note
+Out: metrics/dimensions.json            what the page shows (valuetrace.analysis.dimensions.study.summary)
+     plots/dimensions/words.csv         construct, words listed, common, taught, kept
+     plots/dimensions/overlaps.csv      first, second, shared words, jaccard, share_of_smaller
+     plots/dimensions/fingerprint.csv   a reading a row: percentile, low, high (95 % over words), refused
+     plots/dimensions/{pairs,tests}.csv the multitrait table (analysis.dimensions.convergence)
+     plots/dimensions/{correlations,contrasts,valence,variance}.csv
+     plots/dimensions.png, plots/dimensions_multitrait.png, plots/dimensions.html
+Run: python -m stages.dimensions.collect
+"""
+
+from pathlib import Path
+
+from valuetrace import tables
+from valuetrace.analysis import validity
+from valuetrace.analysis.dimensions import sources, study, words
+from valuetrace.analysis.dimensions.settings import Dimensions
+from valuetrace.core import files, settings, stage
+from valuetrace.figures import dimensions as figures
+from valuetrace.figures import style
+from valuetrace.models.rows import Model
+from valuetrace.report import page
+from valuetrace.scoring.chat import Format
+
+PLOTS = Path("plots/dimensions")
+
+
+def main() -> None:
+    chosen, bases = settings.get("dimensions", Dimensions), settings.get("trained", list[str])
+    form = settings.get("formats", dict[str, Format])[chosen.format]
+    every = words.read()
+    lexicon, known = every[every["kept"]], tables.read_lexicon(tables.KNOWN_GROUPS)
+    measured = sources.read(bases, chosen.format, form)
+    found = study.profiles(measured, lexicon, known, validity.rule(), chosen)
+    made = study.study(measured, found, lexicon, words.read_ratings(), chosen)
+    made |= {"words": words.counts(every, chosen.zipf_floor), "overlaps": words.overlaps(lexicon)}
+    made["fingerprint"] = study.fingerprint(measured, found)
+    with files.fresh_folder(PLOTS.with_name(f".{PLOTS.name}.partial")) as temporary:
+        for name, table in made.items():
+            files.write_csv(table, temporary / f"{name}.csv")
+        files.replace_folder(temporary, PLOTS)
+    metrics = study.summary(measured, found, made["words"], made["overlaps"], made, chosen)
+    files.write_json({"profile": settings.get("profile", str), "bases": bases} | metrics, "metrics/dimensions.json")
+    style.apply()
+    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
+    titles = {name: row.title for name, row in chosen.dictionaries.items()}
+    figures.draw(PLOTS, labels, titles, sources.SOURCES, "plots")
+    files.write_text(page.single("dimensions"), "plots/dimensions.html")
+
+
+if __name__ == "__main__":
+    stage.run(main)
