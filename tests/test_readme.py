@@ -1,0 +1,103 @@
+"""README's numbers are those of the committed metrics (the atlas's are held in test_atlas.py)."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+HELD = {"part": "held_out", "pairs": 480, "first": "agency", "second": "communion", "dose": 0.5}
+
+
+@pytest.fixture(scope="module")
+def text(repository) -> str:
+    return " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+
+
+def read(repository: Path, name: str) -> dict:
+    return json.loads((repository / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def one(rows: list[dict], **wanted) -> dict:
+    (found,) = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return found
+
+
+def signed(value: float, digits: int = 0) -> str:
+    """As README writes it: a sign, a real minus, no 0 before the point."""
+    return f"{value:+.{digits}f}".replace("-", "−").replace("+0.", "+.").replace("−0.", "−.")
+
+
+def short(value: float, digits: int = 2) -> str:
+    return signed(value, digits).removeprefix("+")
+
+
+def span(row: dict, write=short, digits: int = 2) -> str:
+    return f"({write(row['low'], digits)} to {write(row['high'], digits)}"
+
+
+def test_the_ablation(repository, text):
+    found = read(repository, "ablations")
+    reads = [row for row in found["readings"] if row["reads"]]
+    assert f"Of the {len(found['readings'])} reward models {len(reads)} read the question" in text
+    assert {row["data_size"] for row in found["readings"] if not row["reads"]} == {240}
+    for framing in ("positive", "negative"):
+        ends = sorted((row[framing] for row in reads), key=abs)
+        assert f"{signed(ends[0])} to {signed(ends[-1])} " in text, framing
+    gaps = pd.read_csv(repository / "plots/ablations/gaps.csv").query("reads and step > 0")["gap"]
+    assert f"from {signed(gaps.min())} to {signed(gaps.max())} of 459 ranks" in text
+    slopes = {row["framing"]: row for row in found["gap_fit"] if row["parameter"] == "per_doubling"}
+    positive, negative = slopes["positive"], slopes["negative"]
+    told = f"by {signed(positive['estimate'])} ranks (95% {signed(positive['low'])} to {signed(positive['high'])}; "
+    told += f"negative framing {signed(negative['estimate'])}, {signed(negative['low'])} to {signed(negative['high'])})"
+    assert told in text
+
+
+def test_what_is_inherited(repository, text):
+    rows = [row for row in read(repository, "ablations")["inherited_fit"] if row["parameter"] == "at_mean"]
+    negative, positive = (one(rows, framing=framing) for framing in ("negative", "positive"))
+    told = f"nothing is left: {short(negative['estimate'], 3)} {span(negative, digits=3)}), "
+    told += f"positive framing {short(positive['estimate'], 3)} {span(positive, digits=3)})"
+    assert told in text
+
+
+def test_planted_values(repository, text):
+    found = read(repository, "planting/study")
+    lora, ridge = (one(found["transmitted"], source=source, **HELD) for source in ("lora", "ridge"))
+    assert f"move by {short(lora['shift'])} (L, from −½ to ½), and reward models by {short(lora['effect'])}," in text
+    assert short(lora["effect"]) == short(ridge["effect"])
+    told = (
+        f"is {short(lora['estimate'])} (95% {span(lora)[1:]}) by LoRA and {short(ridge['estimate'])} {span(ridge)}) by"
+    )
+    assert told in text
+    planted = [one(found["transmitted"], source=name, **HELD | {"part": "planted"}) for name in ("lora", "ridge")]
+    told = f"words {short(planted[0]['estimate'])} {span(planted[0])}; six of six) and {short(planted[1]['estimate'])} "
+    assert told + span(planted[1]) in text
+    tests = [one(found["contrasts"], source=name, measure="lean", **HELD) for name in ("lora", "ridge")]
+    assert {(row["blocks"], row["same_sign"]) for row in tests} == {(6, 5)}
+    assert {short(row["p_sign_flip"]) for row in tests} == {".06"}
+    assert f"(p .06 by sign flips, {short(tests[0]['p'])} and {short(tests[1]['p'], 3)} by t)" in text
+    for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
+        row = one(found["contrasts"], measure="lean", **null)
+        assert row["low"] < 0 < row["high"]
+    exchange = [row for row in found["exchange"] if row["part"] == "held_out" and row["share"]]
+    shares = {row["plant"]: round(100 * row["share"]) for row in exchange}
+    assert (shares["agency"], shares["communion"]) == (7, 14) and "seven in a hundred of" in text
+    audit = {row["plant"]: row for row in found["limits"] if (row["test"], row["measure"]) == ("audit", "audit")}
+    assert f"power .9 from {short(audit['agency']['limit'])} of the adapter on" in text
+    assert audit["communion"]["limit"] is None
+    power = pd.DataFrame(found["detection"]).query("test == 'audit' and measure == 'audit' and plant == 'communion'")
+    assert f"never does ({short(power['power'].max())} at the best dose)" in text
+    units = read(repository, "planting/lottery")["by_unit"]
+    for unit in ("prompts", "words"):
+        least, most = (round(100 * units[unit][end]) for end in ("least", "most"))
+        assert f"{least} to {most}" in text, unit
+
+
+def test_many_dimensions(repository, text):
+    found = read(repository, "dimensions")
+    of = found["contrasts"]
+    assert f"how many of {of['tests']} differences" in text
+    assert f"({of['p_holm']} of the {of['p']} below .05)" in text
+    panels = one(found["converging"], valence="as they are", against="other construct, other dictionary")
+    assert (panels["above"], panels["tests"]) == (1, 6) and "(in one of six panels)" in text
