@@ -15,7 +15,8 @@ from scipy import stats
 
 from valuetrace import prompts
 from valuetrace.analysis.compare.effects import FRAMINGS, bootstrap_differences, effects
-from valuetrace.analysis.compare.random_lexicon import exchange_labels, match_strata, random_medians
+from valuetrace.analysis.compare.matching import match_strata
+from valuetrace.analysis.compare.random_lexicon import exchange_labels, random_medians
 from valuetrace.analysis.compare.run import DRAWS, LEXICON_DRAWS, compare
 from valuetrace.analysis.compare.scores import Table, build_cube
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import simulation
 from valuetrace import cli, prompts, tables
-from valuetrace.analysis.compare import effects, inputs, published, random_lexicon, readings, scores, top_k
+from valuetrace.analysis.compare import effects, inputs, matching, published, random_lexicon, readings, scores, top_k
 from valuetrace.analysis.compare import run as compare
 from valuetrace.analysis.compare.scores import join
 from valuetrace.core import files
@@ -373,7 +373,7 @@ def test_random_words_match_in_frequency_and_length():
     words = pd.Index(["love", "family", "friendship", "power", "success", "accomplishment"])
     pool = pd.Index(_common_words(1_500))
     pool = pool[~pool.isin(words)]
-    own, others = random_lexicon.match_strata(words, pool)
+    own, others = matching.match_strata(words, pool)
     picks = random_lexicon.draw_words(own, others, 50, np.random.default_rng(0))
     assert all(len(set(row)) == len(words) for row in picks)
     assert (others[picks] == own).all()
@@ -537,17 +537,46 @@ def test_random_words_match_in_part_of_speech(monkeypatch):
     words, pool = every[10:600:15], every.delete(range(10, 600, 15))
     lexicon = pd.DataFrame({"word": words, "part_of_speech": [kind[word] + "|other" for word in words]})
     vocabulary = SimpleNamespace(parts_of_speech=lambda word: [kind[word]])
-    monkeypatch.setattr(random_lexicon, "load_vocabulary", lambda _: vocabulary)
-    monkeypatch.setattr(random_lexicon, "find_wordnet", lambda: "there")
-    speech = random_lexicon.parts_of_speech(lexicon, words, pool)
+    monkeypatch.setattr(matching, "load_vocabulary", lambda _: vocabulary)
+    monkeypatch.setattr(matching, "find_wordnet", lambda: "there")
+    speech = matching.Trait("part of speech", *matching.parts_of_speech(lexicon, words, pool))
+    form = matching.traits_of_form(words, pool)
 
-    def same(strata):
-        return random_lexicon._same_speech(*strata, *speech)
+    def same(known: list) -> float:
+        return matching.shared(*matching.match_strata(words, pool, known), [speech])[0]["same"]
 
-    assert same(random_lexicon.match_strata(words, pool, speech)) > 0.95
-    assert same(random_lexicon.match_strata(words, pool)) < 0.7
-    monkeypatch.setattr(random_lexicon, "find_wordnet", lambda: None)
-    assert random_lexicon.parts_of_speech(lexicon, words, pool) is None
+    assert same([speech, *form]) > 0.95 and same(form) < 0.7
+    monkeypatch.setattr(matching, "find_wordnet", lambda: None)
+    assert matching.parts_of_speech(lexicon, words, pool) is None
+
+
+def test_stand_ins_share_valence_and_field_of_meaning(monkeypatch, tmp_path):
+    """Every third word is rated pleasant, every third unpleasant; fields of meaning come in blocks of five words."""
+    every = pd.Index([word for word in _common_words(3_000) if word.isalpha() and len(word) > 2])
+    words, pool = every[10:1_200:30], every.delete(range(10, 1_200, 30))
+    rating = [(3.0, -3.0, 0.5)[i % 3] for i in range(len(every))]
+    rated = [f"{word}\t{value}\t0.5\t[1]" for word, value in zip(every, rating, strict=True)]
+    (tmp_path / "rated.txt").write_text("\n".join(rated), encoding="utf-8")
+    senses = [f"{word}%1:{i // 5 % 4:02d}:00:: 00000001 1 {i % 7}" for i, word in enumerate(every)]
+    senses += [f"{word}%1:09:01:: 00000002 2 0" for word in every]  # a rarer sense, which must not count
+    (tmp_path / "index.sense").write_text("\n".join(senses), encoding="utf-8")
+    monkeypatch.setattr(matching.ratings, "find", lambda: tmp_path / "rated.txt")
+    monkeypatch.setattr(matching, "find_wordnet", lambda: tmp_path)
+    monkeypatch.setattr(matching, "load_vocabulary", lambda _: SimpleNamespace(lemmas=lambda word: {word: {"noun"}}))
+    known = matching.traits(pd.DataFrame({"word": words}), words, pool)
+    assert [trait.name.partition(" ")[0] for trait in known] == ["valence", "Zipf", "field", "length"]
+    assert set(known[2].pool) == {0, 1, 2, 3} and set(known[0].pool) == {-1, 0, 1}
+    matched = {row["trait"]: row["same"] for row in matching.shared(*matching.match_strata(words, pool, known), known)}
+    form = matching.traits_of_form(words, pool)
+    loose = {row["trait"]: row["same"] for row in matching.shared(*matching.match_strata(words, pool, form), known)}
+    valence, frequency, field = (trait.name for trait in known[:3])
+    assert matched[valence] > 0.95 > 0.5 > loose[valence]
+    assert matched[field] > 0.7 > 0.4 > loose[field]
+    assert matched[frequency] > 0.9
+    monkeypatch.setattr(matching.ratings, "find", lambda: None)
+    monkeypatch.setattr(matching, "find_wordnet", lambda: None)
+    names = [trait.name for trait in matching.traits(pd.DataFrame({"word": words}), words, pool)]
+    assert names == [trait.name for trait in form]  # what was not fetched is not claimed
 
 
 def test_multiplicity_is_corrected_over_every_cell_shown(tmp_path):

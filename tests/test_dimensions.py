@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from valuetrace.analysis import ratings
 from valuetrace.analysis.dimensions import contrasts, convergence, sources, study, valence, words
 from valuetrace.analysis.dimensions.panels import Panel, members, orders, panel, readings
 from valuetrace.analysis.dimensions.settings import Dictionary, Dimensions, Ratings
@@ -61,7 +62,7 @@ def test_words_of_all_dictionaries_are_one_lexicon(chosen, tmp_path):
     }
     table.to_csv(tmp_path / "lexicon.csv", index=False)
     pd.testing.assert_frame_equal(words.read(tmp_path / "lexicon.csv"), table)
-    words.ratings(tmp_path / "rated.txt").rename_axis("word").reset_index().to_csv(tmp_path / "r.csv", index=False)
+    ratings.read(tmp_path / "rated.txt").rename_axis("word").reset_index().to_csv(tmp_path / "r.csv", index=False)
     assert words.read_ratings(tmp_path / "r.csv").to_dict() == {"love": 3.2, "failure": -2.3, "able": 1.0}
     told = words.counts(table, 3.2).set_index("construct")
     assert told.loc["one:high", ["listed", "common", "taught", "kept"]].tolist() == [4, 2, 0, 2]
@@ -85,7 +86,7 @@ def test_a_mistake_is_one_line(chosen, tmp_path):
     with pytest.raises(InputError, match=r"rated\.txt, line 1: 'love 3.2' is no word and rating"):
         words.combined(chosen)
     with pytest.raises(InputError, match="no such list of rated words"):
-        words.ratings(tmp_path / "nothing.txt")
+        ratings.read(tmp_path / "nothing.txt")
     plain = dataclasses.asdict(chosen)
     for change, message in (
         ({"rated": "one"}, "rated is 'one'; name a dictionary of rated words"),

@@ -7,6 +7,7 @@ Out: data/dimensions/lexicon.csv  word, lexicon, construct (dictionary:construct
 Run: python -m stages.dimensions.lexicons
 """
 
+from valuetrace.analysis import ratings
 from valuetrace.analysis.dimensions import words
 from valuetrace.analysis.dimensions.settings import Dimensions
 from valuetrace.core import files, settings, stage
@@ -15,7 +16,7 @@ from valuetrace.core import files, settings, stage
 def main() -> None:
     chosen = settings.get("dimensions", Dimensions)
     files.write_csv(words.combined(chosen), words.LEXICON)
-    rated = words.ratings(chosen.dictionaries[chosen.rated].path)
+    rated = ratings.read(chosen.dictionaries[chosen.rated].path)
     files.write_csv(rated.rename_axis("word").reset_index(), words.RATINGS)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.compare.random_lexicon import match_strata
+from valuetrace.analysis.compare.matching import match_strata
 from valuetrace.core.errors import InputError
 from valuetrace.stats.bootstrap import FEWEST_WORDS
 from valuetrace.stats.ranks import rank_words, subset_medians
@@ -61,7 +61,7 @@ def readings(own: Panel, counts: np.ndarray) -> np.ndarray:
 def orders(words: pd.Index, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Random orders in which each word changes place with words of its frequency and length: (draws, words) indices.
 
-    ``member[orders]`` are random lists of a list's size, frequency and length (``random_lexicon.match_strata``).
+    ``member[orders]`` are random lists of a list's size, frequency and length (``matching.match_strata``).
     """
     strata = match_strata(words, words)[0]
     found = np.empty((draws, len(words)), dtype=np.int32)

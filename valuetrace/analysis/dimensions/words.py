@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from wordfreq import zipf_frequency
 
+from valuetrace.analysis import ratings
 from valuetrace.analysis.dimensions.settings import Dictionary, Dimensions
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import read_csv
@@ -18,25 +19,6 @@ from valuetrace.lexicon.wildcards import unroll
 from valuetrace.tables import labelled
 
 LEXICON, RATINGS = Path("data/dimensions/lexicon.csv"), Path("data/dimensions/ratings.csv")
-
-
-def ratings(path: str | Path) -> pd.Series:
-    """Word → mean rating (−4 to 4) from VADER's file (word, mean, standard deviation, ratings, by tabs).
-
-    Only words of letters in lower case: no emoticon, no phrase. InputError names the line that is none of this.
-    """
-    path, found = Path(path), {}
-    if not path.is_file():
-        raise InputError(f"{path}: no such list of rated words. Run dvc repro fetch.")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        parts = line.split("\t")
-        try:
-            word, rating = parts[0], float(parts[1])
-        except (IndexError, ValueError):
-            raise InputError(f"{path}, line {number}: {line[:40]!r} is no word and rating, parted by a tab.") from None
-        if word.isalpha() and word.islower():
-            found[word] = rating
-    return pd.Series(found, name="rating", dtype=float)
 
 
 def combined(chosen: Dimensions) -> pd.DataFrame:
@@ -63,7 +45,7 @@ def _read(name: str, row: Dictionary) -> pd.DataFrame:
         if any(map(is_wildcard, table["word"])):
             table = unroll(table, None, wordnet=WORDNET)
     else:
-        rated, of = ratings(row.path), row.ratings
+        rated, of = ratings.read(row.path), row.ratings
         sides = {of.above: rated.index[rated >= of.least], of.below: rated.index[rated <= -of.least]}
         table = pd.DataFrame([(word, construct) for construct, words in sides.items() for word in words])
         table = table.set_axis(["word", "construct"], axis=1).assign(polarity="", part_of_speech="")
