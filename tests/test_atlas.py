@@ -335,7 +335,8 @@ def test_a_random_model_has_no_place_among_the_real_ten(model, tmp_path, reposit
 def test_an_adapter_alone_is_told_to_be_merged(tmp_path, capsys):
     files.write_json({}, tmp_path / "adapter" / "adapter_config.json")
     assert cli.main(["audit", str(tmp_path / "adapter"), "--out", str(tmp_path / "o")]) == 2
-    assert "an adapter alone. Merge it into its base" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "an adapter alone, and none that valuetrace trained. Merge it into its base" in said
 
 
 def test_tokenisation_means_nothing_to_a_language_model(tmp_path, capsys):

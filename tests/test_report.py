@@ -74,6 +74,8 @@ def shows(text: str, value) -> bool:
         return text == value
     if isinstance(value, list | dict):
         return text == str(len(value))
+    if text.endswith("%"):
+        text, value = text.removesuffix("%"), 100 * value
     shown = Decimal(text.replace(",", "").replace("−", "-"))
     half = Decimal(5).scaleb(shown.as_tuple().exponent - 1)
     return abs(shown - Decimal(repr(value))) <= half
