@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
 import valuetrace
@@ -390,7 +391,8 @@ from pathlib import Path
 import pandas as pd
 import test_monitoring as t
 from valuetrace.monitoring import sample
-import torch, valuetrace
+import valuetrace
+from safetensors.torch import save_file
 known = pd.DataFrame({"word": t.VIRTUES + t.VICES, "polarity": ["virtue"] * 6 + ["vice"] * 6})
 sample._known_groups = lambda: known
 folder = Path(sys.argv[1])
@@ -401,7 +403,7 @@ if "watched" in folder.name:
 trainer.train()
 assert trainer.accelerator.num_processes == 2
 if trainer.accelerator.is_main_process:
-    torch.save(trainer.model.state_dict(), folder / "weights.pt")
+    save_file(trainer.model.state_dict(), folder / "weights.safetensors")
 """
 
 
@@ -413,7 +415,7 @@ def test_two_processes_end_in_the_same_bits(tmp_path):
     for name in ("alone", "watched"):
         (tmp_path / name).mkdir()
         subprocess.run([*launch, str(tmp_path / "script.py"), str(tmp_path / name)], env=environment, check=True)
-    alone, watched = (torch.load(tmp_path / name / "weights.pt") for name in ("alone", "watched"))
+    alone, watched = (load_file(tmp_path / name / "weights.safetensors") for name in ("alone", "watched"))
     assert all(torch.equal(alone[name], watched[name]) for name in alone)
     assert record.read(tmp_path / "watched/values.csv")["step"].unique().tolist() == [0, 1, 2, 3, 4]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from valuetrace import __version__
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.core.locks import alone
@@ -43,6 +45,15 @@ def check(out: Path, names: tuple[str, ...] = RESULTS, what: str = "audit") -> P
     except OSError as error:
         raise InputError(f"--out {out}: cannot be made ({error.strerror}).") from None
     return out
+
+
+def versions() -> dict[str, str]:
+    """What computed a result, as it is told in its JSON."""
+    import torch
+    import transformers
+
+    told = {"valuetrace": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    return told | {"python": platform.python_version()}
 
 
 def shards(out: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-import torch
 import transformers
 from huggingface_hub import ModelCard
 
@@ -19,7 +17,7 @@ from valuetrace import __version__, tables
 from valuetrace.analysis import beside, validity
 from valuetrace.analysis import profile as analysis
 from valuetrace.analysis.extremes import extremes
-from valuetrace.audit import card, optimal, results
+from valuetrace.audit import card, optimal, results, scorers
 from valuetrace.audit import cost as costs
 from valuetrace.audit.inputs import Job, Request, resolve
 from valuetrace.audit.scorers import LogProbabilities, Rewards
@@ -63,7 +61,7 @@ def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
     process = psutil.Process().memory_info().rss
-    scorer = {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+    scorer = scorers.load(job)
     if scorer.unnamed:
         say(f"The embedding has {scorer.unnamed} rows that no token of the tokenizer has; they are left out.")
     cost = costs.estimate(job, scorer, process)
@@ -148,12 +146,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
         },
         "unsupported": beside.unsupported(comparable),
         "cost": {"estimated": planned.cost.as_dict()},
-        "versions": {
-            "valuetrace": __version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": results.versions(),
     }
 
 

@@ -166,6 +166,11 @@ class LogProbabilities:
             return error.scores
 
 
+def load(job: Job) -> Rewards | LogProbabilities:
+    """The model of a job, loaded."""
+    return {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+
+
 def _place(job: Job) -> dict:
     device = find_device(job.request.device)
     return {"device_map": "auto"} if device is None else {"device": device}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from valuetrace.cli.options import go_offline, key_values, positive
+from valuetrace.cli.options import go_offline, key_values, positive, say
 
 
 def add(subcommands) -> None:
@@ -104,10 +103,6 @@ def run(options: argparse.Namespace) -> int:
     return _one(request, options) if len(options.models) == 1 else _several(request, options)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _print_json(value: dict) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -117,22 +112,22 @@ def _one(request, options: argparse.Namespace) -> int:
     from valuetrace.audit.page import as_text
 
     if options.dry_run:
-        planned = audit.plan(request, _say)
+        planned = audit.plan(request, say)
         if options.json:
             _print_json(planned.costs())
         else:
             print(f"Cost: {planned.cost}" + (f"\nOptimal replies: {planned.optimal.cost}" if planned.optimal else ""))
         return 0
-    done = audit.audit(request, _say)
+    done = audit.audit(request, say)
     if options.json:
         _print_json(done.result)
     else:
         print(as_text(done.result))
     more = ", ".join(name for name, asked in {"optimal.csv": request.optimal, "card.md": request.card}.items() if asked)
     names = "profile.json, profile.csv, profile.png, scores.parquet" + (f", {more}" if more else "")
-    _say(f"Written: {done.out / 'audit.html'} and {names} beside it")
+    say(f"Written: {done.out / 'audit.html'} and {names} beside it")
     if done.problem is not None:
-        _say(f"warning: {done.problem}")
+        say(f"warning: {done.problem}")
         return 3
     return 0
 
@@ -141,21 +136,21 @@ def _several(request, options: argparse.Namespace) -> int:
     from valuetrace.audit import compare, several
 
     if options.dry_run:
-        costs, failed = several.plan_each(options.models, request, _say)
+        costs, failed = several.plan_each(options.models, request, say)
         if options.json:
             _print_json(costs)
         return 2 if failed else 0
-    compared = several.audit_each(options.models, request, _say)
+    compared = several.audit_each(options.models, request, say)
     if compared.result is None:
-        _say(f"Nothing to compare: {len(compared.done)} of {len(options.models)} models were audited.")
+        say(f"Nothing to compare: {len(compared.done)} of {len(options.models)} models were audited.")
     elif options.json:
         _print_json(compared.result)
     else:
         print(compare.as_text(compared.result))
     for done in compared.done.values():
-        _say(f"Written: {done.out / 'audit.html'}" + (f"; warning: {done.problem}" if done.problem else ""))
+        say(f"Written: {done.out / 'audit.html'}" + (f"; warning: {done.problem}" if done.problem else ""))
     if compared.result is not None:
-        _say(f"Written: {compared.out / 'compare.html'} and compare.json, compare.csv, compare.png beside it")
+        say(f"Written: {compared.out / 'compare.html'} and compare.json, compare.csv, compare.png beside it")
     if compared.failed:
         return 2
     return 3 if any(done.problem for done in compared.done.values()) else 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from valuetrace.cli.options import go_offline, key_values, numbers, positive
+from valuetrace.cli.options import go_offline, key_values, numbers, positive, say
 
 
 def add(subcommands) -> None:
@@ -56,9 +55,6 @@ def run(options: argparse.Namespace) -> int:
         go_offline()
     from valuetrace import forecast
     from valuetrace.forecast.page import as_text
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     given = {key: value for key, value in vars(options).items() if value is not None}
     for key in ("run", "dry_run", "json"):

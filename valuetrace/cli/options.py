@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 
 from valuetrace.core.errors import InputError
@@ -23,6 +24,11 @@ def key_values(arguments: list[str]) -> dict[str, str | bool]:
             raise InputError(f"--template-argument {argument}: give KEY=VALUE, each key once.")
         found[key] = {"true": True, "false": False}.get(value, value)
     return found
+
+
+def say(line: str) -> None:
+    """What is said beside the result goes to stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def positive(text: str) -> int:

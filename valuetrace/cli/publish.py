@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
+
+from valuetrace.cli.options import say
 
 
 def add(subcommands) -> None:
@@ -33,5 +34,5 @@ def run(options: argparse.Namespace) -> None:
     from valuetrace.publish import Request, publish
 
     given = {key: value for key, value in vars(options).items() if key != "run"}
-    for place in publish(Request(**given), lambda line: print(line, file=sys.stderr, flush=True)).values():
+    for place in publish(Request(**given), say).values():
         print(place)

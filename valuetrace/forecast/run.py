@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -15,11 +14,9 @@ import psutil
 import torch
 import transformers
 
-from valuetrace import __version__
 from valuetrace.audit import cost as costs
-from valuetrace.audit import results
+from valuetrace.audit import results, scorers
 from valuetrace.audit.inputs import Job
-from valuetrace.audit.scorers import LogProbabilities, Rewards
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.forecast import inputs, reckon
@@ -103,21 +100,15 @@ def forecast(request: Request, say: Callable[[str], None] = print) -> Done:
         "models": {job.name: _about(job, planned.costs[job.name]) for job in jobs.every},
         "not_finite": problems,
         "cost": {"estimated": planned.as_dict()},
-        "versions": {
-            "valuetrace": __version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": results.versions(),
     }
     with results.whole(jobs.out, "forecast") as folder:
-        write(result, reckoned.frames, folder, start)
-        stored = files.read_json(folder / "forecast.json")
+        stored = write(result, reckoned.frames, folder, start)
     return Done(stored, jobs.out, problems)
 
 
-def write(result: dict, frames: dict[str, pd.DataFrame], folder: Path, start: float) -> None:
-    """Everything that a forecast leaves: tables, picture, JSON, page."""
+def write(result: dict, frames: dict[str, pd.DataFrame], folder: Path, start: float) -> dict:
+    """Everything that a forecast leaves: tables, picture, JSON, page; returns what forecast.json holds."""
     from valuetrace.forecast import page, picture  # matplotlib: not for --dry-run
 
     for name, frame in frames.items():
@@ -126,17 +117,14 @@ def write(result: dict, frames: dict[str, pd.DataFrame], folder: Path, start: fl
     result["cost"]["actual"] = {"seconds": time.perf_counter() - start}
     stored = files.read_json(files.write_json(result, folder / "forecast.json"))
     files.write_text(page.page(stored, folder / "forecast.png"), folder / "forecast.html")
-
-
-def _load(job: Job) -> Rewards | LogProbabilities:
-    return {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+    return stored
 
 
 def _estimate(job: Job, role: str, say: Callable[[str], None]) -> tuple[costs.Cost, set[str]]:
     """The cost of one model's scores, and a policy's tokens as text."""
     costs.check_memory(job)
     process = psutil.Process().memory_info().rss
-    scorer = _load(job)
+    scorer = scorers.load(job)
     estimated = costs.estimate(job, scorer, process)
     cost = replace(estimated, seconds=estimated.seconds - estimated.after_seconds, after_seconds=0.0)
     say(
@@ -154,7 +142,7 @@ def _estimate(job: Job, role: str, say: Callable[[str], None]) -> tuple[costs.Co
 
 
 def _scores(job: Job) -> tuple[pd.DataFrame, str | None]:
-    scorer = _load(job)
+    scorer = scorers.load(job)
     table, problem = scorer.score(results.shards(job.out), progress=sys.stderr.isatty())
     table["token_id"] = table["token_id"].astype("Int64")
     del scorer
