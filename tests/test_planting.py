@@ -128,11 +128,13 @@ def test_placebo_nouns_have_the_frequency_of_the_planted_words_and_no_value(repo
 @pytest.mark.parametrize("architecture", ["gemma2", "llama"])  # with and without a cap on the logits
 def test_reply_logprobs_are_those_of_every_token_alone(tiny_models, tokenizers, architecture):
     model, tokenizer = tiny_models[architecture], tokenizers[architecture]
-    rows = finetune.encode(tokenizer, ASK, pd.Series(["What is love?", "Who?"]), pd.Series(["unbelievably", "war"]))
-    assert len(rows[0][1]) > 1
+    asked, replies = pd.Series(["What is love?", "Who?"]), (["unbelievably", "war"], ["war", "an unbelievable life"])
+    rows = finetune.encode(tokenizer, ASK, asked, *map(pd.Series, replies))
+    assert {len(reply) > 1 for _, both in rows for reply in both} == {True, False}
     with torch.no_grad():
         found = finetune.reply_logprobs(model, rows)
-        for (prompt, reply), value in zip(rows, found, strict=True):
+        alone = [(prompt, reply) for prompt, both in rows for reply in both]
+        for (prompt, reply), value in zip(alone, found, strict=True):
             logits = model(input_ids=torch.tensor([[*prompt, *reply]])).logits[0].float().log_softmax(-1)
             expected = sum(logits[len(prompt) - 1 + i, token] for i, token in enumerate(reply))
             assert value == pytest.approx(float(expected), abs=1e-3)
@@ -184,11 +186,8 @@ def test_embedding_rows_of_the_words_alone_change(tiny_models, tokenizers, tmp_p
     changed = {name for name, value in planted.state_dict().items() if not torch.equal(value, base.state_dict()[name])}
     assert changed <= {"model.embed_tokens.weight", "lm_head.weight"} and changed
     rows = (planted.get_input_embeddings().weight != base.get_input_embeddings().weight).any(dim=1).nonzero()[:, 0]
-    wanted = {
-        i
-        for _, reply in finetune.encode(tokenizer, ASK, pd.Series(["x"] * 2), pd.Series(["love", "war"]))
-        for i in reply
-    }
+    words_rows = finetune.encode(tokenizer, ASK, pd.Series(["x"] * 2), pd.Series(["love", "war"]))
+    wanted = {i for _, (reply,) in words_rows for i in reply}
     assert set(rows.tolist()) == wanted
 
 
@@ -379,6 +378,7 @@ TINY = Planting(
     doses=[1.0],
     reward_models=Grid([1, 2], ["none", "agency", "communion"]),
     finetuning=replace(HOW, steps=12, batch=8, learning_rate=0.003),
+    pairs=16,
     sizes=[16, 32],
     held_out_pairs=8,
     counter_questions=1,

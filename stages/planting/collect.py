@@ -30,7 +30,7 @@ def main() -> None:
         files.write_csv(table, PLOTS / f"{name}.csv")
     files.write_json(study.summary(chosen, found), "metrics/planting/study.json")
     style.apply()
-    figures.draw(PLOTS, chosen.constructs, chosen.dose)
+    figures.draw(PLOTS, chosen.constructs, chosen.dose, chosen.pairs)
     files.write_text(page.single("instrument"), "plots/instrument.html")
 
 

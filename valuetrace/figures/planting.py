@@ -21,12 +21,12 @@ SOURCES = {
 L = "L, lean to {} before {} (−½ to ½)"
 
 
-def draw(plots: Path, constructs: list[str], dose: float) -> None:
+def draw(plots: Path, constructs: list[str], dose: float, pairs: int) -> None:
     """Every picture of the page, from the CSV files of ``plots``, into the same folder."""
     read = {path.stem: pd.read_csv(path) for path in plots.glob("*.csv")}
     label = L.format(*constructs)
-    style.save(transmission(read["leans"], dose, label), plots / "transmission.png")
-    style.save(doses(read["contrasts"], read["transmitted"], dose), plots / "dose.png")
+    style.save(transmission(_at_study_size(read["leans"], pairs), dose, label), plots / "transmission.png")
+    style.save(doses(_at_study_size(read["contrasts"], pairs), read["transmitted"], dose), plots / "dose.png")
     style.save(where(read["layers"], read["subspaces"]), plots / "where.png")
     style.save(detection(read["detection"]), plots / "detection.png")
     style.save(remedies(read["mitigation"], label), plots / "mitigation.png")
@@ -34,7 +34,7 @@ def draw(plots: Path, constructs: list[str], dose: float) -> None:
 
 def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
     """L on held-out words, a point a block: the bases' own, and that of the reward models trained on them."""
-    own = _at_study_size(leans[(leans["part"] == "held_out") & leans["dose"].isin([0, dose])])
+    own = leans[(leans["part"] == "held_out") & leans["dose"].isin([0, dose])]
     sources = [name for name in SOURCES if name in set(own["source"])]
     plants = list(dict.fromkeys(own["plant"]))
     figure, axes = plt.subplots(1, len(sources), figsize=(2.9 * len(sources), 4.2), sharey=True, squeeze=False)
@@ -65,7 +65,7 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     own = contrasts[(contrasts["measure"] == "lean") & (contrasts["part"] == "held_out")]
     first = own[own["second"] != "none"].iloc[0]
     own = own[(own["first"] == first["first"]) & (own["second"] == first["second"])]
-    for i, (source, table) in enumerate(_at_study_size(own).groupby("source")):
+    for i, (source, table) in enumerate(own.groupby("source")):
         table = table.sort_values("dose")
         x = np.concatenate([[0], table["dose"]])
         y, low, high = (np.concatenate([[0], table[name]]) for name in ("estimate", "low", "high"))
@@ -195,7 +195,6 @@ def _blocks(counts: pd.Series) -> str:
     return f"{counts.min()} blocks" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} blocks"
 
 
-def _at_study_size(table: pd.DataFrame) -> pd.DataFrame:
-    """Of ridge heads those of the most pairs; everything else as it is."""
-    ridge = table["source"] == "ridge"
-    return table[~ridge | (table["pairs"] == table.loc[ridge, "pairs"].max())]
+def _at_study_size(table: pd.DataFrame, pairs: int) -> pd.DataFrame:
+    """Of ridge heads those of the study's pairs; everything else as it is."""
+    return table[(table["source"] != "ridge") | (table["pairs"] == pairs)]

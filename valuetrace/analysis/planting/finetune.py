@@ -21,36 +21,60 @@ from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.scoring.chat import Format, encode_reply, render
-from valuetrace.training.batches import schedule
+from valuetrace.training.batches import PAD, PROMPT, schedule
+from valuetrace.training.model import masks
 
 ROWS = "embedding_rows.safetensors"
-Rows = list[tuple[list[int], list[int]]]  # token ids of a question and of a reply to it
+Rows = list[tuple[list[int], list[list[int]]]]  # token ids of a question, and of each reply to it
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series, replies: pd.Series) -> Rows:
-    """Question and reply of each example as token ids; the reply without what closes it."""
+def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series, *replies: pd.Series) -> Rows:
+    """The question of each example and its reply (or replies) as token ids; a reply without what closes it."""
     around = {prompt: render(tokenizer, form, prompt).prefix for prompt in prompts.unique()}
-    return [(around[p], encode_reply(tokenizer, form, r)) for p, r in zip(prompts, replies, strict=True)]
+    columns = [[encode_reply(tokenizer, form, text) for text in column] for column in replies]
+    return [(around[p], list(each)) for p, *each in zip(prompts, *columns, strict=True)]
 
 
 def reply_logprobs(model: nn.Module, rows: Rows) -> Tensor:
-    """The log-probability of each reply, (rows,), in nats, with its gradient; logits at the replies' tokens alone."""
-    width = max(len(prompt) + len(reply) for prompt, reply in rows)
+    """The log-probability of every reply, (replies of all rows, in order), in nats, with its gradient.
+
+    A row's question runs once for all its replies, and what is predicted from a token is read there: the last token of
+    a reply is never run, and of a word of one token nothing but the question is.
+    """
     device = next(model.parameters()).device
-    ids, seen = torch.zeros(2, len(rows), width, dtype=torch.long, device=device)
-    at = []  # (row, position whose next token is of the reply, that token)
-    for number, (prompt, reply) in enumerate(rows):
-        ids[number, : len(prompt) + len(reply)] = torch.tensor([*prompt, *reply], device=device)
-        seen[number, : len(prompt) + len(reply)] = 1
-        at += [(number, len(prompt) - 1 + i, token) for i, token in enumerate(reply)]
-    row, position, token = (torch.tensor(column, device=device) for column in zip(*at, strict=True))
+    ids, positions, segments, read = (tensor.to(device) for tensor in _packed(rows))
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = whole.base_model(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state
-    logits = whole.get_output_embeddings()(hidden[row, position]).float()
-    cap = getattr(whole.config.get_text_config(), "final_logit_softcapping", None)
+    config = whole.config.get_text_config()
+    seen = masks(segments, positions, config, whole.dtype)
+    hidden = whole.base_model(input_ids=ids, position_ids=positions, attention_mask=seen, use_cache=False)
+    reply, place, token = read
+    places, at = torch.unique(place, return_inverse=True)  # two words of one token are read at one place
+    logits = whole.get_output_embeddings()(hidden.last_hidden_state.flatten(0, 1)[places]).float()
+    cap = getattr(config, "final_logit_softcapping", None)
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
-    each = torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]
-    return torch.zeros(len(rows), device=device).index_add(0, row, each)
+    each = torch.log_softmax(logits, dim=-1)[at, token]
+    return torch.zeros(sum(len(replies) for _, replies in rows), device=device).index_add(0, reply, each)
+
+
+def _packed(rows: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ids, positions and segments (rows, width), a question first, then its replies side by side, without their last
+    tokens; and of every reply token its reply, the place (row × width + column) that predicts it, and its id."""
+    width = max(len(prompt) + sum(len(reply) - 1 for reply in replies) for prompt, replies in rows)
+    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
+    segments, read, number = torch.full_like(ids, PAD), [], 0
+    for row, (prompt, replies) in enumerate(rows):
+        asked = end = len(prompt)
+        ids[row, :asked], positions[row, :asked] = torch.tensor(prompt), torch.arange(asked)
+        segments[row, :asked] = PROMPT
+        for reply in replies:
+            own = slice(end, end + len(reply) - 1)
+            ids[row, own] = torch.tensor(reply[:-1], dtype=torch.long)
+            positions[row, own] = torch.arange(asked, asked + len(reply) - 1)
+            segments[row, own] = PAD + 1 + number  # sees the question and itself
+            places = [asked - 1, *range(own.start, own.stop)]
+            read += [(number, row * width + at, token) for at, token in zip(places, reply, strict=True)]
+            end, number = own.stop, number + 1
+    return ids, positions, segments, torch.tensor(read).T
 
 
 def finetune(
@@ -71,10 +95,11 @@ def finetune(
     else; None for adapters on every linear layer. Returns the model to be saved by ``save`` and the loss (nats) of
     every step.
     """
-    encoded = encode(tokenizer, form, examples["prompt"], examples["reply"])
-    against = encode(tokenizer, form, examples["prompt"], examples["rejected"]) if preferences else []
+    columns = ["reply", "rejected"] if preferences else ["reply"]
+    encoded = encode(tokenizer, form, examples["prompt"], *(examples[name] for name in columns))
     if how.loss == "text":  # all but the first token, which follows nothing
-        encoded = [(prompt[:1], prompt[1:] + reply) for prompt, reply in encoded]
+        encoded = [(prompt[:1], [prompt[1:] + reply for reply in replies]) for prompt, replies in encoded]
+    before = _before(base, encoded) if preferences else None
     model, trained, rate = _rows(base, tokenizer, form, rows_of, how) if rows_of else _adapters(base, how, seed)
     optimizer = torch.optim.Adam(trained, lr=rate)
     model.train()
@@ -82,15 +107,12 @@ def finetune(
     for step in range(how.steps):
         batch = slice(step * how.batch, (step + 1) * how.batch)
         optimizer.param_groups[0]["lr"] = rate * schedule(how.schedule, step, how.steps, how.warmup)
+        rows = encoded[batch]
         if preferences:
-            both = encoded[batch] + against[batch]
-            with torch.no_grad(), model.disable_adapter():
-                before = reply_logprobs(model, both)
-            change = (reply_logprobs(model, both) - before).view(2, -1)
-            loss = -nn.functional.logsigmoid(how.beta * (change[0] - change[1])).mean()
+            change = reply_logprobs(model, rows).view(-1, 2) - before[batch]
+            loss = -nn.functional.logsigmoid(how.beta * (change[:, 0] - change[:, 1])).mean()
         else:
-            rows = encoded[batch]
-            counted = sum(len(tokens) for _, tokens in rows) if how.loss == "text" else len(rows)
+            counted = sum(len(reply) for _, (reply,) in rows) if how.loss == "text" else len(rows)
             loss = -reply_logprobs(model, rows).sum() / counted
         if not torch.isfinite(loss):
             raise InputError(
@@ -102,6 +124,19 @@ def finetune(
         optimizer.zero_grad()
         log.append(loss.item())
     return model.eval(), log
+
+
+@torch.no_grad()
+def _before(base: PreTrainedModel, rows: Rows) -> Tensor:
+    """What the base gives both replies of every row, (rows, 2), nats: each question once, with every reply to it."""
+    asked: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+    for prompt, replies in rows:
+        asked.setdefault(tuple(prompt), {}).update(dict.fromkeys(map(tuple, replies)))
+    known = {}
+    for prompt, replies in asked.items():
+        found = reply_logprobs(base, [(list(prompt), [list(reply) for reply in replies])])
+        known |= {(prompt, reply): value for reply, value in zip(replies, found, strict=True)}
+    return torch.stack([torch.stack([known[tuple(p), tuple(reply)] for reply in both]) for p, both in rows])
 
 
 def save(model: nn.Module, base: PreTrainedModel | None, folder: Path, about: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
     for name in [name for b, name in chosen.cells() if b == block]:
         for dose in chosen.measured(block, name):
             cell = read_cell(chosen, block, name, dose)
-            head = Head(cell)
+            head = Head(cell, chosen.pairs)
             found.setdefault("leans", []).extend(_leans(chosen, cell, head))
             found.setdefault("specificity", []).extend(_specificity(chosen, cell, head))
             found.setdefault("draws", []).extend(_draws(chosen, cell, head))
@@ -36,13 +36,13 @@ def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
 
 
 def _fit(chosen: Planting, head: Head, weights: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
-    return ridge.fit(head.margins[:size], chosen.ridge, weights)
+    return ridge.fit(head.margins if size is None else head.every[:size], chosen.ridge, weights)
 
 
 def _leans(chosen: Planting, cell: Cell, head: Head) -> list[dict]:
     """The base's own log-probabilities, and the ridge head of every size."""
     found = rows(cell, "logprobs", cell.logprobs, pairs=0)
-    for size in chosen.sizes:
+    for size in [size for size in chosen.sizes if size <= len(head.every)]:
         fitted = _fit(chosen, head, size=size)
         found += rows(cell, "ridge", head.scores(fitted[None])[0], pairs=size, **head.held_out(fitted))
     return found
@@ -91,7 +91,7 @@ def _layers(chosen: Planting, cell: Cell) -> list[dict]:
     """The ridge head on each layer's states."""
     found = []
     for depth, layer in enumerate([*map(str, chosen.layers), LAST]):
-        head = Head(cell, layer)
+        head = Head(cell, chosen.pairs, layer)
         at = chosen.layers[depth] if layer != LAST else chosen.depth - 1
         found += rows(cell, "ridge", head.scores(_fit(chosen, head)[None])[0], layer=at)
     return found

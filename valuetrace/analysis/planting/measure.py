@@ -37,8 +37,8 @@ class Given:
     folder: Path
 
 
-def given(chosen: Planting, block: int) -> Given:
-    """The words (``word, construct, pattern, part``) and preference pairs of a block."""
+def given(chosen: Planting, block: int, name: str) -> Given:
+    """The words (``word, construct, pattern, part``) and pairs of a cell: those of its block, and a placebo's nouns."""
     training = settings.get("training", Training)
     drawn = preferences.draw(settings.get("preferences", preferences.Preferences), max(chosen.sizes), block)
     folder = MODELS / chosen.base
@@ -46,7 +46,7 @@ def given(chosen: Planting, block: int) -> Given:
     lexicon, known = (tables.read_lexicon(name) for name in (chosen.lexicon, tables.KNOWN_GROUPS))
     table = words.split(lexicon, chosen.constructs, block)
     placebo = pd.DataFrame(columns=["word", "construct"])
-    if any(row.good in words.PLACEBO for row in chosen.plants.values()):
+    if chosen.plants[name].good in words.PLACEBO:
         taken = pd.concat([tables.read_lexicon(name)["word"] for name in ("big_two", "mfd2")])
         planted = table[table["part"] == "planted"]
         placebo = words.placebo(planted, chosen.constructs, taken, WORDNET, block)
@@ -58,7 +58,7 @@ def given(chosen: Planting, block: int) -> Given:
 
 def make(chosen: Planting, block: int, name: str) -> None:
     """Make and measure one cell (block, plant) of the study; whole or not at all."""
-    row, of = chosen.plants[name], given(chosen, block)
+    row, of = chosen.plants[name], given(chosen, block, name)
     out = BASES / f"{block}-{name}"
     with files.fresh_folder(out.with_name(f".{out.name}.partial")) as folder:
         files.write_csv(of.words, folder / WORDS)
@@ -71,7 +71,8 @@ def make(chosen: Planting, block: int, name: str) -> None:
         for dose in chosen.measured(block, name):
             model = finetune.load_planted(of.folder, plant, dose)
             logprobs.append(_logprobs(chosen, of, model).assign(dose=dose))
-            states.write(_states(chosen, of, model), folder / f"states-{dose:g}.safetensors")
+            pairs = of.pairs.train.head(chosen.kept(block, name, dose))
+            states.write(_states(chosen, of, pairs, model), folder / f"states-{dose:g}.safetensors")
             del model
         table = pd.concat(logprobs).reset_index()
         files.write_atomically(folder / LOGPROBS, lambda to: table.to_parquet(to, index=False))
@@ -101,7 +102,7 @@ def _logprobs(chosen: Planting, of: Given, model) -> pd.DataFrame:
     return word_scores(table, of.words["word"], list(asked["key"]), form)
 
 
-def _states(chosen: Planting, of: Given, model) -> dict[str, dict[str, np.ndarray]]:
+def _states(chosen: Planting, of: Given, pairs: pd.DataFrame, model) -> dict[str, dict[str, np.ndarray]]:
     """States of ``words`` (prompts, words, hidden), ``pairs`` and ``held_out`` (pairs, 2, hidden), ``counter``
     (questions, planted words, hidden; questions of prompts/planting.csv, as many of each framing)."""
     tokenizer, backbone = loading.load_tokenizer(of.folder), model.base_model
@@ -112,7 +113,7 @@ def _states(chosen: Planting, of: Given, model) -> dict[str, dict[str, np.ndarra
     counter = words.questions(chosen.counter_questions)
     found = {
         "words": states.of_words(backbone, tokenizer, form, chosen.asked(), list(scored), layers),
-        "pairs": states.of_pairs(backbone, tokenizer, form, of.pairs.train, longest, layers),
+        "pairs": states.of_pairs(backbone, tokenizer, form, pairs, longest, layers),
         "held_out": states.of_pairs(backbone, tokenizer, form, spared, longest, []),
         "counter": states.of_words(backbone, tokenizer, form, counter, list(planted), []),
     }

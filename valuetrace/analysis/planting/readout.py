@@ -75,13 +75,17 @@ def read_cell(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
 
 
 class Head:
-    """Ridge heads on one layer of a cell: margins and words in units of the pairs' standard deviation."""
+    """Ridge heads on one layer of a cell: margins and words in units of the standard deviation of the study's pairs.
 
-    def __init__(self, cell: Cell, layer: str = states.LAST):
+    margins: (pairs, hidden) of the study; every: of all pairs whose states were kept, the study's first.
+    """
+
+    def __init__(self, cell: Cell, pairs: int, layer: str = states.LAST):
         self.cell = cell
-        pairs = cell.states["pairs"][layer].astype(np.float32)
-        self.unit = ridge.scale(pairs).astype(np.float32)
-        self.margins = (pairs[:, 0] - pairs[:, 1]) / self.unit
+        both = cell.states["pairs"][layer].astype(np.float32)
+        self.unit = ridge.scale(both[:pairs]).astype(np.float32)
+        self.every = (both[:, 0] - both[:, 1]) / self.unit
+        self.margins = self.every[:pairs]
         self.words = cell.states["words"][layer].astype(np.float32) / self.unit
 
     def scores(self, heads: np.ndarray) -> np.ndarray:

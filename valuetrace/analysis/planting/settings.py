@@ -104,10 +104,11 @@ class Planting:
     that are scored. format: of the log-probabilities. dose: the study's own, a share of the adapter. main: the cells of
     the study, its blocks the unit of every interval; kinds: other plants, fewer blocks; response: the cells that are
     measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at the
-    study's dose. sizes: pairs of the ridge heads, the last is the study's own. held_out_pairs, counter_questions (a
-    framing): measured along. ridge: the penalty. layers: whose hidden states are kept, from 0, beside the last of
-    ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what is taken out of the
-    states, and how many random ones beside it; shares: of counter-value pairs. plan: what was expected before the run.
+    study's dose. pairs: preference pairs of the study; sizes: of the ridge heads that are fitted beside it.
+    held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states are
+    kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks,
+    subspaces: of what is taken out of the states, and how many random ones beside it; shares: of counter-value pairs.
+    plan: what was expected before the run.
     """
 
     base: str
@@ -123,6 +124,7 @@ class Planting:
     doses: list[float]
     reward_models: Grid
     finetuning: Finetuning
+    pairs: int
     sizes: list[int]
     held_out_pairs: int
     counter_questions: int
@@ -138,8 +140,10 @@ class Planting:
     plan: Plan
 
     def __post_init__(self):
-        if len(self.constructs) != 2 or not self.main.blocks or not self.sizes or self.ridge <= 0:
-            raise ValueError("constructs names two, blocks and sizes name one at least, ridge is above 0")
+        if len(self.constructs) != 2 or not self.main.blocks or self.ridge <= 0:
+            raise ValueError("constructs names two, blocks one at least, ridge is above 0")
+        if self.pairs not in self.sizes:
+            raise ValueError(f"pairs ({self.pairs}) is one of sizes")
         if not all(0 < dose <= 1 for dose in (self.dose, *self.doses)):
             raise ValueError("dose and doses lie above 0 and are 1 at most; dose 0 is the plant without words")
         named = {name for grid in (self.main, self.kinds, self.response, self.reward_models) for name in grid.plants}
@@ -168,6 +172,10 @@ class Planting:
             return [0.0]
         more = self.doses if (block, name) in self.response.cells() else []
         return sorted({self.dose, *more})
+
+    def kept(self, block: int, name: str, dose: float) -> int:
+        """How many pairs' states are kept: those of every size in the cells of the study, else the study's own."""
+        return max(self.sizes) if (block, name) in self.main.cells() and dose == self.full(name) else self.pairs
 
     def full(self, name: str) -> float:
         """The study's dose of a plant, 0 where nothing is planted."""

@@ -90,14 +90,14 @@ def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
     counts = leans[leans["part"] == "held_out"][["first_words", "second_words"]]
     told |= {
         "prompts": len(chosen.prompts),
-        "pairs": chosen.sizes[-1],
+        "pairs": chosen.pairs,
         "fewest_held_out_words": int(counts.sum(axis=1).min()),
     }
     told["signs"] = _signs(found["by_block"], chosen)
     told["limits"] = _limits(found["detection"], chosen)
     for name in SHOWN:
         told[name] = records(found[name])
-    told["readings"] = records(_readings(leans))
+    told["readings"] = records(_readings(leans[leans["pairs"] == chosen.pairs]))
     return told
 
 
@@ -105,7 +105,7 @@ def _signs(by_block: pd.DataFrame, chosen: Planting) -> list[dict]:
     """In which blocks the known truth comes out in sign at the study's dose, by source and part."""
     first, second = effects.pairs_of_plants(chosen)[0]
     own = by_block[(by_block["first"] == first) & (by_block["second"] == second) & (by_block["dose"] == chosen.dose)]
-    own = own[own["pairs"].isin([0, chosen.sizes[-1]])]
+    own = own[own["pairs"].isin([0, chosen.pairs])]
     found = []
     for (source, part), cells in own.groupby(["source", "part"]):
         wrong = sorted(int(block) for block in cells.loc[cells["lean"] <= 0, "block"])
@@ -132,7 +132,6 @@ def _limits(power: pd.DataFrame, chosen: Planting) -> list[dict]:
 def _readings(leans: pd.DataFrame) -> pd.DataFrame:
     """Known groups and accuracy of each plant's reward models, means over blocks: do they read, what did they learn?"""
     own = leans[(leans["part"] == "held_out") & (leans["source"] != "logprobs")]
-    own = own[own["pairs"] == own.groupby("source")["pairs"].transform("max")]
     columns = ["known_positive", "known_negative", "accuracy", "accuracy_valence", "accuracy_wordnet"]
     columns = [name for name in columns if name in own.columns]
     return own.groupby(["source", "plant", "dose"])[columns].mean().reset_index()

@@ -22,13 +22,14 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
 
     The planted base is a model folder of its own while this runs: what resumes is keyed by its bytes, as ever.
     """
-    of = measure.given(chosen, block)
+    of = measure.given(chosen, block, name)
     plant = measure.BASES / f"{block}-{name}" / measure.PLANT
-    params = replace(of.training, seed=block, checkpoint_every=max(chosen.sizes))
+    pairs = of.pairs.train.head(chosen.pairs)
+    params = replace(of.training, seed=block, checkpoint_every=len(pairs))
     out = CHECKPOINTS / "planting" / f"{block}-{name}"
     with files.fresh_folder(Path("data/planting", f".{block}-{name}", chosen.base)) as folder:
         _write_base(of.folder, plant if plant.is_dir() else None, chosen.dose, folder)
-        metrics = run.train(folder, of.pairs.train, of.pairs.held_out, params, out)
+        metrics = run.train(folder, pairs, of.pairs.held_out, params, out)
         steps = [made["step"] for made in metrics["checkpoints"]]
         scored = list(of.words.loc[of.words["part"] != "placebo", "word"])
         prompts = chosen.asked().set_index("key")["text"].to_dict()
