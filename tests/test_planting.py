@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -464,6 +465,28 @@ def test_the_base_itself_is_measured_where_nothing_is_planted_and_a_dose_moves_e
         assert 0 < change[0.5] < change[1.0]
     raw = made["leans"].query("source == 'logprobs' and plant == 'none' and part == 'planted'")
     assert raw.groupby("block")["lean"].nunique().max() == 1 and raw["lean"].nunique() == 2  # other words a block
+
+
+@pytest.mark.slow
+def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made):
+    """So that a plant more, or a block less, makes no other cell again."""
+    from valuetrace.analysis.planting import train
+
+    class Recorded(Planting):
+        def __getattribute__(self, name):
+            if name in Planting.__dataclass_fields__:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    read = set()
+    chosen = Recorded(**{name: getattr(TINY, name) for name in Planting.__dataclass_fields__})
+    stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for stage, run in (("plant", measure.make), ("reward_model", train.train_and_search)):
+        read.clear()
+        run(chosen, 1, "agency")
+        told = {key.split(".")[1] for key in stages[stage]["params"] if key.startswith("planting.")}
+        assert read == told, stage
+    assert stages["kind"]["params"] == stages["plant"]["params"]
 
 
 @pytest.mark.slow
