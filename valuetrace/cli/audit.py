@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from valuetrace.cli.options import go_offline, key_values, positive, say
+from valuetrace.cli.options import go_offline, key_values, positive, say, shared
 
 
 def add(subcommands) -> None:
@@ -32,25 +32,9 @@ def add(subcommands) -> None:
 
 def _add_questions(add) -> None:
     """What is asked of the model."""
-    add(
-        "--lexicon",
-        default="big_two_nouns",
-        help="big_two_nouns (default), big_two, mfd2, or a .csv, .dic, .dicx, .json",
-    )
-    add(
-        "--prompts",
-        default="value_laden",
-        help="value_laden (default, 54), keys joined by commas, or a CSV key,text,framing",
-    )
+    shared(add, "lexicon", "prompts", "template-argument", "case")
     add("--vocabulary", action="store_true", help="score every token id, not the lexicon's words (reward models)")
     add("--format", help="a format of params.yaml, or 'question' (default: the model's chat template where it has one)")
-    add(
-        "--template-argument",
-        action="append",
-        metavar="KEY=VALUE",
-        help="told to the chat template, such as date_string='26 Jul 2024' (true and false are booleans; repeatable)",
-    )
-    add("--case", choices=("lower", "capitalised"), default="lower", help="spelling of the words (default lower)")
     add(
         "--tokenisation",
         choices=("exact", "as_published"),
@@ -70,9 +54,8 @@ def _add_questions(add) -> None:
 
 def _add_running(add) -> None:
     """How the model is loaded and run, and where the results go."""
-    add("--head", help="reward head: an adapter's name, where config.json does not name it (first_output …)")
+    shared(add, "head", "offline", "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
-    add("--offline", action="store_true", help="never ask the network: a Hub id must be in data/models/ already")
     add(
         "--out",
         type=Path,
@@ -80,13 +63,7 @@ def _add_running(add) -> None:
         "folder, default audit/compare)",
     )
     add("--references", type=Path, help="folder of value profiles to set beside it (default metrics/profiles)")
-    add("--device", help="cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)")
-    add("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32 on a CPU, else the weights' own")
-    add("--batch-size", type=positive, help="candidates a batch (reward models) or prompts a batch (language models)")
-    add("--draws", type=positive, default=9_999, help="bootstrap draws over words (default 9999)")
-    add("--seed", type=int, default=1, help="seed of the bootstrap and of random replies (default 1)")
-    add("--dry-run", action="store_true", help="stop after the estimate of candidates, tokens, memory and time")
-    add("--max-minutes", type=float, help="refuse to run (status 2) where the estimate of a model is longer")
+    add("--draws", type=positive, help="bootstrap draws over words (default 9999)")
     add("--json", action="store_true", help="print profile.json, or compare.json (with --dry-run: the cost) on stdout")
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from valuetrace.cli.options import go_offline, key_values, numbers, positive, say
+from valuetrace.cli.options import go_offline, key_values, numbers, positive, say, shared
 
 
 def add(subcommands) -> None:
@@ -26,26 +26,17 @@ def add(subcommands) -> None:
     parser.add_argument("reward_models", nargs="+", metavar="REWARD_MODEL", help="one, or two to be set side by side")
     add = parser.add_argument
     add("--policy", action="append", required=True, metavar="BASE", dest="policies", help="language model; repeatable")
-    add("--lexicon", help="big_two_nouns (default), big_two, mfd2, or a .csv, .dic, .dicx, .json")
-    add("--prompts", help="value_laden (default, 54), keys joined by commas, or a CSV key,text,framing")
+    shared(add, "lexicon", "prompts", "case", "head")
     add("--format", help="of the reward model (default: as in valuetrace audit)")
     add("--policy-format", help="of the policy: one in which it answers with such words (default: as in audit)")
-    for option in ("--template-argument", "--policy-template-argument"):
-        add(option, action="append", metavar="KEY=VALUE", help="told to the chat template (repeatable)")
-    add("--case", choices=("lower", "capitalised"), help="spelling of the words (default lower)")
-    add("--head", help="reward head: an adapter's name, where config.json does not name it")
+    shared(add, "template-argument")
+    add("--policy-template-argument", action="append", metavar="KEY=VALUE", help="the same for the policies")
     add("--budgets", type=numbers(float), dest="nats", help="KL budgets in nats (default 0,0.5 … 8)")
     add("--best-of", type=numbers(int), dest="counts", help="values of n (default 1,2,4 … 4096)")
     add("--beta", type=numbers(float), dest="betas", help="β of a training, one for all prompts, in the reward's units")
     add("--out", type=Path, help="folder for the results, replaced as a whole (default forecast/REWARD_MODEL-on-BASE)")
-    add("--device", help="cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)")
-    add("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32 on a CPU, else the weights' own")
-    add("--batch-size", type=positive, help="candidates a batch (reward models) or prompts a batch (policies)")
+    shared(add, "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes", "offline")
     add("--draws", type=positive, help="bootstrap draws (default 2000)")
-    add("--seed", type=int, help="seed of the bootstrap (default 1)")
-    add("--dry-run", action="store_true", help="stop after the estimate of candidates, tokens, memory and time")
-    add("--max-minutes", type=float, help="refuse to run (status 2) where the estimate is longer")
-    add("--offline", action="store_true", help="never ask the network: models are folders, or in data/models/")
     add("--json", action="store_true", help="print forecast.json (with --dry-run: the cost) on stdout")
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""What options have in common: kinds of value."""
+"""What commands have in common: options that mean the same in each, and kinds of value."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import sys
 from collections.abc import Callable
 
 from valuetrace.core.errors import InputError
+
+
+def shared(add: Callable, *names: str) -> None:
+    """Add options of ``_SHARED``; their defaults stand where the request is built, so none is given here."""
+    for name in names:
+        add(f"--{name}", **_SHARED[name])
 
 
 def go_offline() -> None:
@@ -46,3 +52,32 @@ def numbers(kind: type) -> Callable[[str], tuple]:
 
     parse.__name__ = f"list of {kind.__name__}"  # argparse says it of what cannot be parsed
     return parse
+
+
+_SHARED = {
+    "lexicon": {"help": "big_two_nouns (default), big_two, mfd2, or a .csv, .dic, .dicx, .json"},
+    "prompts": {"help": "value_laden (default, 54), keys joined by commas, or a CSV key,text,framing"},
+    "template-argument": {
+        "action": "append",
+        "metavar": "KEY=VALUE",
+        "help": "told to the chat template, such as date_string='26 Jul 2024' (true, false are booleans; repeatable)",
+    },
+    "case": {"choices": ("lower", "capitalised"), "help": "spelling of the words (default lower)"},
+    "head": {"help": "reward head: an adapter's name, where config.json does not name it (first_output …)"},
+    "offline": {
+        "action": "store_true",
+        "help": "never ask the network: a Hub id must be in data/models/ already",
+    },
+    "device": {"help": "cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)"},
+    "dtype": {
+        "choices": ("float32", "bfloat16", "float16"),
+        "help": "default: float32 on a CPU, else the weights' own",
+    },
+    "batch-size": {
+        "type": positive,
+        "help": "candidates a batch (reward models) or prompts a batch (language models)",
+    },
+    "seed": {"type": int, "help": "seed of everything that is drawn (default 1)"},
+    "dry-run": {"action": "store_true", "help": "stop after the estimate of candidates, tokens, memory and time"},
+    "max-minutes": {"type": float, "help": "refuse to run (status 2) where the estimate is longer"},
+}
