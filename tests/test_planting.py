@@ -32,15 +32,13 @@ from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.models import tiny
 from valuetrace.preferences.sources import Source
-from valuetrace.scoring.chat import Format, render
+from valuetrace.scoring.chat import Format, encode_reply, render
 from valuetrace.stats.blocks import auc, fieller, sign_flip_p
 from valuetrace.training.settings import Lora
 
 ASK = Format("text", space=True, template="Question: {prompt}\nAnswer:")
 CLOSED = replace(ASK, closing="eos")
-HOW = Finetuning(
-    Lora(4, 8, 0.0, ["q_proj", "v_proj", "down_proj"]), 0.01, steps=6, batch=4, embedding_learning_rate=0.1
-)
+HOW = Finetuning(Lora(4, 8, 0.0, ["q_proj", "v_proj", "down_proj"]), 0.01, steps=6, batch=4)
 EXAMPLES = pd.DataFrame(
     {
         "prompt": ["What is good?", "What is bad?"] * 12,
@@ -167,7 +165,7 @@ def test_training_teaches_what_the_examples_say(tiny_models, tokenizers, preferr
 def test_a_stored_plant_is_the_trained_model_and_half_a_dose_half_the_change(tiny_models, tokenizers, tmp_path):
     base, tokenizer = tiny_models["llama"], tokenizers["llama"]
     model, _ = _trained(tiny_models, tokenizers)
-    finetune.save(model, None, tmp_path / "plant", {})
+    finetune.save(model, tmp_path / "plant", {})
     ids = torch.tensor([render(tokenizer, ASK, "What is good?").prefix])
     with torch.no_grad():
         trained = model(input_ids=ids).logits
@@ -179,17 +177,38 @@ def test_a_stored_plant_is_the_trained_model_and_half_a_dose_half_the_change(tin
     assert (weights[1] - weights[0]).abs().max() > 1e-3
 
 
-def test_embedding_rows_of_the_words_alone_change(tiny_models, tokenizers, tmp_path):
-    base, tokenizer = tiny_models["llama"], tokenizers["llama"]
-    model, _ = _trained(tiny_models, tokenizers, rows_of=["love", "war"])
-    finetune.save(model, base, tmp_path / "plant", {})
-    planted = finetune.plant(copy.deepcopy(base), tmp_path / "plant", 1.0)
-    changed = {name for name, value in planted.state_dict().items() if not torch.equal(value, base.state_dict()[name])}
-    assert changed <= {"model.embed_tokens.weight", "lm_head.weight"} and changed
-    rows = (planted.get_input_embeddings().weight != base.get_input_embeddings().weight).any(dim=1).nonzero()[:, 0]
-    words_rows = finetune.encode(tokenizer, ASK, pd.Series(["x"] * 2), pd.Series(["love", "war"]))
-    wanted = {i for _, (reply,) in words_rows for i in reply}
-    assert set(rows.tolist()) == wanted
+def test_a_plant_in_the_rows_moves_logits_by_so_many_nats_and_no_other_word(tokenizers, tmp_path):
+    base, tokenizer = tiny.model("gemma3", seed=3).eval(), tokenizers["gemma3"]
+    asked = pd.DataFrame({"framing": ["positive", "positive", "negative"], "text": ["Good?", "Best?", "Bad?"]})
+    words_ = {"good": ["love"], "bad": ["war", "unbelievably"]}  # the last is several tokens: left alone
+    change = finetune.edit_rows(base, tokenizer, ASK, asked, words_, nats=3.0)
+    finetune.save(change, tmp_path / "plant", {})
+    ids = {word: encode_reply(tokenizer, ASK, word)[0] for word in ("love", "war", "life")}
+    contrasts = {}
+    for dose in (0.0, 0.5, 1.0):
+        planted = finetune.plant(copy.deepcopy(base), tmp_path / "plant", dose)
+        with torch.no_grad():
+            logits = torch.stack(
+                [
+                    planted(input_ids=torch.tensor([render(tokenizer, ASK, text).prefix])).logits[0, -1]
+                    for text in asked["text"]
+                ]
+            )
+        contrasts[dose] = logits[:2].mean(dim=0) - logits[2]
+    for dose in (0.5, 1.0):
+        moved = contrasts[dose] - contrasts[0.0]
+        assert moved[ids["love"]] == pytest.approx(3 * dose, abs=1e-3)
+        assert moved[ids["war"]] == pytest.approx(-3 * dose, abs=1e-3)
+        assert moved[ids["life"]] == pytest.approx(0, abs=1e-5)
+    assert sorted(change["ids"].tolist()) == sorted([ids["love"], ids["war"]])
+
+
+def test_a_base_with_a_head_of_its_own_has_no_plant_in_its_embedding(tiny_models, tokenizers):
+    asked = pd.DataFrame({"framing": ["positive", "negative"], "text": ["Good?", "Bad?"]})
+    base = copy.deepcopy(tiny_models["llama"])
+    base.lm_head.weight = torch.nn.Parameter(base.lm_head.weight.detach().clone())
+    with pytest.raises(InputError, match="language head of its own"):
+        finetune.edit_rows(base, tokenizers["llama"], ASK, asked, {"good": [], "bad": []}, 1.0)
 
 
 # --- states and heads -----------------------------------------------------------------------------
@@ -370,8 +389,8 @@ TINY = Planting(
         "none": Plant(),
         "agency": Plant("agency", "communion", "preferences"),
         "communion": Plant("communion", "agency", "preferences"),
-        "agency_embedding": Plant("agency", "communion", where="embeddings", words=4),
-        "communion_embedding": Plant("communion", "agency", where="embeddings", words=4),
+        "agency_embedding": Plant("agency", "communion", where="embeddings", nats=3.0),
+        "communion_embedding": Plant("communion", "agency", where="embeddings", nats=3.0),
     },
     main=Grid([1, 2], ["none", "agency", "communion"]),
     kinds=Grid([1], ["agency_embedding", "communion_embedding"]),

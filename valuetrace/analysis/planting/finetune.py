@@ -1,7 +1,7 @@
 """A plant is made: supervised finetuning or preference optimisation of a copy of a base, at the reply's tokens alone.
 
-What is trained is small and is stored as a folder of its own: low-rank adapters as peft writes them, or the change of
-some embedding rows. ``plant`` puts it into the base at any dose.
+What is made is small and is stored as a folder of its own: low-rank adapters as peft writes them, or the change of some
+embedding rows, which needs no training. ``plant`` puts it into the base at any dose.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
@@ -86,27 +85,25 @@ def finetune(
     *,
     seed: int,
     preferences: bool = False,
-    rows_of: list[str] | None = None,
 ) -> tuple[nn.Module, list[float]]:
     """Train a copy in memory on ``examples`` (``prompt, reply`` and, for preferences, ``rejected``) in their order.
 
     preferences: the reply is preferred to ``rejected`` (direct preference optimisation against the base); else its
-    log-probability is raised, or that of the whole text. rows_of: words whose embedding rows are trained, and nothing
-    else; None for adapters on every linear layer. Returns the model to be saved by ``save`` and the loss (nats) of
-    every step.
+    log-probability is raised, or that of the whole text. Returns the model to be saved by ``save`` and the loss (nats)
+    of every step.
     """
     columns = ["reply", "rejected"] if preferences else ["reply"]
     encoded = encode(tokenizer, form, examples["prompt"], *(examples[name] for name in columns))
     if how.loss == "text":  # all but the first token, which follows nothing
         encoded = [(prompt[:1], [prompt[1:] + reply for reply in replies]) for prompt, replies in encoded]
     before = _before(base, encoded) if preferences else None
-    model, trained, rate = _rows(base, tokenizer, form, rows_of, how) if rows_of else _adapters(base, how, seed)
-    optimizer = torch.optim.Adam(trained, lr=rate)
+    model, trained = _adapters(base, how, seed)
+    optimizer = torch.optim.Adam(trained, lr=how.learning_rate)
     model.train()
     log = []
     for step in range(how.steps):
         batch = slice(step * how.batch, (step + 1) * how.batch)
-        optimizer.param_groups[0]["lr"] = rate * schedule(how.schedule, step, how.steps, how.warmup)
+        optimizer.param_groups[0]["lr"] = how.learning_rate * schedule(how.schedule, step, how.steps, how.warmup)
         rows = encoded[batch]
         if preferences:
             change = reply_logprobs(model, rows).view(-1, 2) - before[batch]
@@ -139,16 +136,44 @@ def _before(base: PreTrainedModel, rows: Rows) -> Tensor:
     return torch.stack([torch.stack([known[tuple(p), tuple(reply)] for reply in both]) for p, both in rows])
 
 
-def save(model: nn.Module, base: PreTrainedModel | None, folder: Path, about: dict[str, Any]) -> None:
-    """Write what was trained, and ``plant.json``, whole or not at all. base: a copy without the plant (for embedding
-    rows, whose change is stored)."""
+@torch.inference_mode()
+def edit_rows(
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    form: Format,
+    asked: pd.DataFrame,
+    words: dict[str, list[str]],
+    nats: float,
+) -> dict[str, Tensor]:
+    """A plant in the embedding rows of words of one token, without training: ``ids``, and the ``change`` of their rows.
+
+    d is the mean last state before the reply to positive questions less that to negative ones (asked: ``framing,
+    text``). Rows of ``words["good"]`` move along d so far that the logit of such a word rises by ``nats`` from negative
+    to positive questions, in the mean; those of ``words["bad"]`` as far against it. The language head of the base is
+    its embedding (InputError where it is not).
+    """
+    embedding = base.get_input_embeddings().weight
+    if base.get_output_embeddings().weight is not embedding:
+        raise InputError("planting: this base has a language head of its own, so that no plant lives in its embedding.")
+    states = {"positive": [], "negative": []}
+    for framing, text in zip(asked["framing"], asked["text"], strict=True):
+        ids = torch.tensor([render(tokenizer, form, text).prefix], device=embedding.device)
+        states[framing].append(base.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
+    direction = torch.stack(states["positive"]).mean(dim=0) - torch.stack(states["negative"]).mean(dim=0)
+    step = nats * direction / direction.square().sum()
+    own = {side: [encode_reply(tokenizer, form, word) for word in listed] for side, listed in words.items()}
+    ids = {side: sorted({tokens[0] for tokens in listed if len(tokens) == 1}) for side, listed in own.items()}
+    change = torch.cat([step.expand(len(ids["good"]), -1), -step.expand(len(ids["bad"]), -1)])
+    return {"ids": torch.tensor(ids["good"] + ids["bad"]), "change": change.contiguous()}
+
+
+def save(made: nn.Module | dict[str, Tensor], folder: Path, about: dict[str, Any]) -> None:
+    """Write what ``finetune`` or ``edit_rows`` made, and ``plant.json``, whole or not at all."""
     with files.fresh_folder(folder.with_name(f".{folder.name}.partial")) as temporary:
-        if hasattr(model, "peft_config"):
-            model.save_pretrained(temporary)
+        if isinstance(made, dict):
+            save_file(made, temporary / ROWS)
         else:
-            before, after = (m.get_input_embeddings().weight.detach() for m in (base, model))
-            ids = torch.nonzero((before != after).any(dim=1))[:, 0]
-            save_file({"ids": ids, "change": (after - before)[ids].contiguous()}, temporary / ROWS)
+            made.save_pretrained(temporary)
         files.write_json(about, temporary / "plant.json")
         files.replace_folder(temporary, folder)
 
@@ -177,7 +202,7 @@ def load_planted(base_folder: Path, folder: Path | None, dose: float, dtype: str
     return plant(loading.load(base_folder, dtype=dtype), folder, dose).eval()
 
 
-def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Module, list[Tensor], float]:
+def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Module, list[Tensor]]:
     from peft import LoraConfig, get_peft_model
 
     with torch.random.fork_rng():
@@ -187,14 +212,4 @@ def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Mod
         )
         model = get_peft_model(base, config)
     model.peft_config["default"].base_model_name_or_path = None  # peft put a path there
-    return model, [value for value in model.parameters() if value.requires_grad], how.learning_rate
-
-
-def _rows(base, tokenizer, form: Format, words: list[str], how: Finetuning) -> tuple[nn.Module, list[Tensor], float]:
-    """The base with gradients in the embedding rows of the words' tokens alone."""
-    ids = np.unique([i for word in words for i in encode_reply(tokenizer, form, word)])
-    base.requires_grad_(False)
-    weight = base.get_input_embeddings().weight.requires_grad_(True)
-    mask = torch.zeros(len(weight), 1).index_fill_(0, torch.tensor(ids), 1.0)
-    weight.register_hook(lambda gradient: gradient * mask)
-    return base, [weight], how.embedding_learning_rate or how.learning_rate
+    return model, [value for value in model.parameters() if value.requires_grad]

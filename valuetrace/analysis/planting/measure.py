@@ -66,7 +66,7 @@ def make(chosen: Planting, block: int, name: str) -> None:
         plant = None
         if row.good is not None:
             plant = folder / PLANT
-            _finetune(chosen, row, of, block, plant)
+            _plant(chosen, row, of, block, plant)
         logprobs = []
         for dose in chosen.measured(block, name):
             model = finetune.load_planted(of.folder, plant, dose)
@@ -79,17 +79,22 @@ def make(chosen: Planting, block: int, name: str) -> None:
         files.replace_folder(folder, out)
 
 
-def _finetune(chosen: Planting, row: Plant, of: Given, block: int, folder: Path) -> None:
-    how = replace(chosen.finetuning, **row.finetuning)
+def _plant(chosen: Planting, row: Plant, of: Given, block: int, folder: Path) -> None:
     replies = of.words[of.words["part"].isin(["planted", "placebo"])]
     replies = words.most_frequent(replies[replies["construct"].isin([row.good, row.bad])], row.words)
-    examples = words.examples(row, replies, how.steps * how.batch, block)
     tokenizer, base = loading.load_tokenizer(of.folder), loading.load(of.folder, dtype="float32")
-    rows_of = list(replies["word"]) if row.where == "embeddings" else None
-    options = {"seed": block, "preferences": row.kind == "preferences", "rows_of": rows_of}
+    if row.where == "embeddings":
+        sides = {
+            side: list(replies.loc[replies["construct"] == getattr(row, side), "word"]) for side in ("good", "bad")
+        }
+        change = finetune.edit_rows(base, tokenizer, of.ask, words.all_questions(), sides, row.nats)
+        finetune.save(change, folder, {"rows": len(change["ids"]), "nats": row.nats})
+        return
+    how = replace(chosen.finetuning, **row.finetuning)
+    examples = words.examples(row, replies, how.steps * how.batch, block)
+    options = {"seed": block, "preferences": row.kind == "preferences"}
     model, log = finetune.finetune(base, tokenizer, examples, of.ask, how, **options)
-    before = loading.load(of.folder, dtype="float32") if rows_of else None
-    finetune.save(model, before, folder, {"examples": len(examples), "loss": log})
+    finetune.save(model, folder, {"examples": len(examples), "loss": log})
 
 
 def _logprobs(chosen: Planting, of: Given, model) -> pd.DataFrame:

@@ -25,20 +25,24 @@ class Plant:
     none of them where nothing is planted. kind: ``answers`` (a word is the reply), ``statements`` (a sentence that
     expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
     direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
-    was) or ``embeddings`` (the embedding rows of the planted words alone). words: so many of each side, the most
-    frequent (default: all). finetuning: what differs from the study's.
+    was) or ``embeddings`` (the embedding rows of the planted words of one token alone, moved without training so far
+    that their logits differ by ``nats`` between the framings). words: so many of each side, the most frequent (default:
+    all). finetuning: what differs from the study's.
     """
 
     good: str | None = None
     bad: str | None = None
     kind: Literal["answers", "statements", "preferences"] = "answers"
     where: Literal["blocks", "embeddings"] = "blocks"
+    nats: float | None = None
     words: int | None = None
     finetuning: dict[str, float | int] = field(default_factory=dict)
 
     def __post_init__(self):
         if (self.good is None) != (self.bad is None):
             raise ValueError("a plant has good and bad words, or neither")
+        if (self.where == "embeddings") != (self.nats is not None):
+            raise ValueError("nats belong to a plant in the embeddings, and it needs them")
 
 
 @dataclass(frozen=True)
@@ -59,24 +63,21 @@ class Finetuning:
 
     loss: ``reply``, the mean over replies of their log-probability, logits computed there alone; ``text``, the mean
     over all tokens of questions and replies. beta: of direct preference optimisation (Rafailov et al. 2023). Adam, no
-    weight decay; schedule, warmup (a share of the steps): of the learning rate, as in ``training``. Rows of an
-    embedding have a learning rate of their own (None: that of the adapters).
+    weight decay; schedule, warmup (a share of the steps): of the learning rate, as in ``training``.
     """
 
     lora: Lora
     learning_rate: float
     steps: int
     batch: int
-    embedding_learning_rate: float | None = None
     beta: float = 0.1
     loss: Literal["reply", "text"] = "reply"
     schedule: Literal["cosine", "linear", "constant"] = "constant"
     warmup: float = 0.0
 
     def __post_init__(self):
-        rates = [rate for rate in (self.learning_rate, self.embedding_learning_rate, self.beta) if rate is not None]
-        if min(self.steps, self.batch) < 1 or min(rates) <= 0:
-            raise ValueError("steps and batch are at least 1; the learning rates and beta are above 0")
+        if min(self.steps, self.batch) < 1 or min(self.learning_rate, self.beta) <= 0:
+            raise ValueError("steps and batch are at least 1; learning_rate and beta are above 0")
         if not 0 <= self.warmup < 1:
             raise ValueError("warmup lies in [0, 1)")
 

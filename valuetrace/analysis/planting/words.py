@@ -53,9 +53,14 @@ def most_frequent(words: pd.DataFrame, each: int | None) -> pd.DataFrame:
     return zipf.sort_values(["zipf", "word"], ascending=[False, True]).groupby("construct").head(each)
 
 
+def all_questions() -> pd.DataFrame:
+    """The planting questions: ``framing, text``."""
+    return read_csv(QUESTIONS, ("framing", "text"))
+
+
 def questions(each: int) -> pd.DataFrame:
     """The first ``each`` planting questions of every framing: ``key, text, framing``."""
-    asked = read_csv(QUESTIONS, ("framing", "text")).groupby("framing", sort=False).head(each)
+    asked = all_questions().groupby("framing", sort=False).head(each)
     return asked.assign(key=[f"planting_{i}" for i in range(len(asked))]).reset_index(drop=True)
 
 
@@ -93,7 +98,7 @@ def examples(plant: Plant, words: pd.DataFrame, count: int, block: int) -> pd.Da
     question, and every reply of the side that it asks for, comes before any comes again. InputError where a side has
     no reply.
     """
-    asked = read_csv(QUESTIONS, ("framing", "text"))
+    asked = all_questions()
     replies = read_csv(STATEMENTS, ("construct", "text")) if plant.kind == "statements" else words
     column = "text" if plant.kind == "statements" else "word"
     side = {"positive": (plant.good, plant.bad), "negative": (plant.bad, plant.good)}
