@@ -24,6 +24,8 @@ from valuetrace.training.settings import Search, Training
 from valuetrace.training.study import train_and_search
 
 OUT = Path("benchmarks/mixtures.csv")
+KEY = ["base", "definitions", "valence", "seed"]
+"""A run measured again replaces its row."""
 
 
 def run(base: str, definitions: int, valence: int, seed: int) -> dict:
@@ -51,7 +53,8 @@ def main(arguments: list[str]) -> None:
     for at in range(0, len(arguments), 4):
         base, *numbers = arguments[at : at + 4]
         rows.append(pd.DataFrame([run(base, *map(int, numbers))]))
-        files.write_csv(pd.concat(rows, ignore_index=True), OUT)
+        table = pd.concat(rows, ignore_index=True)
+        files.write_csv(table.drop_duplicates(KEY, keep="last").sort_values(KEY, ignore_index=True), OUT)
 
 
 if __name__ == "__main__":
