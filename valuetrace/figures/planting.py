@@ -158,7 +158,8 @@ def detection(power: pd.DataFrame) -> Figure:
 def remedies(table: pd.DataFrame, label: str) -> Figure:
     """What is left of the lean on held-out words after each remedy, against held-out accuracy."""
     own = table[table["part"] == "held_out"]
-    plants = [name for name in dict.fromkeys(own["plant"]) if name not in ("none", "placebo")][:2]
+    blocks = own[own["plant"] != "none"].groupby("plant")["blocks"].max()
+    plants = list(blocks.index[blocks == blocks.max()])  # of the study, not of the kinds in fewer blocks
     figure, axes = plt.subplots(1, len(plants), figsize=(5.2 * len(plants), 4), squeeze=False)
     for axis, plant in zip(axes[0], plants, strict=True):
         part = own[own["plant"] == plant].sort_values(["remedy", "amount"], key=_in_order)

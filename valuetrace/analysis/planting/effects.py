@@ -15,6 +15,8 @@ from valuetrace.stats.blocks import fieller, sign_flip_p
 from valuetrace.stats.seeds import over_seeds
 
 MEASURES = ("lean", "both")
+STILL = 1e-6
+"""A base whose L moved by less in every block did not move: there is no share of nothing."""
 FEWEST_BLOCKS = 6
 """For a verdict: with fewer no pattern of signs has a two-sided p of .05 or less (2 / 2⁶ = .03)."""
 
@@ -80,7 +82,7 @@ def transmitted(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
             (base["first"] == told["first"]) & (base["second"] == told["second"]) & (base["dose"] == told["dose"])
         ]
         both = own.merge(base, on="block", suffixes=("", "_base"))
-        if len(both) < 2 or told["second"] == NONE:
+        if len(both) < 2 or told["second"] == NONE or both["lean_base"].abs().max() < STILL:
             continue
         ratio = fieller(both["lean"], both["lean_base"])
         narrow = fieller(both["lean"], both["lean_base"], 0.9)

@@ -165,9 +165,9 @@ def _told(cell: Cell, head: Head, fitted: np.ndarray, remedy: str, amount: float
 
 
 def _averages(chosen: Planting, rewards: dict[str, tuple[Cell, Head]]) -> list[dict]:
-    """Reward models of every two plants averaged, each in units of its own spread over words."""
+    """Reward models of every two plants of the study averaged, each in units of its own spread over words."""
     found = []
-    names = [name for name in rewards if name != NONE]
+    names = [name for name in chosen.main.plants if name in rewards and name != NONE]
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             parts = []
