@@ -127,7 +127,10 @@ def test_placebo_nouns_have_the_frequency_of_the_planted_words_and_no_value(repo
 @pytest.mark.parametrize("architecture", ["gemma2", "llama"])  # with and without a cap on the logits
 def test_reply_logprobs_are_those_of_every_token_alone(tiny_models, tokenizers, architecture):
     model, tokenizer = tiny_models[architecture], tokenizers[architecture]
-    asked, replies = pd.Series(["What is love?", "Who?"]), (["unbelievably", "war"], ["war", "an unbelievable life"])
+    asked, replies = (
+        pd.Series(["What is love?", "Who?"]),
+        (["unbelievably", "war"], ["an unbelievable life", "unbelievably"]),
+    )
     rows = finetune.encode(tokenizer, ASK, asked, *map(pd.Series, replies))
     assert {len(reply) > 1 for _, both in rows for reply in both} == {True, False}
     with torch.no_grad():
@@ -356,6 +359,18 @@ def test_the_exchange_rate_is_the_slope_and_the_crossing_of_every_block():
         assert held["estimate"] == pytest.approx(0, abs=1e-12) and held["crossed"] == 0 and np.isnan(held["share"])
 
 
+def test_there_is_no_share_of_a_base_that_did_not_move():
+    rows = [
+        {"source": source, "block": block, "lean": lean, "part": "held_out", "pairs": 0, "dose": 0.5}
+        for block in (1, 2, 3)
+        for source, lean in (("logprobs", 0.0), ("ridge", 0.1 + 0.01 * block))
+    ]
+    table = pd.DataFrame(rows).assign(first="agency", second="communion")
+    assert not len(effects.transmitted(table, PLAN))
+    moved = table.assign(lean=table["lean"] + 0.3 * (table["source"] == "logprobs") + 0.01 * table["block"])
+    assert len(effects.transmitted(moved, PLAN)) == 1
+
+
 def test_detection_finds_its_threshold_among_twins_and_its_limit_between_doses():
     draws = np.random.default_rng(5)
     rows = []
@@ -488,7 +503,7 @@ def test_the_base_itself_is_measured_where_nothing_is_planted_and_a_dose_moves_e
 
 @pytest.mark.slow
 def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made):
-    """So that a plant more, or a block less, makes no other cell again."""
+    """So that a plant or a block more makes no other cell again (a stage's name says whether it is of ``main``)."""
     from valuetrace.analysis.planting import train
 
     class Recorded(Planting):
@@ -504,7 +519,7 @@ def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made
         read.clear()
         run(chosen, 1, "agency")
         told = {key.split(".")[1] for key in stages[stage]["params"] if key.startswith("planting.")}
-        assert read == told, stage
+        assert read - {"main"} == told, stage
     assert stages["kind"]["params"] == stages["plant"]["params"]
 
 

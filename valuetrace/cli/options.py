@@ -79,5 +79,8 @@ _SHARED = {
     },
     "seed": {"type": int, "help": "seed of everything that is drawn (default 1)"},
     "dry-run": {"action": "store_true", "help": "stop after the estimate of candidates, tokens, memory and time"},
-    "max-minutes": {"type": float, "help": "refuse to run (status 2) where the estimate is longer"},
+    "max-minutes": {
+        "type": float,
+        "help": "refuse to run (status 2) where the estimate, of a model where there are several, is longer",
+    },
 }

@@ -7,6 +7,8 @@ the base arrives. It is an intention-to-treat ratio: the base's shift is what th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -27,8 +29,7 @@ def pairs_of_plants(chosen: Planting) -> list[tuple[str, str]]:
     found = []
     for name, row in plants.items():
         if (row.good, row.bad) == tuple(chosen.constructs):
-            twin = [n for n, r in plants.items() if (r.bad, r.good) == (row.good, row.bad)]
-            found += [(name, n) for n in twin if (plants[n].kind, plants[n].where) == (row.kind, row.where)]
+            found += [(name, n) for n, r in plants.items() if replace(r, good=r.bad, bad=r.good) == row]
         elif row.good not in chosen.constructs:
             found.append((name, NONE))
     return found

@@ -31,7 +31,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series,
     """The question of each example and its reply (or replies) as token ids; a reply without what closes it."""
     around = {prompt: render(tokenizer, form, prompt).prefix for prompt in prompts.unique()}
     columns = [[encode_reply(tokenizer, form, text) for text in column] for column in replies]
-    return [(around[p], list(each)) for p, *each in zip(prompts, *columns, strict=True)]
+    return [(around[p], each) for p, *each in zip(prompts, *columns, strict=True)]
 
 
 def reply_logprobs(model: nn.Module, rows: Rows) -> Tensor:
@@ -94,7 +94,7 @@ def finetune(
     """
     columns = ["reply", "rejected"] if preferences else ["reply"]
     encoded = encode(tokenizer, form, examples["prompt"], *(examples[name] for name in columns))
-    if how.loss == "text":  # all but the first token, which follows nothing
+    if how.loss == "text" and not preferences:  # all but the first token, which follows nothing
         encoded = [(prompt[:1], [prompt[1:] + reply for reply in replies]) for prompt, replies in encoded]
     before = _before(base, encoded) if preferences else None
     model, trained = _adapters(base, how, seed)
@@ -163,8 +163,10 @@ def edit_rows(
     step = nats * direction / direction.square().sum()
     own = {side: [encode_reply(tokenizer, form, word) for word in listed] for side, listed in words.items()}
     ids = {side: sorted({tokens[0] for tokens in listed if len(tokens) == 1}) for side, listed in own.items()}
+    if empty := [side for side, found in ids.items() if not found]:
+        raise InputError(f"planting: no {empty[0]} word is one token, and a plant in the embedding needs such words.")
     change = torch.cat([step.expand(len(ids["good"]), -1), -step.expand(len(ids["bad"]), -1)])
-    return {"ids": torch.tensor(ids["good"] + ids["bad"]), "change": change.contiguous()}
+    return {"ids": torch.tensor(ids["good"] + ids["bad"]), "change": change}
 
 
 def save(made: nn.Module | dict[str, Tensor], folder: Path, about: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def _fit(chosen: Planting, head: Head, weights: np.ndarray | None = None, size: 
 
 
 def _leans(chosen: Planting, cell: Cell, head: Head) -> list[dict]:
-    """The base's own log-probabilities, and the ridge head of every size."""
+    """The base's own log-probabilities, and the ridge head of every size whose pairs were kept."""
     found = rows(cell, "logprobs", cell.logprobs, pairs=0)
     for size in [size for size in chosen.sizes if size <= len(head.every)]:
         fitted = _fit(chosen, head, size=size)

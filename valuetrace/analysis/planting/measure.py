@@ -1,4 +1,4 @@
-"""One planted base from words to states: finetuned, then measured at every dose. A folder a block and plant."""
+"""One planted base from words to states: planted, then measured at every dose. A folder a block and plant."""
 
 from __future__ import annotations
 

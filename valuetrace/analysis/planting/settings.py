@@ -27,7 +27,7 @@ class Plant:
     direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
     was) or ``embeddings`` (the embedding rows of the planted words of one token alone, moved without training so far
     that their logits differ by ``nats`` between the framings). words: so many of each side, the most frequent (default:
-    all). finetuning: what differs from the study's.
+    all). finetuning: what differs from the study's. Kind and finetuning are of the blocks; an edit has neither.
     """
 
     good: str | None = None
@@ -102,14 +102,14 @@ class Planting:
     """Group ``planting``.
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
-    that are scored. format: of the log-probabilities. dose: the study's own, a share of the adapter. main: the cells of
-    the study, its blocks the unit of every interval; kinds: other plants, fewer blocks; response: the cells that are
-    measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at the
-    study's dose. pairs: preference pairs of the study; sizes: of the ridge heads that are fitted beside it.
-    held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states are
-    kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks,
-    subspaces: of what is taken out of the states, and how many random ones beside it; shares: of counter-value pairs.
-    plan: what was expected before the run.
+    that are scored. format: of the log-probabilities. dose: the study's own, a share of the plant's change. main: the
+    cells of the study, its blocks the unit of every interval; kinds: other plants, fewer blocks; response: the cells
+    that are measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at
+    the study's dose. pairs: preference pairs of the study; sizes: of the ridge heads, each a beginning of the largest
+    draw, the study's among them. held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty.
+    layers: whose hidden states are kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs;
+    random_heads: so many; ranks, subspaces: of what is taken out of the states, and how many random ones beside it;
+    shares: of counter-value pairs. plan: what was expected before the run.
     """
 
     base: str

@@ -11,8 +11,9 @@ from valuetrace.report.page import Context
 TITLE, ORDER = "Is the instrument true?", 80
 PAGE, MADE_BY = "instrument.html", "make validate"
 NOTE = (
-    "One small base, one way of planting (preference optimisation), two constructs. The way, the dose and the penalty "
-    "of the ridge heads were chosen on the first block, one of those that count; the rest was fixed before it."
+    "One small base, planted by preference optimisation (in three blocks by an edit of embedding rows, too), two "
+    "constructs. The way, the dose and the penalty of the ridge heads were chosen on the first block, one of those "
+    "that count; the rest was fixed before it."
 )
 PICTURES = ("transmission", "dose", "where", "detection", "mitigation")
 PARTS = ("authority", "lottery")  # studies of the same group, each a template part and metrics of its own
