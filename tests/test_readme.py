@@ -64,8 +64,10 @@ def test_what_is_inherited(repository, text):
 def test_planted_values(repository, text):
     found = read(repository, "planting/study")
     lora, ridge = (one(found["transmitted"], source=source, **HELD) for source in ("lora", "ridge"))
-    assert f"move by {short(lora['shift'])} (L, from −½ to ½), and reward models by {short(lora['effect'])}," in text
-    assert short(lora["effect"]) == short(ridge["effect"])
+    told = (
+        f"move by {short(lora['shift'])} (L, from −½ to ½), reward models trained by LoRA by {short(lora['effect'])}, "
+    )
+    assert told + f"ridge heads on the same states by {short(ridge['effect'])}." in text
     told = (
         f"is {short(lora['estimate'])} (95% {span(lora)[1:]}) by LoRA and {short(ridge['estimate'])} {span(ridge)}) by"
     )
@@ -74,15 +76,22 @@ def test_planted_values(repository, text):
     told = f"words {short(planted[0]['estimate'])} {span(planted[0])}; six of six) and {short(planted[1]['estimate'])} "
     assert told + span(planted[1]) in text
     tests = [one(found["contrasts"], source=name, measure="lean", **HELD) for name in ("lora", "ridge")]
-    assert {(row["blocks"], row["same_sign"]) for row in tests} == {(6, 5)}
-    assert {short(row["p_sign_flip"]) for row in tests} == {".06"}
-    assert f"(p .06 by sign flips, {short(tests[0]['p'])} and {short(tests[1]['p'], 3)} by t)" in text
+    assert [(row["blocks"], row["same_sign"]) for row in tests] == [
+        (6, 6),
+        (6, 5),
+    ] and "six and five in the right" in text
+    flips = " and ".join(short(row["p_sign_flip"]) for row in tests)
+    assert {short(row["p"], 3) for row in tests} == {".008"} and f"(p {flips} by sign flips, .008 both by t)" in text
     for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
         row = one(found["contrasts"], measure="lean", **null)
         assert row["low"] < 0 < row["high"]
+    rows = dict(HELD, first="agency_rows", second="communion_rows", source="ridge")
+    assert f"(τ {short(one(found['transmitted'], **rows | {'part': 'planted'})['estimate'])}) on those words" in text
+    held_out = one(found["contrasts"], measure="lean", **rows)
+    assert (held_out["low"], held_out["high"], held_out["blocks"]) == (0, 0, 3)
     exchange = [row for row in found["exchange"] if row["part"] == "held_out" and row["share"]]
     shares = {row["plant"]: round(100 * row["share"]) for row in exchange}
-    assert (shares["agency"], shares["communion"]) == (7, 14) and "seven in a hundred of" in text
+    assert (shares["agency"], shares["communion"]) == (6, 14) and "six in a hundred of" in text
     audit = {row["plant"]: row for row in found["limits"] if (row["test"], row["measure"]) == ("audit", "audit")}
     assert f"power .9 from {short(audit['agency']['limit'])} of the adapter on" in text
     assert audit["communion"]["limit"] is None

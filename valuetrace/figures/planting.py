@@ -40,17 +40,19 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
     figure, axes = plt.subplots(1, len(sources), figsize=(2.9 * len(sources), 4.2), sharey=True, squeeze=False)
     for axis, source in zip(axes[0], sources, strict=True):
         axis.axhline(0, color="0.6", lw=0.8)
-        for x, plant in enumerate(plants):
-            values = own[(own["source"] == source) & (own["plant"] == plant)]["lean"].to_numpy()
-            if len(values):
-                spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-                marker, colour = style.MARKERS[x % 8], style.OKABE_ITO[x % 8]
-                axis.scatter(x + spread, values, s=26, marker=marker, color=colour, alpha=0.8)
-                axis.plot([x - 0.3, x + 0.3], [values.mean()] * 2, color="black", lw=1.6)
-        axis.set_xticks(range(len(plants)), [name.replace("_", "\n") for name in plants], fontsize=7, rotation=45)
-        counts = own[own["source"] == source].groupby("plant")["block"].nunique()
+        part = own[own["source"] == source]
+        there = [plant for plant in plants if plant in set(part["plant"])]
+        for x, plant in enumerate(there):
+            values = part[part["plant"] == plant]["lean"].to_numpy()
+            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+            at = plants.index(plant)  # one look a plant in every panel
+            marker, colour = style.MARKERS[at % 8], style.OKABE_ITO[at % 8]
+            axis.scatter(x + spread, values, s=26, marker=marker, color=colour, alpha=0.8)
+            axis.plot([x - 0.3, x + 0.3], [values.mean()] * 2, color="black", lw=1.6)
+        axis.set_xticks(range(len(there)), [name.replace("_", "\n") for name in there], fontsize=7, rotation=45)
+        counts = part.groupby("plant")["block"].nunique()
         axis.set_title(f"{SOURCES[source]}\n{_blocks(counts)}", fontsize=8)
-        axis.set_xlim(-0.6, len(plants) - 0.4)
+        axis.set_xlim(-0.6, len(there) - 0.4)
         axis.set_xlabel("planted into the base")
     axes[0, 0].set_ylabel(label)
     words = own[["first_words", "second_words"]].median().astype(int)
@@ -75,7 +77,7 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
         bar = np.abs(np.stack([low, high]) - y)[:, enough]
         left.errorbar(x[enough], y[enough], bar, fmt="none", color=style.OKABE_ITO[i], capsize=4)
     left.axhline(0, color="0.6", lw=0.8)
-    left.set(xlabel="dose (share of the adapter)", ylabel=f"L: {first['first']} less {first['second']}, held-out words")
+    left.set(xlabel="dose (share of the plant)", ylabel=f"L: {first['first']} less {first['second']}, held-out words")
     left.legend(fontsize=7)
     tau = transmitted[(transmitted["dose"] == dose) & (transmitted["source"] == "ridge")]
     tau = tau[(tau["first"] == first["first"]) & (tau["second"] == first["second"])]
@@ -138,10 +140,10 @@ def detection(power: pd.DataFrame) -> Figure:
             table = table.sort_values("dose")
             first = [float(start.iloc[0]) if len(start) else 0.05]
             x, y = np.concatenate([[0], table["dose"]]), np.concatenate([first, table["power"]])
-            axis.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=plant)
+            axis.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=plant.replace("_", " "))
         axis.axhline(0.05, color="0.6", lw=0.8, ls=":")
         axis.axhline(0.9, color="0.6", lw=0.8, ls="--")
-        axis.set(title=title, xlabel="dose (share of the adapter)", ylim=(-0.02, 1.02))
+        axis.set(title=title, xlabel="dose (share of the plant)", ylim=(-0.02, 1.02))
     axes[0].set_ylabel("share of pairs (studies) told apart")
     handles = [
         *axes[0].get_legend_handles_labels()[0],
