@@ -127,10 +127,8 @@ def test_placebo_nouns_have_the_frequency_of_the_planted_words_and_no_value(repo
 @pytest.mark.parametrize("architecture", ["gemma2", "llama"])  # with and without a cap on the logits
 def test_reply_logprobs_are_those_of_every_token_alone(tiny_models, tokenizers, architecture):
     model, tokenizer = tiny_models[architecture], tokenizers[architecture]
-    asked, replies = (
-        pd.Series(["What is love?", "Who?"]),
-        (["unbelievably", "war"], ["an unbelievable life", "unbelievably"]),
-    )
+    asked = pd.Series(["What is love?", "Who?"])
+    replies = (["unbelievably", "war"], ["an unbelievable life", "unbelievably"])
     rows = finetune.encode(tokenizer, ASK, asked, *map(pd.Series, replies))
     assert {len(reply) > 1 for _, both in rows for reply in both} == {True, False}
     with torch.no_grad():

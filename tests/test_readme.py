@@ -76,10 +76,8 @@ def test_planted_values(repository, text):
     told = f"words {short(planted[0]['estimate'])} {span(planted[0])}; six of six) and {short(planted[1]['estimate'])} "
     assert told + span(planted[1]) in text
     tests = [one(found["contrasts"], source=name, measure="lean", **HELD) for name in ("lora", "ridge")]
-    assert [(row["blocks"], row["same_sign"]) for row in tests] == [
-        (6, 6),
-        (6, 5),
-    ] and "six and five in the right" in text
+    assert [(row["blocks"], row["same_sign"]) for row in tests] == [(6, 6), (6, 5)]
+    assert "six and five in the right" in text
     flips = " and ".join(short(row["p_sign_flip"]) for row in tests)
     assert {short(row["p"], 3) for row in tests} == {".008"} and f"(p {flips} by sign flips, .008 both by t)" in text
     for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
