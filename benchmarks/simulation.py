@@ -58,7 +58,11 @@ class Truth:
 
     @classmethod
     def published(cls, **changes) -> Truth:
-        """The published study: its models, lineages (Skywork's), prompts, words and variance components."""
+        """The published study: its models, prompts, words and variance components, and Skywork's lineage.
+
+        Of lineages that one alone, three models of each base: the two GRMs on Llama, one lineage too, are simulated
+        apart, so that there are four units of Llama where the published models have three.
+        """
         table = read_csv(PUBLISHED_COMPONENTS, ("component", "estimate"))
         found = dict(zip(table["component"], table["estimate"], strict=True))
         return cls(**{"prompts": 54, "words": 262, "lineages": (3, 3)} | found | changes)

@@ -38,9 +38,12 @@ def main() -> None:
     logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, paths.words, paths.prompts)
 
     observed, drawn = trajectories.construct_medians(paths, chosen.draws, chosen.seed)
+    rule = validity.rule()
+    unread = inheritance.unread(inheritance.LOGPROBS, bases, lexicon, known, prompts, rule)
     survival, inherited = inheritance.inheritance(paths, logprobs, chosen.draws, chosen.seed)
+    survival, inherited = inheritance.readable(survival, inherited, unread)
     found = {
-        "readings": readings(scores, lexicon, known, prompts, paths.steps, validity.rule()),
+        "readings": readings(scores, lexicon, known, prompts, paths.steps, rule),
         "ranks": trajectories.rank_table(paths, observed, drawn),
         "gaps": trajectories.gap_table(paths, observed, drawn),
         "kendall": trajectories.kendall_with_final(paths),
@@ -61,6 +64,7 @@ def main() -> None:
     metrics = {"run": run, "lexicon": chosen.search.lexicon, "words": words, "steps": paths.steps}
     metrics |= {"prompts": prompts["framing"].value_counts(sort=False).to_dict(), "format": chosen.format}
     metrics |= {"case": chosen.case, "draws": chosen.draws, "seed": chosen.seed, "early_step": paths.steps[paths.early]}
+    metrics["log_probabilities_refused"] = unread
     files.write_json(metrics | summary.run_summary(found, training), "metrics/dynamics.json")
 
 

@@ -137,7 +137,11 @@ def test_from_scores_to_summary_and_pictures(tmp_path):
     logprobs = {b: pd.DataFrame(rng.normal(size=(24, 18)), index=LEXICON["word"], columns=keys) for b in "xy"}
     for size, seed in itertools.product(SIZES, SEEDS):
         scores = {"x": checkpoints(keys, sign, seed, True), "y": checkpoints(keys, sign, size + seed, size > 100)}
-        found = runs.run_tables(scores, LEXICON, KNOWN, logprobs, chosen, Rule(25, 0.01, 100, 1), 20)
+        unread = {"y": {"negative": "the words are improbable"}}
+        found = runs.run_tables(scores, LEXICON, KNOWN, logprobs, chosen, Rule(25, 0.01, 100, 1), 20, unread)
+        assert set(found["inherited"]["framing"]) == {"positive"}  # which takes both bases
+        against = found["survival"].groupby("logprobs_of")["framing"].unique()
+        assert set(against["x"]) == {"positive", "negative"} and set(against["y"]) == {"positive"}
         for name, made in found.items():
             parts.setdefault(name, []).append(made.assign(data_size=size, seed=seed))
     found = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}

@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
+from valuetrace.analysis import validity
 from valuetrace.analysis.bases import preferences as section
 from valuetrace.analysis.bases.settings import Analysis, Tokens
+from valuetrace.analysis.compare import readings
+from valuetrace.analysis.compare.inputs import Origin, Table
+from valuetrace.analysis.compare.scores import join
+from valuetrace.analysis.dynamics import inheritance
+from valuetrace.analysis.profile import Subject, profile
 from valuetrace.core.errors import InputError
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
+from valuetrace.scoring.spelling import word_scores
 from valuetrace.stats.inference import cohens_d, fdr_bh
 from valuetrace.stats.ranks import FEW, rank_words, subset_medians
+
+SPACED = Format("text", space=True)
 
 # --- medians of many subsets ---------------------------------------------------------------------
 
@@ -140,7 +149,10 @@ def test_medians_are_of_each_construct_s_ranks_prompt_by_prompt():
 
 def test_probability_on_words_adds_words_and_averages_prompts():
     cell = section.Cell(("a", "b"), LEXICON.head(2), PROMPTS, np.log([[[0.1] * 3, [0.2, 0.3, 0.4]], [[0.01] * 3] * 2]))
-    assert section.probability_on_words(cell) == pytest.approx({"a": (0.3 + 0.4 + 0.5) / 3, "b": 0.02})
+    framing = list(PROMPTS["framing"])
+    a = {name: np.mean([m for m, f in zip((0.3, 0.4, 0.5), framing, strict=True) if f == name]) for name in framing}
+    found = section.probability_on_words(cell)
+    assert found["a"] == pytest.approx(a) and found["b"] == pytest.approx(dict.fromkeys(framing, 0.02))
 
 
 # --- ANOVA and Welch's t -------------------------------------------------------------------------
@@ -277,10 +289,10 @@ def test_relabelling_deals_the_labels():
 # --- a cell's result and its refusals -------------------------------------------------------------
 
 
-def assessed(shift: float = 3.0, agency: int = 8, level: float = -4.0, known: int = 12, tokens: bool = True) -> tuple:
+def drawn(shift: float = 3.0, agency: int = 8, level: float = -4.0, known: int = 12, tokens: bool = True) -> tuple:
     """Two models' log-probabilities of value words and of virtues and vices, which move by ``shift`` as they are asked.
 
-    level: mean log-probability; known: virtues (and vices) scored. Returns ``assess``'s result and medians.
+    level: mean log-probability; known: virtues (and vices) scored. Returns model → table, lexicon, known groups.
     """
     prompts = value_laden()
     sign = np.where(prompts["framing"] == "positive", 1, -1)
@@ -296,8 +308,45 @@ def assessed(shift: float = 3.0, agency: int = 8, level: float = -4.0, known: in
         table = pd.DataFrame(scores.astype(np.float32), columns=prompts["key"])
         ids = pd.array(range(len(words)) if tokens else [pd.NA] * len(words), dtype="Int64")
         tables[name] = table.assign(token_decoded=[f" {w}" if tokens else w for w in words], token_id=ids)
+    return tables, lexicon, of_known
+
+
+def assessed(**given) -> tuple:
+    """``assess``'s result and medians of tables that are ``drawn``."""
+    return assess(*drawn(**given))
+
+
+def assess(tables: dict, lexicon: pd.DataFrame, known: pd.DataFrame) -> tuple:
     chosen = Analysis("own", ["agency", "communion"], ["lower"], 199, 1, {}, Tokens("p", "llr", 1, {"x": [], "y": []}))
-    return section.assess(tables, lexicon, of_known, Format("text", space=True), "lower", chosen)
+    return section.assess(tables, lexicon, known, SPACED, "lower", chosen)
+
+
+def test_one_rule_refuses_a_framing_whose_words_are_improbable_wherever_it_is_read(tmp_path, monkeypatch):
+    """The same tables through the comparison of bases, of models, the profile and what inheritance is held against."""
+    tables, lexicon, known = drawn()
+    prompts, rule = value_laden(), validity.rule()
+    negative = list(prompts.loc[prompts["framing"] == "negative", "key"])
+    tables["a"][negative] -= np.float32(6)  # the ranks are what they were
+    lexicon["polarity"] = ""
+    reason = "after negative prompts all ranked words together have a probability of"
+    assert assess(tables, lexicon, known)[0]["refused"].startswith(f"a: {reason}")
+
+    made = {name: profile(Subject(name, "logprob", "x", "f", SPACED), t, lexicon, prompts, known, rule, draws=20)
+            for name, t in tables.items()}  # fmt: skip
+    unread = {(name, row["framing"]) for name, of in made.items() for row in of["rows"] if "refused" in row}
+    assert unread == {("a", "negative")}
+    assert all(("refused" in row) == (name == "a") for name, of in made.items() for row in of["differences"])
+
+    monkeypatch.setattr(readings, "find_lexicon", lambda _: known)
+    files = [Table(name, Origin(name), name, "", {"kind": "logprob"}, SPACED, t, {}) for name, t in tables.items()]
+    found = readings.refused(readings.readings(files, lexicon, join(files, lexicon)))
+    assert list(found) == ["a"] and found["a"]["reason"].startswith(reason)
+
+    words = {name: word_scores(t, [*lexicon["word"], *known["word"]], list(prompts["key"]), SPACED, "lower")
+             for name, t in tables.items()}  # fmt: skip
+    pd.concat(words, names=["base", "word"]).reset_index().to_parquet(tmp_path / "words.parquet", index=False)
+    against = inheritance.unread(tmp_path / "words.parquet", ["a", "b"], lexicon, known, prompts, rule)
+    assert {base: list(why) for base, why in against.items()} == {"a": ["negative"]}
 
 
 @pytest.mark.parametrize("tokens", [True, False])
@@ -311,7 +360,8 @@ def test_a_cell_that_can_be_read_has_its_contrast_and_a_row_of_the_grid(tokens):
     row = section.grid_row(told)
     assert (row["words"], row["refused"], row["contrast"]) == (16, "", told["three_way"]["contrast"])
     assert row["low"] <= row["contrast"] <= row["high"] and row["p_anova"] == told["three_way_anova"]["p"]
-    assert row["known"] > 25 and row["probability"] == min(told["probability_on_words"].values())
+    masses = [mass for of in told["probability_on_words"].values() for mass in of.values()]
+    assert row["known"] > 25 and row["probability"] == min(masses)
     assert section.summary([told])["cells"] == 1
 
 
@@ -319,7 +369,7 @@ def test_a_cell_that_can_be_read_has_its_contrast_and_a_row_of_the_grid(tokens):
     ("change", "reason", "known"),
     [
         ({"agency": 5}, "5 words of agency are single tokens", None),
-        ({"level": -12.0}, "a: all ranked words together have a probability of", True),
+        ({"level": -12.0}, "a: after positive prompts all ranked words together have a probability of", True),
         ({"shift": 0.0}, "a: the prompts are not read", True),
         ({"shift": -3.0}, "b: the prompts are not read", True),
         ({"known": 5}, "only 5 and 5 words of the known groups", None),

@@ -18,6 +18,7 @@ from valuetrace.analysis.compare.scores import join
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import ROOT
+from valuetrace.figures import compare as figures
 from valuetrace.lexicon import find
 from valuetrace.report import compare as report
 from valuetrace.stats import inference
@@ -423,7 +424,7 @@ def test_top_k_needs_whole_vocabularies(tmp_path):
     assert result["top_k"]["rows"] == [] and "lists of words" in result["top_k"]["reason"]
 
 
-def test_whole_vocabularies_are_joined_on_decoded_text_and_reported(tmp_path):
+def test_whole_vocabularies_are_joined_on_decoded_text_and_reported(tmp_path, monkeypatch):
     words = [*WORDS, " Love", "zzqx", *(word for word in _common_words(1_100) if word not in WORDS)]
     paths = []
     for name, order in (("one", 1), ("three", -1)):
@@ -432,16 +433,25 @@ def test_whole_vocabularies_are_joined_on_decoded_text_and_reported(tmp_path):
         frame.loc[frame["token_decoded"] == " Love", KEYS] = np.float32(99)
         frame["token_id"] = frame["token_id"].astype("Int64")
         paths.append(tables.write_scores(frame, tmp_path / f"{name}.parquet", {"model": name}))
-    result = compare.compare(inputs.read_tables(paths, GROUPS), LEXICON, "made up", draws=99, lexicon_draws=20)
+    given = inputs.read_tables(paths, GROUPS), LEXICON, "made up"
+    unread = compare.compare(*given, draws=99, lexicon_draws=20)  # random scores read nothing
+    (tmp_path / "figure_1.png").write_bytes(b"")
+    page = report.page(unread.metrics, "A & B", tmp_path)
+    assert "Refused: one: the prompts are not read" in page and "compare:panels" not in page
+    assert "Refused: one" in (text := report.as_text(unread.metrics)) and "agency        positive" not in text
+    assert not set(compare.NUMBERS) & set(unread.metrics) and unread.plots == {}  # nor in a file
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "panels.csv").write_text("of an earlier comparison")
+    unread.write_plots(tmp_path / "plots")
+    figures.draw(tmp_path / "plots")
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"figure_1.png", "figure_a1.png"}
+    monkeypatch.setattr(compare, "refused", lambda _: None)
+    result = compare.compare(*given, draws=99, lexicon_draws=20)
     top = result.metrics["top_k"]
     assert top["texts"] == len(words) and result.metrics["random_lexicon"]["pool"] == "other words"
     best = [row for row in top["rows"] if row["construct"] == "communion"]
     assert all(row["mean_count"] >= 1 and row["mean_rank"] >= 1 for row in best)
-    (tmp_path / "figure_1.png").write_bytes(b"")
-    refused = report.page(result.metrics, "A & B", tmp_path)  # random scores read nothing
-    assert "Refused: one: the prompts are not read" in refused and "compare:panels" not in refused
-    assert "Refused: one" in (text := report.as_text(result.metrics)) and "agency        positive" not in text
-    html = report.page(result.metrics | {"refused": None}, "A & B", tmp_path)
+    html = report.page(result.metrics, "A & B", tmp_path)
     assert "<h3>A &amp; B</h3>" in html and f">{len(words):,}</span> shared texts" in html
     assert "these of A and B" in html  # no explanation of the paper's numbers for other models than its own
 
@@ -469,7 +479,8 @@ def test_the_interaction_of_more_than_two_constructs_is_tested_jointly():
     assert row["p_random_lexicon"] == 1  # the one "random" lexicon is the lexicon itself
 
 
-def test_sensitivity_covers_polarity_nouns_ties_and_models():
+def test_sensitivity_covers_polarity_nouns_ties_and_models(monkeypatch):
+    monkeypatch.setattr(compare, "refused", lambda _: None)
     joined = simulation.simulate(simulation.Truth(words=40), np.random.default_rng(1))
     tabs = []
     for model, base, values in zip(joined.models, joined.base_of, joined.values, strict=True):

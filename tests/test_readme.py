@@ -54,11 +54,12 @@ def test_the_ablation(repository, text):
 
 
 def test_what_is_inherited(repository, text):
-    rows = [row for row in read(repository, "ablations")["inherited_fit"] if row["parameter"] == "at_mean"]
-    negative, positive = (one(rows, framing=framing) for framing in ("negative", "positive"))
-    told = f"nothing is left: {short(negative['estimate'], 3)} {span(negative, digits=3)}), "
-    told += f"positive framing {short(positive['estimate'], 3)} {span(positive, digits=3)})"
-    assert told in text
+    found = read(repository, "ablations")
+    (row,) = [row for row in found["inherited_fit"] if row["parameter"] == "at_mean"]
+    assert row["framing"] == "positive"
+    refused = {base: list(why) for base, why in found["log_probabilities_refused"].items()}
+    assert refused == {"gemma3-270m": ["negative"]}
+    assert f"nothing is there: {short(row['estimate'], 3)} {span(row, digits=3)})" in text
 
 
 def test_planted_values(repository, text):
@@ -108,3 +109,10 @@ def test_many_dimensions(repository, text):
     assert f"({of['p_holm']} of the {of['p']} below .05)" in text
     panels = one(found["converging"], valence="as they are", against="other construct, other dictionary")
     assert (panels["above"], panels["tests"]) == (1, 6) and "(in one of six panels)" in text
+
+
+def test_the_table_of_mixtures_is_what_its_command_prints(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    from benchmarks import mixtures
+
+    assert mixtures.table() in (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")

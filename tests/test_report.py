@@ -134,7 +134,8 @@ def metrics() -> dict:
     anova = [{"term": term, "F": 1.0, "p": 0.5} for term in names]
     three_way = {"F": 12.34, "p": 0.00049}
     anova.append({"term": "model × construct × framing"} | three_way)
-    words, probability = {"agency": 30, "communion": 31}, {"m1": 0.00021, "m1.5b": 0.0149}
+    words = {"agency": 30, "communion": 31}
+    probability = {m: {"positive": p, "negative": p / 3} for m, p in (("m1", 0.00021), ("m1.5b", 0.0149))}
     cell = {"format": "raw", "case": "lower", "words": words, "probability_on_words": probability, "anova": anova}
     cell["three_way_anova"] = three_way
     cell |= {"panels": [panel(c, f) for c in ("agency", "communion") for f in ("positive", "negative")]}
@@ -300,6 +301,7 @@ def test_the_ablations_fill_a_page_of_their_own(folder):
     told = {"runs": 6, "bases": ["m1", "m1.5b"], "sizes": [120, 240], "seeds": [1, 2, 3], "source": "wordnet"}
     told |= {"objective": "bradley_terry", "reads": [{"base": "m1", "data_size": 120, "reads": 2, "runs": 3}]}
     told |= {"accuracy": [{"base": "m1.5b", "data_size": 120, "accuracy": 0.875, "accuracy_valence": None}]}
+    told |= {"format": "raw", "log_probabilities_refused": {"m1": {"negative": "the <words> are improbable"}}}
     told |= {"gap_levels": [level], "gap_fit": [fit, refused], "inherited_levels": [level], "inherited_fit": [refused]}
     (folder / "metrics" / "ablations.json").write_text(json.dumps(told))
     for name in ("ablations", "inheritance"):
@@ -308,6 +310,7 @@ def test_the_ablations_fill_a_page_of_their_own(folder):
     found = check(text, {"ablations": told})
     assert unsourced(found, TOKENS) == set()
     assert "refused: 1 seed with &lt;2&gt; sizes" in text and "gap_fit.1.estimate" not in text
+    assert "After negative prompts nothing is held against &lt;m1&gt;'s log-probabilities" in text
 
 
 def test_dynamics_show_no_gap_of_a_base_that_is_refused(folder):
@@ -324,6 +327,7 @@ def test_dynamics_show_no_gap_of_a_base_that_is_refused(folder):
         "format": "raw",
         "case": "lower",
         "refused": {},
+        "log_probabilities_refused": {"m1.5b": {"negative": "the <words> are improbable"}},
     }
     told |= {"held_out": {m: {"accuracy": 0.875} for m in ("m1", "m1.5b")}, "gaps": [pair | size | row for row in at]}
     told["readings"] = [{"base": "m1", "step": 10, "within": 0.5, "positive": -20.0}]
@@ -339,11 +343,15 @@ def test_dynamics_show_no_gap_of_a_base_that_is_refused(folder):
 
     metrics = {path.stem: json.loads(path.read_text()) for path in (folder / "metrics").glob("*.json")}
     found = check(text(), metrics | {"dynamics": told})
-    assert "dynamics:gaps.2.gap" in {source for source, _, _ in found.numbers}
+    sources = {source for source, _, _ in found.numbers}
+    assert {"dynamics:gaps.2.gap", "dynamics:inherited.2.inherited", "dynamics:survival.2.partial"} <= sources
+    assert "negative prompts, &lt;m2&gt;'s log-probabilities: the &lt;words&gt; are improbable" in text()
     assert unsourced(found, TOKENS) == set()
     told["refused"] = {"m1.5b": {"refused": "the <prompts> are not read", "needs": "a larger base"}}
     assert "the &lt;prompts&gt; are not read" in text() and "refused: &lt;m2&gt;, see above" in text()
-    assert "dynamics:gaps" not in text()
+    assert "dynamics:gaps" not in text() and "dynamics:inherited" not in text()
+    told["refused"] = {"m1": {"refused": "the <prompts> are not read", "needs": "a larger base"}}
+    assert "dynamics:survival.2.partial" not in text()
 
 
 @pytest.mark.parametrize("path", ["big_two.verbs", "big_two.nouns.0", "other"])

@@ -37,6 +37,7 @@ def main() -> None:
     lexicon, known = (tables.read_lexicon(name) for name in (dynamics.search.lexicon, tables.KNOWN_GROUPS))
     keys = list(dynamics.search.prompts()["key"])
     logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, list(lexicon["word"]), keys)
+    unread = inheritance.unread(inheritance.LOGPROBS, bases, lexicon, known, dynamics.search.prompts(), rule)
     parts: dict[str, list[pd.DataFrame]] = {}
     training = {}
     for size, seed in product(chosen.sizes, chosen.seeds):
@@ -45,7 +46,7 @@ def main() -> None:
         made = {(base, size, seed): files.read_json(row / f"{base}.json") for base in bases}
         training |= made
         pairs = next(iter(made.values()))["pairs"]
-        found = runs.run_tables(scores, lexicon, known, logprobs, dynamics, rule, chosen.draws)
+        found = runs.run_tables(scores, lexicon, known, logprobs, dynamics, rule, chosen.draws, unread)
         for name, table in found.items():
             parts.setdefault(name, []).append(table.assign(data_size=pairs, seed=seed))
     found = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
@@ -58,6 +59,7 @@ def main() -> None:
 
     metrics = {"profile": settings.get("profile", str), "source": settings.get("preferences.source", str)}
     metrics |= {"objective": settings.get("training.objective", str), "bases": bases, "draws": chosen.draws}
+    metrics |= {"format": dynamics.format, "log_probabilities_refused": unread}
     files.write_json(metrics | runs.summary(found), "metrics/ablations.json")
     style.apply()
     labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}

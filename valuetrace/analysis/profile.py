@@ -72,7 +72,7 @@ def profile(
     scores, left_out = _finite(word_scores(table, lexicon["word"], list(prompts["key"]), subject.form, subject.case))
     framing = prompts.set_index("key")["framing"].reindex(scores.columns)
     ranks = rank_words(scores.to_numpy()) if scores.size else np.empty(scores.shape)
-    probability = _probability(scores, framing) if subject.kind == "logprob" else None
+    probability = validity.probability(scores, framing) if subject.kind == "logprob" else None
     improbable = {} if probability is None else _improbable(probability, subject, table, lexicon, rule)
     reading = _reading(subject, table, lexicon, framing, known, rule)
     unread = {"refused": reading["refused"], "needs": reading["needs"]} if reading["refused"] else None
@@ -159,12 +159,6 @@ def _difference(medians: dict[str, np.ndarray], words: int) -> dict:
 
 def _percentile(rank: np.ndarray, words: int) -> np.ndarray:
     return 100 * (words - rank) / (words - 1)
-
-
-def _probability(scores: pd.DataFrame, framing: pd.Series) -> dict[str, float]:
-    """The probability that falls on all ranked words together, mean over each framing's prompts."""
-    total = np.exp(scores.astype(np.float64)).sum(axis=0)
-    return {str(name): float(value) for name, value in total.groupby(framing, sort=False).mean().items()}
 
 
 def _too_few(words: int, listed: int, single: bool) -> dict | None:

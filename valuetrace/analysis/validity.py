@@ -93,10 +93,19 @@ def verdict(groups: dict[str, dict], chosen: Rule) -> tuple[str | None, str | No
     )
 
 
-def improbable(probability: dict[str, float], chosen: Rule) -> dict[str, str]:
-    """Framing (or model) → why its words are too improbable to be ranked, for those below the least probability.
+def probability(logprobs: pd.DataFrame, framing: pd.Series) -> dict[str, float]:
+    """Framing → the probability that falls on all words together, mean over its prompts.
 
-    probability: what falls on all ranked words together, mean over prompts.
+    logprobs: nats, index word, a column a prompt key; framing: prompt key → positive or negative.
+    """
+    total = np.exp(logprobs.astype(np.float64)).sum(axis=0)
+    return {str(name): float(value) for name, value in total.groupby(framing, sort=False).mean().items()}
+
+
+def improbable(probability: dict[str, float], chosen: Rule) -> dict[str, str]:
+    """Framing → why its words are too improbable to be ranked, for those below the least probability.
+
+    probability: what ``probability`` gives of the ranked words. Ranks are read by framing, so each has to pass.
     """
     return {
         name: f"all ranked words together have a probability of {mass:.2g}: the ranks would order replies that the "
@@ -104,6 +113,16 @@ def improbable(probability: dict[str, float], chosen: Rule) -> dict[str, str]:
         for name, mass in probability.items()
         if mass < chosen.least_probability
     }
+
+
+def of_log_probabilities(told: dict, mass: dict[str, float], chosen: Rule) -> dict:
+    """``reading``'s result with ``probability_on_words``, refused where the words of a framing are improbable, too."""
+    low = improbable(mass, chosen)
+    told = told | {"probability_on_words": mass}
+    if told["refused"] or not low:
+        return told
+    why = "; ".join(f"after {name} prompts {text}" for name, text in low.items())
+    return told | {"refused": why, "needs": "a format and spelling in which the model answers with such words"}
 
 
 def _result(agreement: dict, groups: dict, refused: str | None, needs: str | None) -> dict:

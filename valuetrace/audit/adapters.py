@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from valuetrace.core import files, settings
+from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.reward_model import RewardModel
@@ -40,13 +40,15 @@ def read(folder: Path) -> Adapter | None:
     """The adapter that a folder holds; None where it holds a whole model. InputError for an adapter of others."""
     if not (folder / "adapter_config.json").is_file() or (folder / "config.json").is_file():
         return None
+    from valuetrace.training.checkpoint import read_provenance
+
     path = folder / "provenance.json"
-    made = files.read_json(path) if path.is_file() else {}
-    if not {"base", "training", "step", "sha256"} <= set(made):
+    if not path.is_file():
         raise InputError(
             f"{folder}: an adapter alone, and none that valuetrace trained. Merge it into its base (peft: "
             "merge_and_unload, save_pretrained; the tokenizer beside it) and give that folder."
         )
+    made = read_provenance(folder)
     base = settings.build(str, made["base"].get("name"), f"{path}: 'base.name'")
     form = settings.build(Format, made["training"].get("format"), f"{path}: 'training.format'")
     told = {"base": base, "step": made["step"], "adapter_sha256": made["sha256"].get("adapter_model.safetensors")}

@@ -72,7 +72,8 @@ def by_size(runs, levels, fit, curve, labels: dict[str, str], value: str, title:
             if len(band):  # none where the fit is refused
                 axis.plot(band["data_size"], band["estimate"], color="black", lw=1.8)
                 axis.fill_between(band["data_size"], band["low"], band["high"], color="black", alpha=0.1, lw=0)
-            axis.set_title(f"{framing} framing\n{_note(line)}", fontsize=8)
+            note = _note(line) if len(own) else "log-probabilities of a base cannot be read here"
+            axis.set_title(f"{framing} framing\n{note}", fontsize=8)
             _size_axis(axis, runs)
         axes[row, 0].set_ylabel(f"{axis_label}\n{labels[second]} − {labels[first]}" if value == "gap" else axis_label)
     handles = [

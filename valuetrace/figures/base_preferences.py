@@ -110,7 +110,7 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(
         "Does the answer depend on the format? Every format and spelling that was declared\n"
-        "(in brackets: shared single-token words; mass: the probability on all of them, in the model that gives less)",
+        "(in brackets: shared single-token words; mass: the probability on all of them where it is least)",
         fontsize=10,
     )
     return figure

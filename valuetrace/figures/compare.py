@@ -19,10 +19,13 @@ TABLES = ("medians", "models", "bases", "density", "single_prompts", "single_pro
 def draw(folder: str | Path) -> list[Path]:
     """Draw ``figure_1.png``, ``figure_a1.png`` and, where its prompts were scored, ``figure_a2.png``.
 
-    Reads the plot tables (``plot_tables.tables``) in ``folder`` and writes the pictures beside them.
+    Reads the plot tables (``plot_tables.tables``) in ``folder`` and writes the pictures beside them; where there are
+    none the comparison was refused, and the pictures say so.
     """
     folder = Path(folder)
     style.apply()
+    if not (folder / "panels.csv").is_file():
+        return [write_atomically(folder / f"{name}.png", _refused().savefig) for name in ("figure_1", "figure_a1")]
     tables = {name: _read(folder / f"{name}.csv") for name in TABLES}
     pictures = {"figure_1": figure_1, "figure_a1": figure_a1, "figure_a2": figure_a2}
     paths = []
@@ -33,6 +36,12 @@ def draw(folder: str | Path) -> list[Path]:
         paths.append(write_atomically(folder / f"{name}.png", figure.savefig))
         plt.close(figure)
     return paths
+
+
+def _refused() -> plt.Figure:
+    figure = plt.figure(figsize=(8.6, 1.2))
+    figure.text(0.5, 0.5, "Refused: a model's scores cannot be read (see the comparison's page)", ha="center")
+    return figure
 
 
 def figure_1(tables: dict[str, pd.DataFrame]) -> plt.Figure:

@@ -86,10 +86,17 @@ def course(table: dict[str, pd.DataFrame], labels: dict[str, str]) -> Figure:
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(
         "Reward models in training. Bands: 95% over words (row 4: least to greatest prompt);\n"
-        f"row 5: {survival['words'].iloc[0]} words that are single tokens for every base, given word frequency",
+        f"row 5: {_shared(survival)}",
         fontsize=10,
     )
     return figure
+
+
+def _shared(survival: pd.DataFrame) -> str:
+    if survival.empty:
+        return "no base's log-probabilities can be read"
+    words = f"{survival['words'].iloc[0]} words that are single tokens for every base, given word frequency"
+    return f"{words}; only log-probabilities that can be read"
 
 
 def movers(table: pd.DataFrame, labels: dict[str, str]) -> Figure:

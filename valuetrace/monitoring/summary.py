@@ -71,9 +71,8 @@ def _reading(scores, ranked, framing, sample: Sample, kind: str, rule: validity.
     found = validity.reading(scores, framing, sample.known, few_draws, ranked.index)
     why = {key: found[key] for key in ("refused", "needs")}
     if kind == "logprob" and why["refused"] is None:
-        mass = np.exp(ranked.astype(np.float64)).sum(axis=0).groupby(framing, sort=False).mean()
-        low = list(validity.improbable(mass.to_dict(), rule).values())
-        why = {"refused": low[0], "needs": "a format in which the model answers with such words"} if low else why
+        found |= validity.of_log_probabilities(found, validity.probability(ranked, framing), rule)
+        why = {key: found[key] for key in ("refused", "needs")}
     parts = {
         part: {name: value["estimate"] if isinstance(value, dict) else value for name, value in found[part].items()}
         for part in _NOTHING

@@ -36,7 +36,7 @@ def page(metrics: dict, title: str, plots: str | Path) -> str:
 def section(n: Numbers, name: str, title: str, plots: str | Path) -> Markup:
     """The part of a page for one comparison: ``n`` holds its metrics under ``name``."""
     metrics = n.metrics[name]
-    columns = [column for column in CELLS if any(row[column[0]] is not None for row in metrics["panels"])]
+    columns = [column for column in CELLS if any(row[column[0]] is not None for row in metrics.get("panels", []))]
     figure = picture(Path(plots, "figure_1.png"), CAPTION)
     given = {"n": n, "at": f"{name}:", "m": metrics, "title": title, "figure": figure, "caption": CAPTION}
     return Markup(template("sections/comparisons.html.j2").render(columns=columns, **given))
@@ -45,15 +45,15 @@ def section(n: Numbers, name: str, title: str, plots: str | Path) -> Markup:
 def as_text(metrics: dict) -> str:
     """The panels, the interaction and what was left out, for a terminal; no number of what is refused."""
     say, n = template("sentences.j2", escape=False).module, Numbers({"compare": metrics}, folder="", plain=True)
-    summary, interaction, left_out, refused = (
-        " ".join(sentence(n, "compare:", metrics).split())
-        for sentence in (say.summary, say.three_way, say.left_out, say.refused)
-    )
+
+    def said(sentence) -> str:
+        return " ".join(sentence(n, "compare:", metrics).split())
+
+    if refused := said(say.refused):
+        return "\n".join([said(say.summary), "", refused, said(say.left_out)])
     columns = [column for column in CELLS if column[0] in TERMINAL]
-    if refused:
-        return "\n".join([summary, "", refused, left_out])
     lines = [f"{'construct':<14}{'framing':<10}" + "".join(f"{head:>{TERMINAL[key]}}" for key, head, _ in columns)]
     for row in metrics["panels"]:
         numbers = (f"{written(row[key], form):>{TERMINAL[key]}}" for key, _, form in columns)
         lines.append(f"{row['construct']:<14}{row['framing']:<10}" + "".join(numbers))
-    return "\n".join([summary, "", *lines, "", interaction, left_out])
+    return "\n".join([said(say.summary), "", *lines, "", said(say.three_way), said(say.left_out)])

@@ -48,15 +48,18 @@ def run_tables(
     chosen: Dynamics,
     rule: Rule,
     draws: int,
+    unread: dict[str, dict[str, str]],
 ) -> dict[str, pd.DataFrame]:
     """One run's ``gaps``, ``inherited`` (both a row a pair of bases, framing and step), ``survival`` and ``readings``.
 
-    scores: base → table of checkpoint scores; logprobs: ``inheritance.shared_logprobs``.
+    scores: base → table of checkpoint scores; logprobs: ``inheritance.shared_logprobs``; unread: those of them that
+    say nothing (``inheritance.unread``), whose rows are left out.
     """
     prompts = chosen.search.prompts()
     paths = trajectories(scores, lexicon, prompts, chosen.constructs)
     gaps = gap_table(paths, *construct_medians(paths, draws, chosen.seed))
-    survival, inherited = own_or_other.inheritance(paths, logprobs, draws, chosen.seed)
+    found = own_or_other.inheritance(paths, logprobs, draws, chosen.seed)
+    survival, inherited = own_or_other.readable(*found, unread)
     checked = readings(scores, lexicon, known, prompts, paths.steps, rule)
     reads = checked.groupby("step")["reads"].all()
     shown = ["first", "second", "framing", "step", "gap", "low", "high"]
@@ -81,7 +84,7 @@ def levels(table: pd.DataFrame, value: str) -> pd.DataFrame:
             if len(part):
                 found = over_seeds(part.groupby("seed")[value].mean().to_numpy())
                 rows.append(dict(zip([*GROUP, "data_size"], key, strict=True)) | {"when": when} | found._asdict())
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*GROUP, "data_size", "when", "estimate", "low", "high", "p", "seeds"])
 
 
 def fits(table: pd.DataFrame, value: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -99,14 +99,16 @@ def assess(
     framing, keys = prompts.set_index("key")["framing"], list(prompts["key"])
     asked = [*made.words["word"], *known["word"]]
     result["readings"] = {
-        model: validity.reading(
-            word_scores(table, asked, keys, form, case), framing, known, rule, pd.Index(made.words["word"])
+        model: validity.of_log_probabilities(
+            validity.reading(
+                word_scores(table, asked, keys, form, case), framing, known, rule, pd.Index(made.words["word"])
+            ),
+            probability[model],
+            rule,
         )
         for model, table in tables.items()
     }
-    refused = validity.improbable(probability, rule) | {
-        model: told["refused"] for model, told in result["readings"].items() if told["refused"]
-    }
+    refused = {model: told["refused"] for model, told in result["readings"].items() if told["refused"]}
     if refused:
         needs = "a format and spelling in which the models answer with such words, and answer the question"
         return result | {"refused": "; ".join(f"{m}: {why}" for m, why in refused.items()), "needs": needs}, None
@@ -119,9 +121,11 @@ def assess(
     return result | {"panels": panels_found, "three_way": contrast}, of_cell
 
 
-def probability_on_words(cell: Cell) -> dict[str, float]:
-    """The mean over prompts of the probability that falls on all the cell's words together."""
-    return {name: float(np.exp(s).sum(axis=0).mean()) for name, s in zip(cell.models, cell.scores, strict=True)}
+def probability_on_words(cell: Cell) -> dict[str, dict[str, float]]:
+    """Model → ``validity.probability`` of all the cell's words together, by framing."""
+    framing = cell.prompts.set_index("key")["framing"]
+    frames = (pd.DataFrame(scores, columns=framing.index) for scores in cell.scores)
+    return {name: validity.probability(frame, framing) for name, frame in zip(cell.models, frames, strict=True)}
 
 
 def medians(cell: Cell) -> pd.DataFrame:
@@ -257,7 +261,8 @@ def grid_row(result: dict) -> dict:
     known = [
         told["known_groups"]["difference"]["estimate"] for told in readings if "difference" in told["known_groups"]
     ]
-    row = {"words": sum(result["words"].values()), "probability": min(result["probability_on_words"].values())}
+    least = min(mass for of in result["probability_on_words"].values() for mass in of.values())
+    row = {"words": sum(result["words"].values()), "probability": least}
     row |= {"known": min(known, default=None), "refused": result.get("refused", "")}
     contrast, anova = result.get("three_way", {}), result.get("three_way_anova", {})
     low, high = contrast.get("ci_words", (None, None))

@@ -45,13 +45,20 @@ def traits(lexicon: pd.DataFrame, words: pd.Index, pool: pd.Index) -> list[Trait
     rated, wordnet = ratings.find(), find_wordnet()
     if rated is not None:
         valence = ratings.read(rated)
-        sign = lambda word: int(np.sign(valence.get(word, 0.0)) * (abs(valence.get(word, 0.0)) >= PLEASANT))  # noqa: E731
+
+        def sign(word: str) -> int:
+            rating = valence.get(word, 0.0)
+            return int(np.sign(rating) * (abs(rating) >= PLEASANT))
+
         found.append(_trait("valence (VADER: −1 and less, 1 and more, between or not rated)", words, pool, sign))
     frequency, length = traits_of_form(words, pool)
     found.append(frequency)
     if wordnet is not None:
         fields, known = read_fields(wordnet), load_vocabulary(wordnet)
-        field = lambda word: max((fields[w] for w in known.lemmas(word) if w in fields), default=(0, -1))[1]  # noqa: E731
+
+        def field(word: str) -> int:
+            return max((fields[w] for w in known.lemmas(word) if w in fields), default=(0, -1))[1]
+
         found.append(_trait("field of meaning (WordNet's lexicographer file)", words, pool, field))
     return [*found, length]
 
@@ -126,9 +133,11 @@ def shared(strata: np.ndarray, pool_strata: np.ndarray, known: list[Trait]) -> l
 
 def traits_of_form(words: pd.Index, pool: pd.Index) -> list[Trait]:
     """Frequency and length, which every word has."""
-    frequency = _trait("Zipf frequency (one unit)", words, pool, lambda word: int(zipf_frequency(word, "en")))
-    length = lambda word: int(np.digitize(len(word), LENGTHS))  # noqa: E731
-    return [frequency, _trait("length in letters (to 4, 5–7, 8–10, 11 and more)", words, pool, length)]
+    lengths = "length in letters (to 4, 5–7, 8–10, 11 and more)"
+    return [
+        _trait("Zipf frequency (one unit)", words, pool, lambda word: int(zipf_frequency(word, "en"))),
+        _trait(lengths, words, pool, lambda word: int(np.digitize(len(word), LENGTHS))),
+    ]
 
 
 def _trait(name: str, words: pd.Index, pool: pd.Index, value: Callable[[str], int]) -> Trait:

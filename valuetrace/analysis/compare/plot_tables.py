@@ -13,6 +13,9 @@ SINGLE_PROMPTS = ("greatest_ever_one", "worst_ever_one")
 
 DENSITY_POINTS = 64
 
+NAMES = ("medians", "models", "bases", "density", "single_prompts", "single_prompt_bases", "panels", "sensitivity")
+"""The tables that ``tables`` makes."""
+
 
 def tidy(scores: Scores, medians: np.ndarray) -> pd.DataFrame:
     """One row a construct, model and prompt: ``model, base, prompt, framing, construct, median``."""

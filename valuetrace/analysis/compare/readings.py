@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from valuetrace.analysis import validity
@@ -21,7 +20,8 @@ NOT_CHECKED = "not checked: the file does not score the known groups"
 def readings(tables: list[Table], lexicon: pd.DataFrame, scores: Scores) -> dict[str, dict]:
     """Model → ``validity.reading`` of its file on the lexicon's words and the known groups that it scores.
 
-    Log-probabilities are refused, too, where the lexicon's words together are improbable. A file with too few words of
+    Log-probabilities are refused, too, where the lexicon's words together are improbable after the prompts of a
+    framing. A file with too few words of
     the known groups, the lexicon's own virtues and vices among them, is not refused: its ``note`` says NOT_CHECKED.
     """
     rule = validity.rule()
@@ -37,10 +37,8 @@ def readings(tables: list[Table], lexicon: pd.DataFrame, scores: Scores) -> dict
         if min(told["known_groups"][name] for name in validity.POLARITIES) < FEWEST_WORDS:
             told |= {"refused": None, "needs": None, "note": NOT_CHECKED}
         if table.made_by.get("kind") == "logprob":
-            told["probability_on_words"] = float(np.exp(values.astype(np.float64)).sum(axis=1).mean())
-            improbable = validity.improbable({table.model: told["probability_on_words"]}, rule).get(table.model)
-            if improbable:
-                told |= {"refused": improbable, "needs": "a format in which the model answers with such words"}
+            ranked = pd.DataFrame(values.T, index=scores.words, columns=scores.prompts)
+            told = validity.of_log_probabilities(told, validity.probability(ranked, framing), rule)
         result[table.model] = told
     return result
 

@@ -43,6 +43,10 @@ UNITS = {
 }
 
 
+NUMBERS = ("panels", "three_way", "published", "sensitivity", "top_k", "random_lexicon", "families")
+"""Keys of ``compare``'s metrics that a refused comparison does not have."""
+
+
 class Comparison(NamedTuple):
     """``metrics`` is what compare.json holds; ``plots`` are the tables that figures are drawn from, by name."""
 
@@ -50,7 +54,11 @@ class Comparison(NamedTuple):
     plots: dict[str, pd.DataFrame]
 
     def write_plots(self, folder: str | Path) -> None:
-        """Write each plot table as ``folder/NAME.csv``."""
+        """Write each plot table as ``folder/NAME.csv``; of a comparison that is refused none is left there."""
+        if not self.plots:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for name in (*plot_tables.NAMES, "top_k"):
+                Path(folder, f"{name}.csv").unlink(missing_ok=True)
         for name, frame in self.plots.items():
             write_csv(frame, Path(folder) / f"{name}.csv")
 
@@ -102,6 +110,8 @@ def compare(
         "lexicon": name,
         "files": {table.file: table.sha256 for table in tables},
     }
+    if metrics["refused"]:  # no number of what cannot be read
+        return Comparison({key: value for key, value in metrics.items() if key not in NUMBERS}, {})
     plots = plot_tables.tables(scores, medians, cells, metrics["sensitivity"])
     return Comparison(metrics, plots if top is None else plots | {"top_k": top})
 

@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 from wordfreq import zipf_frequency
 
+from valuetrace.analysis import validity
 from valuetrace.analysis.dynamics.trajectories import FRAMINGS, Trajectories
+from valuetrace.analysis.validity import Rule
 from valuetrace.core.errors import InputError, some
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import word_scores
@@ -54,6 +56,34 @@ def read_logprobs(path: str | Path, bases: list[str], words: list[str], keys: li
     if missing := sorted(set(bases) - set(found)):
         raise InputError(f"{path}: no log-probabilities of {some(missing)}. Run dvc repro word_logprobs.")
     return {base: found[base].loc[[word for word in words if word in found[base].index]] for base in bases}
+
+
+def unread(
+    path: str | Path, bases: list[str], lexicon: pd.DataFrame, known: pd.DataFrame, prompts: pd.DataFrame, rule: Rule
+) -> dict[str, dict[str, str]]:
+    """Base → framing → why its log-probabilities (``read_logprobs``) say nothing there, for those that do not.
+
+    The rule is that of every reading (``analysis.validity``): a base that does not read the prompts is out under both
+    framings, improbable words under theirs. known: the known groups, as far as the file holds them.
+    """
+    framing, words = prompts.set_index("key")["framing"], list(lexicon["word"].unique())
+    asked = list(dict.fromkeys([*words, *known["word"]]))
+    found = {}
+    for base, table in read_logprobs(path, bases, asked, list(framing.index)).items():
+        told = validity.reading(table, framing, known, rule, pd.Index(words))
+        mass = validity.probability(table[table.index.isin(words)], framing)
+        why = dict.fromkeys(mass, told["refused"]) if told["refused"] else validity.improbable(mass, rule)
+        found |= {base: why} if why else {}
+    return found
+
+
+def readable(survival: pd.DataFrame, inherited: pd.DataFrame, unread: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of ``inheritance`` that rest on log-probabilities which can be read (``unread`` says which cannot)."""
+    out = {(base, framing) for base, why in unread.items() for framing in why}
+    kept = [at not in out for at in zip(survival["logprobs_of"], survival["framing"], strict=True)]
+    rows = zip(inherited["first"], inherited["second"], inherited["framing"], strict=True)
+    both = [not {(first, framing), (second, framing)} & out for first, second, framing in rows]
+    return survival[kept].reset_index(drop=True), inherited[both].reset_index(drop=True)
 
 
 def inheritance(

@@ -19,7 +19,10 @@ def needs() -> list[str]:
 def render(context: Context) -> Markup:
     told = context.metrics["dynamics"]
     last = {name: at_step(told[name], told["last_step"]) for name in ("readings", "inherited")}
-    given = {"gaps": _gaps(told), "survival": _survival(told["survival"]), "last": last}
+    refused = set(told["refused"])
+    last["inherited"] = [(i, row) for i, row in last["inherited"] if not refused & {row["first"], row["second"]}]
+    survival = [row for row in _survival(told["survival"]) if row["base"] not in refused]
+    given = {"gaps": _gaps(told), "survival": survival, "last": last}
     return context.fill("sections/dynamics.html.j2", d=told, **given)
 
 
