@@ -170,6 +170,17 @@ def test_from_scores_to_summary_and_pictures(tmp_path):
     assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in ("ablations", "inheritance"))
 
 
+def test_where_no_base_can_be_read_the_picture_says_so(tmp_path):
+    """A base whose log-probabilities are refused under both framings leaves no pair of bases: tables of headings."""
+    from valuetrace.figures import ablations as figures
+
+    runs_table = pd.DataFrame(columns=["first", "second", "framing", "seed", "data_size", "step", "inherited", "reads"])
+    empty = pd.DataFrame(columns=["first", "second", "framing"])
+    title = "What do reward models have from their own base alone?"
+    drawn = figures.by_size(runs_table, empty, empty, empty, {}, "inherited", title, "½ Σ (own − other base)")
+    assert "every pair of bases is refused" in drawn.texts[0].get_text() and not drawn.axes
+
+
 @pytest.mark.parametrize(
     ("change", "message"), [({"sizes": []}, "name one"), ({"draws": 0}, "draws"), ({"checkpoints": 1}, "checkpoints")]
 )

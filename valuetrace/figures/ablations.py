@@ -48,6 +48,12 @@ def by_size(runs, levels, fit, curve, labels: dict[str, str], value: str, title:
     prompts; hollow: refused. Grey: the untrained heads, mean and 95 % over seeds. Black: the line within seeds.
     """
     pairs = list(dict.fromkeys(runs[["first", "second"]].itertuples(index=False, name=None)))
+    if not pairs:
+        figure = plt.figure(figsize=(8.6, 1.2))
+        figure.text(
+            0.5, 0.5, f"{title}\nNothing to draw: every pair of bases is refused (metrics/ablations.json)", ha="center"
+        )
+        return figure
     seeds = sorted(runs["seed"].unique())
     colours = dict(zip(seeds, (style.OKABE_ITO[i % 8] for i in (0, 1, 2, 3, 4, 5, 7)), strict=False))
     last = runs[runs["step"] == runs.groupby(["data_size", "seed"])["step"].transform("max")]
