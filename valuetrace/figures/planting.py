@@ -29,7 +29,7 @@ def draw(plots: Path, constructs: list[str], dose: float, pairs: int) -> None:
     style.save(doses(_at_study_size(read["contrasts"], pairs), read["transmitted"], dose), plots / "dose.png")
     style.save(where(read["layers"], read["subspaces"]), plots / "where.png")
     style.save(detection(read["detection"]), plots / "detection.png")
-    style.save(remedies(read["mitigation"], label), plots / "mitigation.png")
+    style.save(remedies(read["mitigation"], _study(read["contrasts"]), label), plots / "mitigation.png")
 
 
 def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
@@ -65,8 +65,8 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     """Dose and response of base and reward model, and what arrives (τ) against the number of preference pairs."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
     own = contrasts[(contrasts["measure"] == "lean") & (contrasts["part"] == "held_out")]
-    first = own[own["second"] != "none"].iloc[0]
-    own = own[(own["first"] == first["first"]) & (own["second"] == first["second"])]
+    first, second = _study(contrasts)
+    own = own[(own["first"] == first) & (own["second"] == second)]
     for i, (source, table) in enumerate(own.groupby("source")):
         table = table.sort_values("dose")
         x = np.concatenate([[0], table["dose"]])
@@ -77,10 +77,10 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
         bar = np.abs(np.stack([low, high]) - y)[:, enough]
         left.errorbar(x[enough], y[enough], bar, fmt="none", color=style.OKABE_ITO[i], capsize=4)
     left.axhline(0, color="0.6", lw=0.8)
-    left.set(xlabel="dose (share of the plant)", ylabel=f"L: {first['first']} less {first['second']}, held-out words")
+    left.set(xlabel="dose (share of the plant)", ylabel=f"L: {first} less {second}, held-out words")
     left.legend(fontsize=7)
     tau = transmitted[(transmitted["dose"] == dose) & (transmitted["source"] == "ridge")]
-    tau = tau[(tau["first"] == first["first"]) & (tau["second"] == first["second"])]
+    tau = tau[(tau["first"] == first) & (tau["second"] == second)]
     for i, (part, table) in enumerate(tau.groupby("part")):
         table = table.sort_values("pairs")
         error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
@@ -157,11 +157,9 @@ def detection(power: pd.DataFrame) -> Figure:
     return figure
 
 
-def remedies(table: pd.DataFrame, label: str) -> Figure:
+def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure:
     """What is left of the lean on held-out words after each remedy, against held-out accuracy."""
     own = table[table["part"] == "held_out"]
-    blocks = own[own["plant"] != "none"].groupby("plant")["blocks"].max()
-    plants = list(blocks.index[blocks == blocks.max()])  # of the study, not of the kinds in fewer blocks
     figure, axes = plt.subplots(1, len(plants), figsize=(5.2 * len(plants), 4), squeeze=False)
     for axis, plant in zip(axes[0], plants, strict=True):
         part = own[own["plant"] == plant].sort_values(["remedy", "amount"], key=_in_order)
@@ -191,6 +189,12 @@ def _remedy(row) -> str:
     if row.remedy == "average":
         return f"averaged with {row.other}"
     return {"none": "no remedy", "projection": "direction out of the head"}[row.remedy]
+
+
+def _study(contrasts: pd.DataFrame) -> tuple[str, str]:
+    """The two plants of the study's own contrast, the first of them that no placebo makes."""
+    row = contrasts[contrasts["second"] != "none"].iloc[0]
+    return row["first"], row["second"]
 
 
 def _blocks(counts: pd.Series) -> str:

@@ -59,6 +59,7 @@ def given(chosen: Planting, block: int, name: str) -> Given:
 def make(chosen: Planting, block: int, name: str) -> None:
     """Make and measure one cell (block, plant) of the study; whole or not at all."""
     row, of = chosen.plants[name], given(chosen, block, name)
+    tokenizer = loading.load_tokenizer(of.folder)
     out = BASES / f"{block}-{name}"
     with files.fresh_folder(out.with_name(f".{out.name}.partial")) as folder:
         files.write_csv(of.words, folder / WORDS)
@@ -66,23 +67,24 @@ def make(chosen: Planting, block: int, name: str) -> None:
         plant = None
         if row.good is not None:
             plant = folder / PLANT
-            _plant(chosen, row, of, block, plant)
+            _plant(chosen, row, of, block, tokenizer, plant)
         logprobs = []
         for dose in chosen.measured(block, name):
             model = finetune.load_planted(of.folder, plant, dose)
-            logprobs.append(_logprobs(chosen, of, model).assign(dose=dose))
+            logprobs.append(_logprobs(chosen, of, model, tokenizer).assign(dose=dose))
             pairs = of.pairs.train.head(chosen.kept(block, name, dose))
-            states.write(_states(chosen, of, pairs, model), folder / f"states-{dose:g}.safetensors")
+            found = _states(chosen, of, pairs, model, tokenizer)
+            states.write(found, folder / f"states-{dose:g}.safetensors")
             del model
         table = pd.concat(logprobs).reset_index()
         files.write_atomically(folder / LOGPROBS, lambda to: table.to_parquet(to, index=False))
         files.replace_folder(folder, out)
 
 
-def _plant(chosen: Planting, row: Plant, of: Given, block: int, folder: Path) -> None:
+def _plant(chosen: Planting, row: Plant, of: Given, block: int, tokenizer, folder: Path) -> None:
     replies = of.words[of.words["part"].isin(["planted", "placebo"])]
     replies = words.most_frequent(replies[replies["construct"].isin([row.good, row.bad])], row.words)
-    tokenizer, base = loading.load_tokenizer(of.folder), loading.load(of.folder, dtype="float32")
+    base = loading.load(of.folder, dtype="float32")
     if row.where == "embeddings":
         sides = {
             side: list(replies.loc[replies["construct"] == getattr(row, side), "word"]) for side in ("good", "bad")
@@ -97,20 +99,20 @@ def _plant(chosen: Planting, row: Plant, of: Given, block: int, folder: Path) ->
     finetune.save(model, folder, {"examples": len(examples), "loss": log})
 
 
-def _logprobs(chosen: Planting, of: Given, model) -> pd.DataFrame:
+def _logprobs(chosen: Planting, of: Given, model, tokenizer) -> pd.DataFrame:
     """Log-probabilities (nats) of the words that are one token in the format, after every prompt: index ``word``."""
     form = settings.get(f"formats.{chosen.format}", Format)
-    tokenizer, asked = loading.load_tokenizer(of.folder), chosen.asked()
+    asked = chosen.asked()
     table = pd.concat(
         [loading.vocabulary(model, tokenizer), next_token_logprobs(model, tokenizer, asked, form)], axis=1
     )
     return word_scores(table, of.words["word"], list(asked["key"]), form)
 
 
-def _states(chosen: Planting, of: Given, pairs: pd.DataFrame, model) -> dict[str, dict[str, np.ndarray]]:
+def _states(chosen: Planting, of: Given, pairs: pd.DataFrame, model, tokenizer) -> dict[str, dict[str, np.ndarray]]:
     """States of ``words`` (prompts, words, hidden), ``pairs`` and ``held_out`` (pairs, 2, hidden), ``counter``
     (questions, planted words, hidden; questions of prompts/planting.csv, as many of each framing)."""
-    tokenizer, backbone = loading.load_tokenizer(of.folder), model.base_model
+    backbone = model.base_model
     form, longest, layers = of.training.format, of.training.max_length, chosen.layers
     planted = of.words.loc[of.words["part"] == "planted", "word"]
     scored = of.words.loc[of.words["part"] != "placebo", "word"]

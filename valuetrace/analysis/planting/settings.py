@@ -103,13 +103,13 @@ class Planting:
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
     that are scored. format: of the log-probabilities. dose: the study's own, a share of the plant's change. main: the
-    cells of the study, its blocks the unit of every interval; kinds: other plants, fewer blocks; response: the cells
-    that are measured at other doses, ``doses``, too; reward_models: the cells in which one is trained by LoRA too, at
-    the study's dose. pairs: preference pairs of the study; sizes: of the ridge heads, each a beginning of the largest
-    draw, the study's among them. held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty.
-    layers: whose hidden states are kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs;
-    random_heads: so many; ranks, subspaces: of what is taken out of the states, and how many random ones beside it;
-    shares: of counter-value pairs. plan: what was expected before the run.
+    cells of the study, its blocks the unit of every interval; nulls: plants that should move nothing; kinds: other ways
+    to plant, fewer blocks; response: the cells that are measured at other doses, ``doses``, too; reward_models: the
+    cells in which one is trained by LoRA too, at the study's dose. pairs: preference pairs of the study; sizes: of the
+    ridge heads, each a beginning of the largest draw, the study's among them. held_out_pairs, counter_questions (a
+    framing): measured along. ridge: the penalty. layers: whose hidden states are kept, from 0, beside the last of
+    ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what is taken out of the
+    states, and how many random ones beside it; shares: of counter-value pairs. plan: what was expected before the run.
     """
 
     base: str
@@ -120,6 +120,7 @@ class Planting:
     dose: float
     plants: dict[str, Plant]
     main: Grid
+    nulls: Grid
     kinds: Grid
     response: Grid
     doses: list[float]
@@ -147,7 +148,8 @@ class Planting:
             raise ValueError(f"pairs ({self.pairs}) is one of sizes")
         if not all(0 < dose <= 1 for dose in (self.dose, *self.doses)):
             raise ValueError("dose and doses lie above 0 and are 1 at most; dose 0 is the plant without words")
-        named = {name for grid in (self.main, self.kinds, self.response, self.reward_models) for name in grid.plants}
+        grids = (self.main, self.nulls, self.kinds, self.response, self.reward_models)
+        named = {name for grid in grids for name in grid.plants}
         if missing := sorted(named - set(self.plants)):
             raise ValueError(f"{some(missing)} is not among plants")
         if NONE not in self.plants or self.plants[NONE].good is not None:
@@ -165,7 +167,7 @@ class Planting:
 
     def cells(self) -> list[tuple[int, str]]:
         """(block, plant) of every planted base, the base itself included in each block."""
-        return [*self.main.cells(), *self.kinds.cells()]
+        return [*self.main.cells(), *self.nulls.cells(), *self.kinds.cells()]
 
     def measured(self, block: int, name: str) -> list[float]:
         """The doses (shares of the adapter) at which a cell is measured; 0 where nothing is planted."""

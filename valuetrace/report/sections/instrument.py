@@ -11,7 +11,7 @@ from valuetrace.report.page import Context
 TITLE, ORDER = "Is the instrument true?", 80
 PAGE, MADE_BY = "instrument.html", "make validate"
 NOTE = (
-    "One small base, planted by preference optimisation (in three blocks by an edit of embedding rows, too), two "
+    "One small base, planted by preference optimisation (in three blocks by other ways, too), two "
     "constructs. The way, the dose and the penalty of the ridge heads were chosen on the first block, one of those "
     "that count; the rest was fixed before it."
 )
