@@ -21,7 +21,7 @@ published: setup ## the paper from its own released data (fetches it; what was l
 	$(BIN)/dvc repro --force --single-item stages/published/dvc.yaml:fetch
 	$(BIN)/dvc repro stages/published/dvc.yaml
 
-validate: setup ## plant known values into copies of a base and look for them in its reward models (two and a half hours of one core)
+validate: setup ## plant known values into copies of a base and look for them in its reward models (three and three quarter hours of one core)
 	$(BIN)/dvc pull # the ablation's runs, which it reads
 	$(BIN)/dvc repro stages/planting/dvc.yaml
 

@@ -84,10 +84,24 @@ def test_planted_values(repository, text):
     for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
         row = one(found["contrasts"], measure="lean", **null)
         assert row["low"] < 0 < row["high"]
+    assert f"in reward models ({short(row['estimate'], 3)}; {span(row, digits=3)[1:]})" in text
+    bases = one(
+        found["contrasts"],
+        **HELD | {"measure": "lean", "source": "logprobs", "first": "placebo", "second": "none", "pairs": 0},
+    )
+    assert f"a little ({short(bases['estimate'], 3)}; {span(bases, digits=3)[1:]})" in text
     rows = dict(HELD, first="agency_rows", second="communion_rows", source="ridge")
     assert f"(τ {short(one(found['transmitted'], **rows | {'part': 'planted'})['estimate'])}) on those words" in text
     held_out = one(found["contrasts"], measure="lean", **rows)
     assert (held_out["low"], held_out["high"], held_out["blocks"]) == (0, 0, 3)
+    moved = [
+        one(
+            found["transmitted"], **HELD | {"first": f"agency_{kind}", "second": f"communion_{kind}", "source": "ridge"}
+        )
+        for kind in ("answers", "statements")
+    ]
+    assert {(row["verdict"], row["blocks"]) for row in moved} == {("inconclusive: the plant did not take", 3)}
+    assert f"moved the bases by {short(moved[0]['shift'])} and {short(moved[1]['shift'])} (three blocks each)" in text
     exchange = [row for row in found["exchange"] if row["part"] == "held_out" and row["share"]]
     shares = {row["plant"]: round(100 * row["share"]) for row in exchange}
     assert (shares["agency"], shares["communion"]) == (6, 14) and "six in a hundred of" in text

@@ -37,7 +37,9 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
     own = leans[(leans["part"] == "held_out") & leans["dose"].isin([0, dose])]
     sources = [name for name in SOURCES if name in set(own["source"])]
     plants = list(dict.fromkeys(own["plant"]))
-    figure, axes = plt.subplots(1, len(sources), figsize=(2.9 * len(sources), 4.2), sharey=True, squeeze=False)
+    counts = [own.loc[own["source"] == source, "plant"].nunique() for source in sources]
+    wide = {"width_ratios": [count + 1 for count in counts], "figsize": (2.6 + 0.36 * sum(counts), 4.4)}
+    figure, axes = plt.subplots(1, len(sources), sharey=True, squeeze=False, **wide)
     for axis, source in zip(axes[0], sources, strict=True):
         axis.axhline(0, color="0.6", lw=0.8)
         part = own[own["source"] == source]
@@ -48,10 +50,10 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
             at = plants.index(plant)  # one look a plant in every panel
             marker, colour = style.MARKERS[at % 8], style.OKABE_ITO[at % 8]
             axis.scatter(x + spread, values, s=26, marker=marker, color=colour, alpha=0.8)
-            axis.plot([x - 0.3, x + 0.3], [values.mean()] * 2, color="black", lw=1.6)
-        axis.set_xticks(range(len(there)), [name.replace("_", "\n") for name in there], fontsize=7, rotation=45)
-        counts = part.groupby("plant")["block"].nunique()
-        axis.set_title(f"{SOURCES[source]}\n{_blocks(counts)}", fontsize=8)
+            axis.plot([x - 0.36, x + 0.36], [values.mean()] * 2, color="black", lw=1.6)
+        axis.set_xticks(range(len(there)), [name.replace("_", " ") for name in there], fontsize=7, rotation=90)
+        title = SOURCES[source].replace(": ", ":\n")
+        axis.set_title(f"{title}\n{_blocks(part.groupby('plant')['block'].nunique())}", fontsize=8)
         axis.set_xlim(-0.6, len(there) - 0.4)
         axis.set_xlabel("planted into the base")
     axes[0, 0].set_ylabel(label)
@@ -133,14 +135,27 @@ def detection(power: pd.DataFrame) -> Figure:
     tests = {"audit": "one audit against its unplanted twin", "comparison": "comparison, models as units"}
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True)
     own = power[power["measure"] == "audit"]
+    plants = [plant for plant in own["plant"].unique() if plant != "none"]
+    colours = style.base_colours(plant.partition("_")[0] for plant in plants)  # a colour a value, a marker a kind
+    kinds = list(dict.fromkeys(plant.partition("_")[2] for plant in plants))
     for axis, (test, title) in zip(axes, tests.items(), strict=True):
         part = own[own["test"] == test]
         start = part[part["plant"] == "none"]["power"]
-        for i, (plant, table) in enumerate(part[part["plant"] != "none"].groupby("plant", sort=False)):
+        for plant, table in part[part["plant"] != "none"].groupby("plant", sort=False):
             table = table.sort_values("dose")
-            first = [float(start.iloc[0]) if len(start) else 0.05]
-            x, y = np.concatenate([[0], table["dose"]]), np.concatenate([first, table["power"]])
-            axis.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=plant.replace("_", " "))
+            value, _, kind = plant.partition("_")
+            look = {
+                "color": colours[value],
+                "marker": style.MARKERS[kinds.index(kind)],
+                "label": plant.replace("_", " "),
+            }
+            x, y = table["dose"].to_numpy(), table["power"].to_numpy()
+            if len(table) > 1:  # a curve, from the base itself
+                first = float(start.iloc[0]) if len(start) else 0.05
+                axis.plot(np.concatenate([[0], x]), np.concatenate([[first], y]), **look)
+            else:  # side by side at its dose
+                aside = 0.03 * kinds.index(kind) * (-1) ** list(colours).index(value)
+                axis.plot(x + aside, y, ls="", **look)
         axis.axhline(0.05, color="0.6", lw=0.8, ls=":")
         axis.axhline(0.9, color="0.6", lw=0.8, ls="--")
         axis.set(title=title, xlabel="dose (share of the plant)", ylim=(-0.02, 1.02))

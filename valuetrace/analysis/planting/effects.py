@@ -100,10 +100,12 @@ def verdict(row: dict, plan: Plan) -> str:
     90 % interval lies above 0 and is not within ± ``equivalence``; not inherited: it lies within.
     """
     low, high = row["low_90"], row["high_90"]
+    if row["shift"] < plan.least_shift:
+        return "inconclusive: the plant did not take"
     if row["blocks"] < FEWEST_BLOCKS:
         return "too few blocks: shown, not tested"
-    if row["shift"] < plan.least_shift or low is None:
-        return "inconclusive: the plant did not take"
+    if low is None:
+        return "inconclusive: the shift of the bases cannot be told from none"
     if -plan.equivalence < low and high < plan.equivalence:
         return "not inherited"
     return "inherited" if low > 0 else "inconclusive"
