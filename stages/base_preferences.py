@@ -7,7 +7,7 @@ Out: metrics/base_preferences.json       every comparison × format × spelling:
                                          median_rank (1 = most probable), words (n of the construct)
      plots/base_preferences/grid.csv     comparison, format, case, cell (all three as one label), words, probability,
                                          known (the weaker model's known groups), refused (why, or empty), contrast
-                                         and low, high (ranks), p_words, p_anova, F
+                                         and low, high (ranks), p_words, p_words_holm, p_prompts, p_anova, F
 Run: python -m stages.base_preferences
 """
 
@@ -31,7 +31,7 @@ def main() -> None:
     lexicon = tables.read_lexicon(chosen.lexicon)
     lexicon, known = lexicon[lexicon["construct"].isin(chosen.constructs)], tables.read_lexicon(tables.KNOWN_GROUPS)
 
-    comparisons, medians, grid = [], [pd.DataFrame(columns=preferences.MEDIANS)], []
+    comparisons, medians = [], [pd.DataFrame(columns=preferences.MEDIANS)]
     for label, pair in chosen.comparisons.items():
         cells = []
         for name, paths in tables.score_files(*(LOGPROBS / model for model in pair)).items():
@@ -40,16 +40,29 @@ def main() -> None:
                 where = {"comparison": label, "format": name, "case": case}
                 result, of_cell = preferences.assess(scores, lexicon, known, formats[name], case, chosen)
                 cells.append({"format": name, "case": case} | result)
-                grid.append(where | preferences.grid_row(result) | {"cell": f"{label}: {name}, {case}"})
                 medians += [] if of_cell is None else [of_cell.assign(**where)[preferences.MEDIANS]]
-        summary = preferences.summary([cell for cell in cells if "refused" not in cell]) | {"of": len(cells)}
-        comparisons.append({"comparison": label, "models": sorted(pair), "summary": summary, "cells": cells})
+        comparisons.append({"comparison": label, "models": sorted(pair), "cells": cells})
 
+    preferences.corrected([cell for found in comparisons for cell in found["cells"]])
+    for found in comparisons:
+        read = [cell for cell in found["cells"] if "refused" not in cell]
+        found["summary"] = preferences.summary(read) | {"of": len(found["cells"])}
     files.write_csv(pd.concat(medians), PLOTS / "medians.csv")
-    files.write_csv(pd.DataFrame(grid), PLOTS / "grid.csv")
+    files.write_csv(_grid(comparisons), PLOTS / "grid.csv")
     metrics = {"lexicon": chosen.lexicon, "draws": chosen.draws, "seed": chosen.seed, "comparisons": comparisons}
     metrics["coverage"] = _coverage(sorted({m for pair in chosen.comparisons.values() for m in pair}), chosen)
     files.write_json(metrics, "metrics/base_preferences.json")
+
+
+def _grid(comparisons: list[dict]) -> pd.DataFrame:
+    """Every comparison, format and spelling: plots/base_preferences/grid.csv."""
+    rows = []
+    for found in comparisons:
+        for cell in found["cells"]:
+            where = {"comparison": found["comparison"], "format": cell["format"], "case": cell["case"]}
+            name = f"{where['comparison']}: {where['format']}, {where['case']}"
+            rows.append(where | preferences.grid_row(cell) | {"cell": name})
+    return pd.DataFrame(rows)
 
 
 def _coverage(models: list[str], chosen: Analysis) -> list[dict]:

@@ -22,7 +22,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import word_scores
-from valuetrace.stats.inference import cohens_d, fdr_bh
+from valuetrace.stats.inference import fdr_bh, holm
 from valuetrace.stats.ranks import FEW, rank_words, subset_medians
 
 SPACED = Format("text", space=True)
@@ -123,6 +123,7 @@ def random_cell(seed: int, words: tuple[int, int] = (7, 8), prompts: int = 6) ->
     scores = rng.normal(size=(1, n, 1)) + rng.normal(size=(2, n, 1)) + rng.normal(size=(2, n, 2 * prompts))
     framing = ["positive", "negative"] * prompts  # in no order that a computation may rely on
     keys = pd.DataFrame({"key": [f"k{i}" for i in range(2 * prompts)], "framing": framing})
+    keys["adjective"] = keys["framing"] + pd.Series(["1", "1", "2", "2", "3", "3"] * prompts).head(2 * prompts)
     return section.Cell(("a", "b"), pd.DataFrame({"word": range(n), "construct": labels}), keys, scores)
 
 
@@ -203,21 +204,19 @@ def test_panels_hold_means_welch_and_d_by_their_formulas():
         assert row["difference"] == pytest.approx(b.mean() - a.mean())
         assert (row["t"], row["df"]) == pytest.approx((t, df))
         assert row["p_prompts"] == pytest.approx(2 * stats.t.sf(abs(t), df))
-        assert row["cohens_d"] == pytest.approx((b.mean() - a.mean()) / np.sqrt((va + vb) / 2))
+        assert row["p_paired"] == pytest.approx(stats.ttest_rel(b, a).pvalue)
+        at = {m: ranks_by_word(cell, m, row["construct"], row["framing"]) for m in (0, 1)}
+        pairs = [np.sign(y - x) for x in at[0] for y in at[1]]
+        assert row["cliffs_delta"] == pytest.approx(np.mean(pairs))
         low, high = row["ci_words"]
         assert low <= high
     assert [row["p_prompts_fdr"] for row in rows] == pytest.approx(list(fdr_bh([row["p_prompts"] for row in rows])))
 
 
-def test_the_d_that_is_bootstrapped_is_the_d_that_is_shown():
-    cell = random_cell(2)
-    positive = (cell.prompts["framing"] == "positive").to_numpy()
-    values = subset_medians(cell.ranks, cell.members).reshape(2, 2, -1)
-    found = section._statistics(values[None], positive)["d"][0]
-    expected = [
-        [cohens_d(values[i, 0, chosen], values[i, 1, chosen]) for chosen in (positive, ~positive)] for i in (0, 1)
-    ]
-    np.testing.assert_allclose(found, expected)
+def ranks_by_word(cell: section.Cell, model: int, construct: str, framing: str) -> np.ndarray:
+    """Mean rank of each of the construct's words over the framing's prompts."""
+    own, asked = (cell.words["construct"] == construct).to_numpy(), (cell.prompts["framing"] == framing).to_numpy()
+    return np.stack([stats.rankdata(-column) for column in cell.scores[model].T[asked]], axis=1)[own].mean(axis=1)
 
 
 def test_contrast_is_agency_minus_communion_positive_minus_negative_second_minus_first():
@@ -230,6 +229,54 @@ def test_contrast_is_agency_minus_communion_positive_minus_negative_second_minus
     )
     _, contrast = section.panels(cell, draws=99, seed=1)
     assert contrast["contrast"] == pytest.approx(expected)
+
+
+def test_the_interaction_counts_each_ranking_once():
+    """Against scipy: one number a prompt, positive against negative prompts, and every assignment of adjectives."""
+    cell = random_cell(3, prompts=9)
+    plain = {key: np.array(values) for key, values in plain_medians(cell).items()}
+    gaps = {
+        f: (plain["agency", f, "b"] - plain["agency", f, "a"])
+        - (plain["communion", f, "b"] - plain["communion", f, "a"])
+        for f in ("positive", "negative")
+    }
+    _, found = section.panels(cell, draws=9, seed=1)
+    expected = stats.ttest_ind(gaps["positive"], gaps["negative"], equal_var=False)
+    assert (found["t"], found["df"], found["p_prompts"]) == pytest.approx(
+        (expected.statistic, expected.df, expected.pvalue)
+    )
+    assert found["contrast"] == pytest.approx(gaps["positive"].mean() - gaps["negative"].mean())
+    own = [gaps[f].reshape(3, 3).mean(axis=0) for f in ("positive", "negative")]  # prompts go round the adjectives
+    values, signs = np.concatenate(own), [set(chosen) for chosen in itertools.combinations(range(6), 3)]
+    far = [abs(sum(values[i] * (1 if i in chosen else -1) for i in range(6))) for chosen in signs]
+    assert found["by_adjective"]["smallest_p"] == pytest.approx(0.1)
+    assert found["by_adjective"]["p"] == pytest.approx(np.mean(np.array(far) >= far[0] - 1e-9))
+
+
+def test_the_paper_s_anova_takes_two_medians_of_one_ranking_for_two_observations():
+    """No interaction, words of fixed effects, one ranking's noise in both its medians: the ANOVA is too sure of it."""
+    old, new = [], []
+    for i in range(150):
+        rng = np.random.default_rng(i)
+        cell = random_cell(0, prompts=9)
+        common = rng.normal(size=(2, 1, 18)) * (cell.words["construct"] == "agency").to_numpy()[None, :, None]
+        scores = rng.normal(size=cell.scores.shape) + 2 * common  # a prompt moves all words of one construct
+        cell = section.Cell(cell.models, cell.words, cell.prompts, scores)
+        old.append(section.paper_anova(section.medians(cell))["three_way_anova"]["p"] < 0.05)
+        new.append(section.panels(cell, draws=1, seed=1)[1]["p_prompts"] < 0.05)
+    assert np.mean(old) > 0.1
+    assert np.mean(new) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)
+
+
+def test_one_family_holds_every_contrast_that_is_shown():
+    shown = [section.panels(random_cell(i), 49, seed=i) for i in (1, 2, 3)]
+    cells = [{"panels": rows, "three_way": contrast} for rows, contrast in shown] + [{"refused": "few words"}]
+    section.corrected(cells)
+    for old, new in (
+        ([c["p_words"] for _, c in shown], [c["p_words_holm"] for _, c in shown]),
+        ([r["p_words"] for rows, _ in shown for r in rows], [r["p_words_holm"] for rows, _ in shown for r in rows]),
+    ):
+        assert new == pytest.approx(list(holm(old))) and max(new) <= 1 and new != pytest.approx(old)
 
 
 def planted(seed: int) -> section.Cell:
@@ -362,7 +409,7 @@ def test_a_cell_that_can_be_read_has_its_contrast_and_a_row_of_the_grid(tokens):
     assert row["low"] <= row["contrast"] <= row["high"] and row["p_anova"] == told["three_way_anova"]["p"]
     masses = [mass for of in told["probability_on_words"].values() for mass in of.values()]
     assert row["known"] > 25 and row["probability"] == min(masses)
-    assert section.summary([told])["cells"] == 1
+    assert section.summary(section.corrected([told]))["cells"] == 1
 
 
 @pytest.mark.parametrize(
@@ -388,7 +435,8 @@ def test_a_cell_that_cannot_be_read_says_why(change, reason, known):
 
 
 def result(contrast: float, p_words: float, p_anova: float) -> dict:
-    return {"three_way": {"contrast": contrast, "p_words": p_words}, "three_way_anova": {"F": 1.0, "p": p_anova}}
+    three_way = {"contrast": contrast, "p_words": p_words, "p_words_holm": 2 * p_words, "p_prompts": p_anova + 0.02}
+    return {"three_way": three_way, "three_way_anova": {"F": 1.0, "p": p_anova}}
 
 
 def test_summary_counts_signs_and_tests():
@@ -398,7 +446,9 @@ def test_summary_counts_signs_and_tests():
         "negative_contrast": 2,
         "level": 0.05,
         "anova_below_level": 2,
+        "prompts_below_level": 1,
         "words_below_level": 1,
+        "words_below_level_holm": 0,
     }
 
 

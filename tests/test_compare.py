@@ -324,6 +324,29 @@ def test_a_file_without_the_known_groups_says_that_nothing_was_checked(tmp_path)
     assert set(metrics["readings"]["one"]["framing"]) == {"within", "across"}
 
 
+def test_another_file_of_a_model_may_score_the_known_groups(tmp_path):
+    """Only the check of the readings sees it; a word that both files score counts as the compared one has it."""
+    known, own = tables.read_lexicon(tables.KNOWN_GROUPS), read(tmp_path)
+    words = [*known["word"], WORDS[0]]
+    side = np.r_[np.where(known["polarity"] == "virtue", 3, -3), 1000]
+    paths = []
+    for name, sign in (("one", -1), ("three", 0)):  # three answers the negative prompts as the positive ones
+        frame = pd.DataFrame({"token_id": pd.NA, "token_name": words, "token_decoded": words})
+        for at, key in enumerate(KEYS):
+            noise = np.random.default_rng(at).normal(size=len(words))
+            frame[key] = ((1 if key in KEYS[:2] else sign or 1) * side + noise).astype(np.float32)
+        paths.append(tables.write_scores(frame, tmp_path / "known" / f"{name}.parquet", {"model": name}))
+    also = inputs.read_tables(paths, GROUPS)
+    plain, found = (
+        compare.compare(own, LEXICON, "x", draws=9, lexicon_draws=9, known=more).metrics for more in (None, also[:1])
+    )
+    assert found["panels"] == plain["panels"] and plain["readings"]["one"]["note"] == readings.NOT_CHECKED
+    found = compare.compare(own, LEXICON, "x", draws=9, lexicon_draws=9, known=also).metrics
+    assert set(found["refused"]) == {"three"} and "not read" in found["refused"]["three"]["reason"]
+    one = found["readings"]["one"]
+    assert one["note"] is None and one["known_groups"]["virtue"] == (known["polarity"] == "virtue").sum()
+
+
 def test_a_construct_without_a_scored_word_is_an_error(tmp_path):
     with pytest.raises(InputError, match="No word of communion"):
         join(read(tmp_path, two={"words": WORDS[:3]}), LEXICON)

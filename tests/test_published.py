@@ -307,6 +307,8 @@ def test_the_stage_s_pictures_are_drawn_from_their_tables(tmp_path, upstream):
 
 # --- log-probabilities ---------------------------------------------------------------------------
 
+SIGN = np.where(prompts.value_laden()["framing"] == "positive", 1, -1)
+
 
 @pytest.fixture
 def released_logprobs(tmp_path, monkeypatch):
@@ -324,7 +326,8 @@ def released_logprobs(tmp_path, monkeypatch):
     ]
     made = {}
     for at, name in enumerate(("g/small", "g/large", "l/small", "l/large")):
-        values = np.random.default_rng(at).normal(-9, 1, (len(texts), len(keys)))
+        values = np.random.default_rng(at).normal(-7, 1, (len(texts), len(keys)))
+        values += np.outer([3 * text.startswith("v") - 3 * text.startswith("w") for text in texts], SIGN)
         values[:8] += 2 if name.startswith("l") else 0
         values[texts.index("Freedom")] = -1 if name.startswith("l") else -6 - at
         values[texts.index("Love")] = -1 - at if name.startswith("g") else -6 - at
@@ -351,7 +354,18 @@ def test_figure_2_is_that_of_the_log_probabilities(released_logprobs):
     assert own["median_rank"].tolist() == [expected]
     panel = next(row for row in found["panels"] if (row["construct"], row["framing"]) == ("agency", "positive"))
     assert panel["difference"] < 0 and found["largest_p_fdr"] < 0.01  # the Llama files prefer agency
-    assert set(found["readings"]) == {"g/small", "l/small"}
+    assert set(found["readings"]) == {"g/small", "l/small"} and "refused" not in found
+    assert found["three_way"]["p_words_holm"] == found["three_way"]["p_words"]  # a family of one
+
+
+def test_a_pair_that_does_not_read_the_prompts_keeps_the_paper_s_numbers_alone(released_logprobs):
+    """Known groups that do not turn with the framing: the paper's tests are recomputed, what we add is refused."""
+    known = pd.DataFrame({"word": list(WORDS["word"]), "polarity": ["virtue", "vice"] * 8})
+    chosen = Analysis("big_two_nouns", ["agency", "communion"], ["lower"], 99, 1, {}, TOKEN_SETTINGS)
+    found, _ = logprobs.pair(["g/small", "l/small"], WORDS, known, chosen)
+    assert "the prompts are not read" in found["refused"]
+    assert found["three_way_anova"]["F"] > 0 and found["residual_df"] == 208 and found["largest_p_fdr"] <= 1
+    assert not {"panels", "three_way"} & set(found)
 
 
 def test_tables_and_figure_3_are_those_of_the_log_probabilities(released_logprobs):

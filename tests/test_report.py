@@ -120,11 +120,12 @@ def panel(construct: str, framing: str) -> dict:
         "means": {"m1": 12.345, "m1.5b": 7.0},
         "difference": -5.345,
         "ci_words": [-9.96, 1.04],
-        "cohens_d": -0.555,
-        "cohens_d_ci_words": [-1.25, 0.35],
+        "cliffs_delta": -0.555,
         "t": -2.249,
         "p_prompts_fdr": 3.21e-9,
+        "p_paired": 0.0007,
         "p_words": 0.0321,
+        "p_words_holm": 0.0963,
     }
 
 
@@ -139,7 +140,8 @@ def metrics() -> dict:
     cell = {"format": "raw", "case": "lower", "words": words, "probability_on_words": probability, "anova": anova}
     cell["three_way_anova"] = three_way
     cell |= {"panels": [panel(c, f) for c in ("agency", "communion") for f in ("positive", "negative")]}
-    cell |= {"three_way": {"contrast": -12.349, "ci_words": [-20.0, 4.449], "p_words": 0.0616}}
+    cell |= {"three_way": {"contrast": -12.349, "ci_words": [-20.0, 4.449], "p_words": 0.0616, "p_words_holm": 0.0617}}
+    cell["three_way"] |= {"p_prompts": 0.0123, "by_adjective": {"p": 0.2, "smallest_p": 0.1}}
     refused = {key: cell[key] for key in ("format", "case", "words", "probability_on_words")}
     refused |= {"refused": "fewer than 5 words of <agency>", "needs": "another format", "case": "capitalised"}
     known = {"difference": {"estimate": 31.4}}
@@ -150,7 +152,9 @@ def metrics() -> dict:
         "negative_contrast": 1,
         "level": 0.05,
         "anova_below_level": 1,
+        "prompts_below_level": 1,
         "words_below_level": 0,
+        "words_below_level_holm": 0,
     }
     row = {"words": 100, "bare": 31, "space": 77, "bare_capitalised": 12, "space_capitalised": 40}
     contrast = {

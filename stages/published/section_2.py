@@ -18,8 +18,10 @@ from valuetrace.figures import compare as figures
 
 def main(name: str) -> None:
     chosen = settings.get(f"published.comparisons.{name}", Comparison)
+    origins = known_groups()
+    known = read_tables(chosen.files(chosen.known), origins) if chosen.known else None
     draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
-    found = compare(read_tables(chosen.files(), known_groups()), chosen.words(), chosen.lexicon, **draws)
+    found = compare(read_tables(chosen.files(), origins), chosen.words(), chosen.lexicon, known=known, **draws)
     files.write_json({"title": chosen.title} | found.metrics, f"metrics/published/section_2/{name}.json")
     found.write_plots(f"plots/published/section_2/{name}")
     figures.draw(f"plots/published/section_2/{name}")

@@ -64,7 +64,7 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
 def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, list[str]]) -> Figure:
     """The three-way contrast in every format and spelling, with its interval over words.
 
-    grid: ``comparison, format, case, contrast, low, high, p_words, p_anova, words, probability``;
+    grid: ``comparison, format, case, contrast, low, high, p_words, p_prompts, words, probability``;
     models: comparison → its two models in alphabetical order.
     """
     grid = grid.iloc[::-1].reset_index(drop=True)
@@ -90,7 +90,7 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
         ],
     )
     for i, row in grid.iterrows():
-        for x, p in ((1.05, row.p_words), (1.19, row.p_anova)):
+        for x, p in ((1.05, row.p_words), (1.19, row.p_prompts)):
             shown = p_value(p) if p == p else "–"  # NaN: refused
             axis.annotate(shown, (x, i), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=8)
     for x, unit in ((1.05, "words"), (1.19, "prompts")):

@@ -1,9 +1,9 @@
 """Do the base models rank value words differently? (Section 3.1)
 
-A *cell* is one prompt format and one spelling of the words. In every cell: rank the shared words by
-log-probability, take each construct's median rank a prompt, and compare two models. The paper's
-tests take prompts as independent observations; beside them stands a permutation of the construct
-labels over words, which does not.
+A *cell* is one prompt format and one spelling of the words. In every cell: rank the shared words by log-probability,
+take each construct's median rank a prompt, and compare two models. The paper's tests take the medians of one ranking
+for independent observations. Beside them stand tests that do not: one difference (agency − communion) a prompt, paired
+between the models; the same with the prompts' adjectives as units; a permutation of the construct labels over words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 
 from valuetrace.analysis import validity
 from valuetrace.analysis.bases.settings import Analysis
@@ -20,7 +21,7 @@ from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import CASES, word_scores
 from valuetrace.stats.bootstrap import CHUNK, FEWEST_WORDS, percentile_interval, word_draws
-from valuetrace.stats.inference import cohens_d, fdr_bh, welch_t
+from valuetrace.stats.inference import cliffs_delta, fdr_bh, group_permutation, holm, smallest_p, welch_t
 from valuetrace.stats.ranks import rank_words, subset_medians
 
 MEDIANS = ["comparison", "format", "case", "construct", "framing", "prompt", "model", "median_rank", "words"]
@@ -32,7 +33,7 @@ class Cell:
 
     models: tuple[str, str]
     words: pd.DataFrame  # word, construct
-    prompts: pd.DataFrame  # key, framing
+    prompts: pd.DataFrame  # key, framing, adjective
     scores: np.ndarray
 
     @property
@@ -113,12 +114,16 @@ def assess(
         needs = "a format and spelling in which the models answer with such words, and answer the question"
         return result | {"refused": "; ".join(f"{m}: {why}" for m, why in refused.items()), "needs": needs}, None
     of_cell = medians(made)
-    anova = three_way_anova(of_cell)
     panels_found, contrast = panels(made, chosen.draws, chosen.seed)
-    interaction = anova.set_index("term").loc["model × construct × framing", ["F", "p"]].to_dict()
-    result |= {"anova": [row.dropna().to_dict() for _, row in anova.iterrows()], "three_way_anova": interaction}
     of_cell = of_cell.assign(words=of_cell["construct"].map(counts))
-    return result | {"panels": panels_found, "three_way": contrast}, of_cell
+    return result | paper_anova(of_cell) | {"panels": panels_found, "three_way": contrast}, of_cell
+
+
+def paper_anova(medians: pd.DataFrame) -> dict:
+    """``anova`` (every term) and ``three_way_anova`` (F and p of the interaction): the paper's test, as it made it."""
+    anova = three_way_anova(medians)
+    interaction = anova.set_index("term").loc["model × construct × framing", ["F", "p"]].to_dict()
+    return {"anova": [row.dropna().to_dict() for _, row in anova.iterrows()], "three_way_anova": interaction}
 
 
 def probability_on_words(cell: Cell) -> dict[str, dict[str, float]]:
@@ -139,9 +144,10 @@ def medians(cell: Cell) -> pd.DataFrame:
 
 
 def three_way_anova(medians: pd.DataFrame) -> pd.DataFrame:
-    """Type II ANOVA of ``median_rank ~ model × construct × framing``, a prompt being an observation.
+    """Type II ANOVA of ``median_rank ~ model × construct × framing``, every median being an observation.
 
-    Returns ``term, sum_of_squares, df, F, p`` and a residual row (Section 3.1: F(1, 208)).
+    Returns ``term, sum_of_squares, df, F, p`` and a residual row (Section 3.1: F(1, 208)). The medians of two
+    constructs in one ranking exclude one another, so each ranking counts twice: ``interaction`` counts it once.
     """
     import statsmodels.api as sm
     import statsmodels.formula.api as smf
@@ -156,15 +162,15 @@ def three_way_anova(medians: pd.DataFrame) -> pd.DataFrame:
 def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
     """Each construct and framing, model against model, and the three-way contrast.
 
-    A panel: means of the median rank (prompts averaged), ``difference`` = second − first model in
-    alphabetical order, Welch's t over prompts with FDR over the panels, Cohen's d over prompts, and,
-    with words as the unit, a bootstrap interval of difference and d and a permutation p. The
-    contrast is (agency − communion under positive framing) − (the same under negative), second −
-    first model, in ranks.
+    A panel: means of the median rank (prompts averaged), ``difference`` = second − first model in alphabetical order;
+    over words a bootstrap interval, a permutation p and Cliff's δ of the words' mean ranks; over prompts ``p_paired``
+    (the two models answer the same prompts) and the paper's Welch t, as if they did not, with FDR over the panels. The
+    contrast is (agency − communion under positive framing) − (the same under negative), second − first model, in
+    ranks: an interval and p over words, and ``interaction``.
     """
     positive = (cell.prompts["framing"] == "positive").to_numpy()
     member = cell.members
-    observed = _by_panel(subset_medians(cell.ranks, member), len(cell.models))  # (constructs, models, prompts)
+    observed = subset_medians(cell.ranks, member).reshape(len(member), len(cell.models), -1)
     statistics = _statistics(observed[None], positive)
     rng = np.random.default_rng(seed)
 
@@ -174,6 +180,7 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
     relabeled = _joined([of(_relabel(member, min(CHUNK, draws - start), rng)) for start in range(0, draws, CHUNK)])
     resampled = _joined([of(counts) for counts in word_draws(member, draws, rng)])
 
+    by_word = cell.ranks.reshape(len(cell.words), len(cell.models), -1)
     rows = []
     for i, construct in enumerate(cell.constructs):
         for j, (framing, chosen) in enumerate({"positive": positive, "negative": ~positive}.items()):
@@ -186,11 +193,11 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
                     "means": dict(zip(cell.models, (first.mean(), second.mean()), strict=True)),
                     "difference": second.mean() - first.mean(),
                     "ci_words": list(percentile_interval(resampled["difference"][:, i, j])),
-                    "cohens_d": cohens_d(first, second),
-                    "cohens_d_ci_words": list(percentile_interval(resampled["d"][:, i, j])),
+                    "cliffs_delta": cliffs_delta(*by_word[member[i]][:, :, chosen].mean(axis=2).T),
                     "t": float(welch.t),
                     "df": float(welch.df),
                     "p_prompts": float(welch.p),
+                    "p_paired": _paired_p(second - first),
                     "p_words": _two_sided(relabeled["difference"][:, i, j], statistics["difference"][0, i, j]),
                 }
             )
@@ -201,24 +208,58 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
         "ci_words": list(percentile_interval(resampled["contrast"])),
         "p_words": _two_sided(relabeled["contrast"], statistics["contrast"][0]),
     }
-    return rows, contrast
+    return rows, contrast | interaction(cell, observed)
 
 
-def _by_panel(values: np.ndarray, models: int) -> np.ndarray:
-    """(constructs, models × prompts) → (constructs, models, prompts)."""
-    return values.reshape(len(values), models, -1)
+def interaction(cell: Cell, observed: np.ndarray) -> dict:
+    """The three-way interaction with one number a prompt: agency − communion, second − first model.
+
+    observed: medians (constructs, models, prompts). ``t, df, p_prompts``: Welch's test of the positive prompts' numbers
+    against the negative ones'. ``by_adjective``: framing is a few adjectives against a few others, so the exact p over
+    all assignments of framings to adjectives, and the smallest that so many allow (three against three: .10).
+    """
+    gaps = observed[:, 1] - observed[:, 0]
+    gaps = pd.Series(gaps[0] - gaps[1], index=cell.prompts["key"])
+    framing = cell.prompts.set_index("key")["framing"]
+    welch = welch_t(gaps[framing == "negative"], gaps[framing == "positive"])
+    by_adjective = (
+        cell.prompts.assign(gap=gaps.to_numpy()).groupby(["adjective", "framing"])["gap"].mean().reset_index()
+    )
+    second = (by_adjective["framing"] == "positive").to_numpy()
+    adjectives = {
+        "p": group_permutation(by_adjective["gap"], second),
+        "smallest_p": smallest_p(int((~second).sum()), int(second.sum())),
+    }
+    return {"t": float(welch.t), "df": float(welch.df), "p_prompts": float(welch.p), "by_adjective": adjectives}
+
+
+def corrected(cells: list[dict]) -> list[dict]:
+    """The cells with ``p_words_holm`` beside ``p_words``: a family of all contrasts that are shown, one of all panels.
+
+    cells: of the whole grid (every comparison, format, spelling); refused ones, which hold no test, do not count.
+    """
+    read = [cell for cell in cells if "refused" not in cell]
+    for family in ([cell["three_way"] for cell in read], [panel for cell in read for panel in cell["panels"]]):
+        for row, p in zip(family, holm([row["p_words"] for row in family]), strict=True):
+            row["p_words_holm"] = float(p)
+    return cells
+
+
+def _paired_p(differences: np.ndarray) -> float | None:
+    """Two-sided p of a paired t test; None where every prompt has the same difference."""
+    spread = differences.std(ddof=1)
+    if not spread > 0:
+        return None
+    t = differences.mean() / spread * np.sqrt(len(differences))
+    return float(2 * student_t.sf(abs(t), len(differences) - 1))
 
 
 def _statistics(values: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarray]:
-    """From medians (draws, constructs, models, prompts): difference, d (draws, constructs, framings), contrast."""
-    split = [values[..., positive], values[..., ~positive]]
-    means = np.stack([part.mean(axis=-1) for part in split], axis=-1)  # (draws, constructs, models, framings)
-    variances = np.stack([part.var(axis=-1, ddof=1) for part in split], axis=-1)
+    """From medians (draws, constructs, models, prompts): difference (draws, constructs, framings) and contrast."""
+    means = np.stack([values[..., own].mean(axis=-1) for own in (positive, ~positive)], axis=-1)
     difference = means[:, :, 1] - means[:, :, 0]
-    spread = np.sqrt(variances.mean(axis=2))  # equal numbers of prompts: the pooled standard deviation
-    d = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
     by_framing = difference[:, 0] - difference[:, 1]
-    return {"difference": difference, "d": d, "contrast": by_framing[:, 0] - by_framing[:, 1]}
+    return {"difference": difference, "contrast": by_framing[:, 0] - by_framing[:, 1]}
 
 
 def _statistics_of_draws(cell: Cell, positive: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -243,15 +284,19 @@ def _two_sided(draws: np.ndarray, observed: float) -> float:
 
 
 def summary(cells: list[dict], level: float = 0.05) -> dict:
-    """How far the cells agree: signs of the three-way contrast, and how many tests fall below ``level``."""
-    contrasts = [cell["three_way"]["contrast"] for cell in cells]
-    interaction = [cell["three_way_anova"] for cell in cells]
+    """How far the cells agree: signs of the three-way contrast, and how many tests fall below ``level``.
+
+    cells: those that can be read, of one comparison, ``corrected``.
+    """
+    three_way = [cell["three_way"] for cell in cells]
     return {
         "cells": len(cells),
-        "negative_contrast": sum(value < 0 for value in contrasts),  # the paper's direction, Llama − Gemma
+        "negative_contrast": sum(row["contrast"] < 0 for row in three_way),  # the paper's direction, Llama − Gemma
         "level": level,
-        "anova_below_level": sum(row["p"] < level for row in interaction),
-        "words_below_level": sum(cell["three_way"]["p_words"] < level for cell in cells),
+        "anova_below_level": sum(cell["three_way_anova"]["p"] < level for cell in cells),
+        "prompts_below_level": sum(row["p_prompts"] < level for row in three_way),
+        "words_below_level": sum(row["p_words"] < level for row in three_way),
+        "words_below_level_holm": sum(row["p_words_holm"] < level for row in three_way),
     }
 
 
@@ -266,7 +311,8 @@ def grid_row(result: dict) -> dict:
     row |= {"known": min(known, default=None), "refused": result.get("refused", "")}
     contrast, anova = result.get("three_way", {}), result.get("three_way_anova", {})
     low, high = contrast.get("ci_words", (None, None))
-    row |= {"contrast": contrast.get("contrast"), "low": low, "high": high, "p_words": contrast.get("p_words")}
+    row |= {"contrast": contrast.get("contrast"), "low": low, "high": high}
+    row |= {name: contrast.get(name) for name in ("p_words", "p_words_holm", "p_prompts")}
     return row | {"p_anova": anova.get("p"), "F": anova.get("F")}
 
 

@@ -71,12 +71,14 @@ def compare(
     seed: int = 1,
     draws: int = DRAWS,
     lexicon_draws: int = LEXICON_DRAWS,
+    known: list[Table] | None = None,
 ) -> Comparison:
     """The whole comparison of Section 2 over score tables (``inputs.read_tables``) and a lexicon.
 
     lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity
-    to each is added. ``variants`` are further lexicons for the sensitivity table. Every random
-    number derives from ``seed``. InputError as ``scores.join``.
+    to each is added. ``variants`` are further lexicons for the sensitivity table; ``known`` further tables of the
+    models, for the check of their readings alone. Every random number derives from ``seed``. InputError as
+    ``scores.join``.
     """
     scores = join(tables, lexicon)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
@@ -89,7 +91,7 @@ def compare(
     cells = effects.cells(scores, ranks, medians, boot, null, draws, seeds[2])
     interaction = effects.three_way(scores, medians, boot, null, draws, seeds[2])
     top, about_top = top_k.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
-    read = readings(tables, lexicon, scores)
+    read = readings(tables, lexicon, scores, known)
     metrics = {
         "bases": scores.bases,
         "difference": f"{scores.bases[1]} − {scores.bases[0]}",

@@ -34,6 +34,8 @@ TESTS = {
     "permutation": ("prompts", "permutation of Welch's t (Section 2)"),
     "welch": ("prompts", "Welch's t"),
     "anova": ("prompts", "ANOVA, three-way interaction (Section 3)"),
+    "paired": ("prompts", "paired t (Section 3)"),
+    "once": ("prompts", "one number a prompt, interaction (Section 3)"),
     "labels": ("words", "permutation of construct labels (Section 3)"),
     "labels_contrast": ("words", "the same, three-way contrast"),
     "random_lexicon": ("words", "random lexicons (Section 2)"),
@@ -236,9 +238,12 @@ def _of_section_3(scores: Scores, study: Study) -> Iterator[dict]:
     found, contrast = section_3.panels(cell, study.draws, study.seed)
     for panel in found:
         row = {key: panel[key] for key in ("construct", "framing", "difference")}
-        yield row | {"test": "labels", "p": panel["p_words"]}
+        yield from (
+            row | {"test": test, "p": panel[f"p_{name}"]} for test, name in (("labels", "words"), ("paired",) * 2)
+        )
     both = {"framing": BOTH, "difference": contrast["contrast"]}
     yield both | {"test": "labels_contrast", "p": contrast["p_words"]}
+    yield both | {"test": "once", "p": contrast["p_prompts"]}
     yield both | {"test": "anova", "p": anova.loc["model × construct × framing", "p"]}
 
 

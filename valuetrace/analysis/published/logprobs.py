@@ -13,13 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis import validity
 from valuetrace.analysis.bases import implicit, preferences
 from valuetrace.analysis.bases.settings import Analysis, Tokens
 from valuetrace.analysis.published.sources import FETCHED, logprobs_file
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
-from valuetrace.scoring.spelling import word_scores
 from valuetrace.tables import read_scores
 
 FOLDER = FETCHED / "logprobs"
@@ -39,36 +37,22 @@ def here(repositories: list[str]) -> bool:
 def pair(models: list[str], words: pd.DataFrame, known: pd.DataFrame, chosen: Analysis) -> tuple[dict, pd.DataFrame]:
     """Figure 2: one pair as the paper tests it, and beside that what it does not ask.
 
-    words: ``inputs.nouns``; known: the known groups. Returns ``words, anova, three_way_anova, panels`` (Welch t over
-    prompts with FDR; intervals and permutations over words), ``three_way, probability_on_words, readings``, and the
-    medians of every prompt (``bases.preferences.medians``).
+    words: ``inputs.nouns``; known: the known groups. Returns the result of ``bases.preferences.assess`` with the
+    paper's own numbers, which stand whether the pair can be read or is refused (``anova, three_way_anova,
+    residual_df, largest_p_fdr``: recomputed, not believed), and every prompt's medians (``preferences.medians``).
     """
     keys = list(value_laden()["key"])
     asked = {*words["word"], *known["word"]}
     tables = {name: _only(read_scores(path(name), keys), asked) for name in models}
     made = preferences.cell(tables, words, value_laden(), FORM, CASE)
     medians = preferences.medians(made)
-    anova = preferences.three_way_anova(medians)
-    panels, contrast = preferences.panels(made, chosen.draws, chosen.seed)
-    framing, rule = value_laden().set_index("key")["framing"], validity.rule()
-    found = {
-        "models": list(made.models),
-        "words": made.words["construct"].value_counts().sort_index().to_dict(),
-        "anova": [row.dropna().to_dict() for _, row in anova.iterrows()],
-        "three_way_anova": anova.set_index("term").loc["model × construct × framing", ["F", "p"]].to_dict(),
-        "residual_df": float(anova.set_index("term").loc["Residual", "df"]),
-        "panels": panels,
-        "largest_p_fdr": max(row["p_prompts_fdr"] for row in panels),
-        "three_way": contrast,
-        "probability_on_words": preferences.probability_on_words(made),
-        "readings": {
-            name: validity.reading(
-                word_scores(table, sorted(asked), keys, FORM, CASE), framing, known, rule, pd.Index(made.words["word"])
-            )
-            for name, table in tables.items()
-        },
-    }
-    return found, medians
+    paper = preferences.paper_anova(medians)
+    residual = next(row for row in paper["anova"] if row["term"] == "Residual")
+    paper |= {"models": list(made.models), "residual_df": float(residual["df"])}
+    welch, _ = preferences.panels(made, 1, chosen.seed)  # nothing of it that is drawn
+    paper["largest_p_fdr"] = max(row["p_prompts_fdr"] for row in welch)
+    told, _ = preferences.assess(tables, words, known, FORM, CASE, chosen)
+    return preferences.corrected([told | paper])[0], medians
 
 
 def of_one_prompt(repositories: list[str], chosen: Tokens) -> dict[str, pd.DataFrame]:

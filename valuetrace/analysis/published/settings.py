@@ -14,19 +14,23 @@ from valuetrace.lexicon.find import find_lexicon
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison of Section 2. scores: a folder of released rewards; without: construct → polarity left out."""
+    """One comparison of Section 2. scores: a folder of released rewards; without: construct → polarity left out.
+
+    known: another such folder, whose files score the known groups (the check of the readings).
+    """
 
     title: str
     scores: str
     lexicon: str
     without: dict[str, str] = field(default_factory=dict)
+    known: str | None = None
 
-    def files(self) -> list[Path]:
-        """The released score files. InputError where there is none."""
-        folder = FETCHED / "reward_model_scores" / self.scores
-        found = sorted(folder.glob("*.csv"))
+    def files(self, folder: str | None = None) -> list[Path]:
+        """The released score files of ``scores``, or of another ``folder``. InputError where there is none."""
+        path = FETCHED / "reward_model_scores" / (folder or self.scores)
+        found = sorted(path.glob("*.csv"))
         if not found:
-            raise InputError(f"{folder}: no score file. Fetch what the authors released: make published.")
+            raise InputError(f"{path}: no score file. Fetch what the authors released: make published.")
         return found
 
     def words(self) -> pd.DataFrame:
