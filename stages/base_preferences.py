@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis.bases import preferences
+from valuetrace.analysis.bases import cells, contrasts, preferences
 from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.core import files, settings, stage
 from valuetrace.scoring.chat import Format
@@ -33,17 +33,17 @@ def main() -> None:
 
     comparisons, medians = [], [pd.DataFrame(columns=preferences.MEDIANS)]
     for label, pair in chosen.comparisons.items():
-        cells = []
+        of_pair = []
         for name, paths in tables.score_files(*(LOGPROBS / model for model in pair)).items():
             scores = {model: tables.read_scores(path) for model, path in zip(pair, paths, strict=True)}
             for case in chosen.cases:
                 where = {"comparison": label, "format": name, "case": case}
                 result, of_cell = preferences.assess(scores, lexicon, known, formats[name], case, chosen)
-                cells.append({"format": name, "case": case} | result)
+                of_pair.append({"format": name, "case": case} | result)
                 medians += [] if of_cell is None else [of_cell.assign(**where)[preferences.MEDIANS]]
-        comparisons.append({"comparison": label, "models": sorted(pair), "cells": cells})
+        comparisons.append({"comparison": label, "models": sorted(pair), "cells": of_pair})
 
-    preferences.corrected([cell for found in comparisons for cell in found["cells"]])
+    contrasts.corrected([cell for found in comparisons for cell in found["cells"]])
     for found in comparisons:
         read = [cell for cell in found["cells"] if "refused" not in cell]
         found["summary"] = preferences.summary(read) | {"of": len(found["cells"])}
@@ -73,7 +73,7 @@ def _coverage(models: list[str], chosen: Analysis) -> list[dict]:
         texts = set(tables.read_scores(path, prompts=[chosen.tokens.prompt])["token_decoded"])
         for lexicon in (chosen.lexicon, tables.KNOWN_GROUPS):
             words = tables.read_lexicon(lexicon)
-            found += preferences.coverage(words, texts, {"model": name, "lexicon": lexicon})
+            found += cells.coverage(words, texts, {"model": name, "lexicon": lexicon})
     return found
 
 

@@ -97,6 +97,15 @@ def test_levels_hold_the_untrained_heads_that_read_nothing():
     assert (alone["seeds"], alone["estimate"], alone["p"]) == (1, 1.0, None)
 
 
+def test_a_trained_gap_is_held_against_the_untrained_head_of_its_own_seed():
+    """Heads that lean before training and nothing else: a test against 0 finds a gap, the change finds none."""
+    own = table(lambda size, seed, framing, step: 50.0 + seed + (0.1 * (seed - 2) if step else 0), lambda *_: True)
+    found = runs.levels(own, "gap").groupby("when").first()
+    assert found.loc["trained", "p"] < 0.001 and found.loc["untrained", "p"] < 0.001
+    assert found.loc["change", "p"] == pytest.approx(stats.ttest_1samp([-0.1, 0, 0.1], 0).pvalue)
+    assert found.loc["change", "low"] < 0 < found.loc["change", "high"] and found.loc["change", "seeds"] == 3
+
+
 def test_accuracies_are_those_of_the_last_step_by_kind():
     last = {"step": 9, "held_out_accuracy": 0.9, "held_out_accuracy_wordnet": 0.8, "held_out_loss": 0.3}
     made = {"pairs": 480, "checkpoints": [last | {"step": 0, "held_out_accuracy": 0.5}, last]}

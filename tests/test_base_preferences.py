@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from valuetrace.analysis import validity
+from valuetrace.analysis.bases import cells, contrasts
 from valuetrace.analysis.bases import preferences as section
 from valuetrace.analysis.bases.settings import Analysis, Tokens
 from valuetrace.analysis.compare import readings
@@ -93,7 +94,7 @@ def test_cell_takes_the_shared_words_in_the_spelling_of_the_format(space, case, 
     )
     second = vocabulary({spell("love"): (-1, -1, -1), spell("care"): (-2, -2, -2), spell("skill"): (-3, -3, -3)})
     second = pd.concat([second, vocabulary({spell("power"): (-8, -7, -6)})])
-    cell = section.cell({"zeta": second, "alpha": first}, LEXICON, PROMPTS, Format("text", space=space), case)
+    cell = cells.cell({"zeta": second, "alpha": first}, LEXICON, PROMPTS, Format("text", space=space), case)
     assert cell.models == ("alpha", "zeta")
     by_word = {word: cell.scores[:, i].tolist() for i, word in enumerate(cell.words["word"])}
     assert by_word == {
@@ -112,10 +113,10 @@ def test_a_word_of_both_constructs_is_named():
     lexicon = pd.concat([LEXICON, pd.DataFrame({"word": ["care"], "construct": ["agency"]})])
     table = vocabulary(dict.fromkeys(LEXICON["word"], (-1, -2, -3)))
     with pytest.raises(InputError, match="care: a word of both constructs"):
-        section.cell({"a": table, "b": table}, lexicon, PROMPTS, Format("text", space=False), "lower")
+        cells.cell({"a": table, "b": table}, lexicon, PROMPTS, Format("text", space=False), "lower")
 
 
-def random_cell(seed: int, words: tuple[int, int] = (7, 8), prompts: int = 6) -> section.Cell:
+def random_cell(seed: int, words: tuple[int, int] = (7, 8), prompts: int = 6) -> cells.Cell:
     """Scores with an effect of the word, which both models and all prompts share, and noise."""
     rng = np.random.default_rng(seed)
     n = sum(words)
@@ -124,10 +125,10 @@ def random_cell(seed: int, words: tuple[int, int] = (7, 8), prompts: int = 6) ->
     framing = ["positive", "negative"] * prompts  # in no order that a computation may rely on
     keys = pd.DataFrame({"key": [f"k{i}" for i in range(2 * prompts)], "framing": framing})
     keys["adjective"] = keys["framing"] + pd.Series(["1", "1", "2", "2", "3", "3"] * prompts).head(2 * prompts)
-    return section.Cell(("a", "b"), pd.DataFrame({"word": range(n), "construct": labels}), keys, scores)
+    return cells.Cell(("a", "b"), pd.DataFrame({"word": range(n), "construct": labels}), keys, scores)
 
 
-def plain_medians(cell: section.Cell) -> dict:
+def plain_medians(cell: cells.Cell) -> dict:
     """(construct, framing, model) → the medians of its prompts, one rank list at a time."""
     found = {}
     for m, (k, key) in itertools.product(range(2), enumerate(cell.prompts.itertuples())):
@@ -140,7 +141,7 @@ def plain_medians(cell: section.Cell) -> dict:
 
 def test_medians_are_of_each_construct_s_ranks_prompt_by_prompt():
     cell = random_cell(0)
-    found = section.medians(cell)
+    found = cells.medians(cell)
     assert len(found) == 2 * 2 * 12
     expected = plain_medians(cell)
     groups = {key: list(g["median_rank"]) for key, g in found.groupby(["construct", "framing", "model"])}
@@ -149,10 +150,10 @@ def test_medians_are_of_each_construct_s_ranks_prompt_by_prompt():
 
 
 def test_probability_on_words_adds_words_and_averages_prompts():
-    cell = section.Cell(("a", "b"), LEXICON.head(2), PROMPTS, np.log([[[0.1] * 3, [0.2, 0.3, 0.4]], [[0.01] * 3] * 2]))
+    cell = cells.Cell(("a", "b"), LEXICON.head(2), PROMPTS, np.log([[[0.1] * 3, [0.2, 0.3, 0.4]], [[0.01] * 3] * 2]))
     framing = list(PROMPTS["framing"])
     a = {name: np.mean([m for m, f in zip((0.3, 0.4, 0.5), framing, strict=True) if f == name]) for name in framing}
-    found = section.probability_on_words(cell)
+    found = cells.probability_on_words(cell)
     assert found["a"] == pytest.approx(a) and found["b"] == pytest.approx(dict.fromkeys(framing, 0.02))
 
 
@@ -170,7 +171,7 @@ def test_anova_of_the_balanced_design_by_orthogonal_contrasts():
         for place, names in zip(itertools.product((0, 1), repeat=3), itertools.product(*levels.values()), strict=True)
         for value in values[place]
     ]
-    found = section.three_way_anova(pd.DataFrame(rows).sample(frac=1, random_state=1)).set_index("term")
+    found = contrasts.three_way_anova(pd.DataFrame(rows).sample(frac=1, random_state=1)).set_index("term")
 
     within = ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum()
     df = 8 * (n - 1)
@@ -191,7 +192,7 @@ def test_anova_of_the_balanced_design_by_orthogonal_contrasts():
 
 def test_panels_hold_means_welch_and_d_by_their_formulas():
     cell = random_cell(1)
-    rows, _ = section.panels(cell, draws=99, seed=1)
+    rows, _ = contrasts.panels(cell, draws=99, seed=1)
     plain = plain_medians(cell)
     order = [(row["construct"], row["framing"]) for row in rows]
     assert order == [(c, f) for c in ("agency", "communion") for f in ("positive", "negative")]
@@ -213,7 +214,7 @@ def test_panels_hold_means_welch_and_d_by_their_formulas():
     assert [row["p_prompts_fdr"] for row in rows] == pytest.approx(list(fdr_bh([row["p_prompts"] for row in rows])))
 
 
-def ranks_by_word(cell: section.Cell, model: int, construct: str, framing: str) -> np.ndarray:
+def ranks_by_word(cell: cells.Cell, model: int, construct: str, framing: str) -> np.ndarray:
     """Mean rank of each of the construct's words over the framing's prompts."""
     own, asked = (cell.words["construct"] == construct).to_numpy(), (cell.prompts["framing"] == framing).to_numpy()
     return np.stack([stats.rankdata(-column) for column in cell.scores[model].T[asked]], axis=1)[own].mean(axis=1)
@@ -227,7 +228,7 @@ def test_contrast_is_agency_minus_communion_positive_minus_negative_second_minus
         for construct, sign_c in (("agency", 1), ("communion", -1))
         for framing, sign_f in (("positive", 1), ("negative", -1))
     )
-    _, contrast = section.panels(cell, draws=99, seed=1)
+    _, contrast = contrasts.panels(cell, draws=99, seed=1)
     assert contrast["contrast"] == pytest.approx(expected)
 
 
@@ -240,7 +241,7 @@ def test_the_interaction_counts_each_ranking_once():
         - (plain["communion", f, "b"] - plain["communion", f, "a"])
         for f in ("positive", "negative")
     }
-    _, found = section.panels(cell, draws=9, seed=1)
+    _, found = contrasts.panels(cell, draws=9, seed=1)
     expected = stats.ttest_ind(gaps["positive"], gaps["negative"], equal_var=False)
     assert (found["t"], found["df"], found["p_prompts"]) == pytest.approx(
         (expected.statistic, expected.df, expected.pvalue)
@@ -261,17 +262,17 @@ def test_the_paper_s_anova_takes_two_medians_of_one_ranking_for_two_observations
         cell = random_cell(0, prompts=9)
         common = rng.normal(size=(2, 1, 18)) * (cell.words["construct"] == "agency").to_numpy()[None, :, None]
         scores = rng.normal(size=cell.scores.shape) + 2 * common  # a prompt moves all words of one construct
-        cell = section.Cell(cell.models, cell.words, cell.prompts, scores)
-        old.append(section.paper_anova(section.medians(cell))["three_way_anova"]["p"] < 0.05)
-        new.append(section.panels(cell, draws=1, seed=1)[1]["p_prompts"] < 0.05)
+        cell = cells.Cell(cell.models, cell.words, cell.prompts, scores)
+        old.append(contrasts.paper_anova(cells.medians(cell))["three_way_anova"]["p"] < 0.05)
+        new.append(contrasts.panels(cell, draws=1, seed=1)[1]["p_prompts"] < 0.05)
     assert np.mean(old) > 0.1
     assert np.mean(new) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)
 
 
 def test_one_family_holds_every_contrast_that_is_shown():
-    shown = [section.panels(random_cell(i), 49, seed=i) for i in (1, 2, 3)]
-    cells = [{"panels": rows, "three_way": contrast} for rows, contrast in shown] + [{"refused": "few words"}]
-    section.corrected(cells)
+    shown = [contrasts.panels(random_cell(i), 49, seed=i) for i in (1, 2, 3)]
+    made = [{"panels": rows, "three_way": contrast} for rows, contrast in shown] + [{"refused": "few words"}]
+    contrasts.corrected(made)
     for old, new in (
         ([c["p_words"] for _, c in shown], [c["p_words_holm"] for _, c in shown]),
         ([r["p_words"] for rows, _ in shown for r in rows], [r["p_words_holm"] for rows, _ in shown for r in rows]),
@@ -279,18 +280,18 @@ def test_one_family_holds_every_contrast_that_is_shown():
         assert new == pytest.approx(list(holm(old))) and max(new) <= 1 and new != pytest.approx(old)
 
 
-def planted(seed: int) -> section.Cell:
+def planted(seed: int) -> cells.Cell:
     """The second model puts agency first where the framing is positive: the paper's direction (Llama − Gemma)."""
     cell = random_cell(seed, words=(12, 12))
     agency = (cell.words["construct"] == "agency").to_numpy()
     positive = (cell.prompts["framing"] == "positive").to_numpy()
     scores = cell.scores.copy()
     scores[1] += 8 * np.outer(agency, positive)
-    return section.Cell(cell.models, cell.words, cell.prompts, scores)
+    return cells.Cell(cell.models, cell.words, cell.prompts, scores)
 
 
 def test_a_planted_effect_is_found_with_the_paper_s_sign():
-    rows, contrast = section.panels(planted(5), draws=199, seed=1)
+    rows, contrast = contrasts.panels(planted(5), draws=199, seed=1)
     assert contrast["contrast"] < 0
     assert contrast["ci_words"][1] < 0
     assert contrast["p_words"] <= 0.01
@@ -302,7 +303,7 @@ def test_a_planted_effect_is_found_with_the_paper_s_sign():
 def test_the_permutation_over_words_is_calibrated_where_labels_mean_nothing():
     """p ≤ α in a share α of data sets, within four standard errors (words with effects of their own)."""
     sets, draws = 100, 99
-    p = np.array([section.panels(random_cell(100 + i), draws, seed=i)[1]["p_words"] for i in range(sets)])
+    p = np.array([contrasts.panels(random_cell(100 + i), draws, seed=i)[1]["p_words"] for i in range(sets)])
     assert p.min() >= 1 / (draws + 1)
     for level in (0.05, 0.1, 0.25, 0.5, 0.75):
         assert abs((p <= level).mean() - level) < 4 * np.sqrt(level * (1 - level) / sets)
@@ -312,21 +313,21 @@ def test_prompts_as_the_unit_are_not_calibrated_there():
     """Why the permutation stands beside the ANOVA: the same data, prompts taken for independent."""
     below = []
     for i in range(20):
-        table = section.three_way_anova(section.medians(random_cell(100 + i))).set_index("term")
+        table = contrasts.three_way_anova(cells.medians(random_cell(100 + i))).set_index("term")
         below.append(table.loc["model × construct", "p"] < 0.05)
     assert np.mean(below) > 0.3
 
 
 def test_draws_are_seeded():
     cell = random_cell(6)
-    once = section.panels(cell, draws=130, seed=2)
-    assert section.panels(cell, draws=130, seed=2) == once
-    assert section.panels(cell, draws=130, seed=3) != once
+    once = contrasts.panels(cell, draws=130, seed=2)
+    assert contrasts.panels(cell, draws=130, seed=2) == once
+    assert contrasts.panels(cell, draws=130, seed=3) != once
 
 
 def test_relabelling_deals_the_labels():
     cell, rng = random_cell(7), np.random.default_rng(0)
-    relabelled = section._relabel(cell.members, 50, rng)
+    relabelled = contrasts._relabel(cell.members, 50, rng)
     assert relabelled.shape == (2, 50, 15)
     assert (relabelled.sum(axis=0) == 1).all()  # every word has one label
     assert (relabelled.sum(axis=2) == [[7], [8]]).all()
@@ -409,7 +410,7 @@ def test_a_cell_that_can_be_read_has_its_contrast_and_a_row_of_the_grid(tokens):
     assert row["low"] <= row["contrast"] <= row["high"] and row["p_anova"] == told["three_way_anova"]["p"]
     masses = [mass for of in told["probability_on_words"].values() for mass in of.values()]
     assert row["known"] > 25 and row["probability"] == min(masses)
-    assert section.summary(section.corrected([told]))["cells"] == 1
+    assert section.summary(contrasts.corrected([told]))["cells"] == 1
 
 
 @pytest.mark.parametrize(
@@ -440,8 +441,8 @@ def result(contrast: float, p_words: float, p_anova: float) -> dict:
 
 
 def test_summary_counts_signs_and_tests():
-    cells = [result(-3, 0.2, 0.01), result(4, 0.04, 0.03), result(-0.5, 0.05, 0.2), result(0, 1, 0.05)]
-    assert section.summary(cells) == {
+    made = [result(-3, 0.2, 0.01), result(4, 0.04, 0.03), result(-0.5, 0.05, 0.2), result(0, 1, 0.05)]
+    assert section.summary(made) == {
         "cells": 4,
         "negative_contrast": 2,
         "level": 0.05,
@@ -457,7 +458,7 @@ def test_coverage_counts_spellings():
         {"word": ["power", "skill", "care", "power"], "construct": ["agency", "agency", "communion", "communion"]}
     )
     texts = {"power", " power", " Power", "Skill", " care", "careful", " CARE"}
-    found = section.coverage(lexicon, texts, {"model": "m"})
+    found = cells.coverage(lexicon, texts, {"model": "m"})
     assert found == [
         {
             "model": "m",

@@ -14,7 +14,11 @@ import pytest
 import yaml
 
 import valuetrace
-from valuetrace.core import code
+from valuetrace import tables
+from valuetrace.analysis import validity
+from valuetrace.analysis.dynamics.readings import readings
+from valuetrace.core import code, settings
+from valuetrace.training.settings import Search
 
 HOLE = "ANY"
 PIPELINES = (
@@ -49,6 +53,40 @@ def covers(dep: str, path: str) -> bool:
 
 
 # --- dvc.yaml ------------------------------------------------------------------------------------
+
+
+def plots() -> list[tuple[str, dict]]:
+    """Every table that ``dvc plots`` draws and how, a path of one base a row."""
+    trained = settings.get("trained", list[str])
+    found = {}
+    for stage in stages().values():
+        for entry in stage.get("plots", []):
+            ((path, how),) = entry.items()
+            if path.endswith(".csv"):
+                found |= {path.replace(HOLE, base): how for base in trained} if HOLE in path else {path: how}
+    return list(found.items())
+
+
+def test_every_plot_has_a_template_and_its_columns(repository):
+    """A template of ours finds the fields that it names in every table that it draws, and tells bases and revisions."""
+    ours = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (repository / ".dvc/plots").glob("*")}
+    used = set()
+    for path, how in plots():
+        columns = set(pd.read_csv(repository / path, nrows=5).columns)
+        assert {how["x"], how["y"]} <= columns, path
+        if how["template"] not in ours:
+            assert how["template"] in {"linear", "bar_horizontal"}, path
+            continue
+        template, used = ours[how["template"]], used | {how["template"]}
+        made = {*re.findall(r'"as": "(\w+)"', json.dumps(template)), "rev"}
+        fields = set(re.findall(r'"field": "(\w+)"', json.dumps(template)))
+        assert fields <= columns | made, path
+        named = set(re.findall(r"datum\.(\w+)", json.dumps(template)))
+        assert not named or named & columns, path  # by_base reads what a table has
+        encoding = template.get("spec", template)["encoding"]
+        of_revision = {channel for channel, told in encoding.items() if told.get("field") == "rev"}
+        assert "color" in encoding and of_revision & {"strokeDash", "opacity"}, path
+    assert used == set(ours)
 
 
 def test_the_package_itself_is_no_dependency(repository):
@@ -377,11 +415,20 @@ def test_a_fresh_clone_pulls_and_is_up_to_date(clone):
     """The README's commands for those who do not want to train."""
     run(clone, "dvc", "pull")
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+    search = settings.get("dynamics.search", Search)
     for base in params["trained"]:
         assert (clone / "checkpoints" / base / "adapter_model.safetensors").is_file()
         assert (clone / "data/checkpoint_scores" / f"{base}.parquet").is_file()
         for size, seed in itertools.product(params["ablations"]["sizes"], params["ablations"]["seeds"]):
             assert (clone / f"data/ablations/runs/{size}-{seed}/{base}.parquet").is_file()
+    for base in params["trained"]:  # what was pulled reads the prompts, computed anew
+        prompts = search.prompts()
+        scores = {base: tables.read_checkpoints(clone / "data/checkpoint_scores" / f"{base}.parquet")}
+        last = int(scores[base]["step"].max())
+        lexicon, known = (pd.read_csv(clone / "lexicons/unrolled" / f"{name}.csv", keep_default_na=False)
+                          for name in (search.lexicon, tables.KNOWN_GROUPS))  # fmt: skip
+        row = readings(scores, lexicon, known, prompts, [last], validity.rule()).iloc[0]
+        assert row["reads"] and row["across"] <= min(0.6, row["within"] - 0.3)
     for pipeline in PIPELINES:
         assert not named(run(clone, "dvc", "repro", "--allow-missing", pipeline))
     assert not (clone / "data/models").exists()

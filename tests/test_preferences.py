@@ -1,6 +1,8 @@
 """Preference pairs: sizes, splits, WordNet definitions, conversations with the authors' filters."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import yaml
 from valuetrace import preferences
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
-from valuetrace.preferences import conversations, sources, wordnet
+from valuetrace.preferences import conversations, sources, valence, wordnet
 from valuetrace.preferences.conversations import Columns
 from valuetrace.preferences.summary import length_only_accuracy
 
@@ -239,6 +241,31 @@ def test_draw_mixes_definitions_and_valence_pairs(tmp_path, repository, monkeypa
     assert not set(of_valence["prompt"]) & set(more.train["prompt"])
     preferences.write({"train": drawn.train}, tmp_path / "out")
     pd.testing.assert_frame_equal(preferences.read(tmp_path / "out/train.parquet"), drawn.train)
+
+
+def test_the_valence_words_and_wordings_keep_their_rules(repository):
+    """No word of a measured lexicon or of its families, no wording of the 54 prompts, no word taught to be good."""
+    words, wordings = (pd.read_csv(repository / f"{name}/valence.csv", keep_default_na=False)
+                       for name in ("lexicons", "prompts"))  # fmt: skip
+    assert not words["word"].duplicated().any() and words["word"].str.fullmatch("[a-z]+").all()
+    for path in (repository / "lexicons/unrolled").glob("*.csv"):
+        measured = pd.read_csv(path, keep_default_na=False)
+        assert not set(words["word"]) & set(measured["word"]), path
+        stems = tuple(p.removesuffix("*") for p in measured["pattern"].unique() if p.endswith("*"))
+        assert not words["word"].str.startswith(stems).any(), path
+        assert not set(words["word"].str[:5]) & {word[:5] for word in measured["word"] if len(word) > 4}, path
+    asked = pd.read_csv(repository / "prompts/value_laden.csv", keep_default_na=False)
+    assert not set(wordings["text"]) & set(asked["text"])
+    framing = yaml.safe_load((repository / "prompts/design.yaml").read_text(encoding="utf-8"))["framing"]
+    adjectives = {text for side in framing.values() for text in side.values()}
+    assert not [text for text in wordings["text"] if any(re.search(rf"\b{a}\b", text.lower()) for a in adjectives)]
+    for part, seed in itertools.product(("train", "held_out"), (1, 2)):
+        made = valence.pairs(words, wordings, 360, seed, part)
+        pd.testing.assert_series_equal(made["chosen"].value_counts().sort_index(),
+                                       made["rejected"].value_counts().sort_index(), check_names=False)  # fmt: skip
+        of_part = words[words["part"] == part]
+        assert set(made["chosen"]) <= set(of_part["word"])
+        assert made["chosen"].value_counts().max() <= -(-180 // of_part["valence"].value_counts().min()) * 2
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5])

@@ -6,6 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from valuetrace.core import settings
+from valuetrace.training.settings import Search
+
 HELD = {"part": "held_out", "pairs": 480, "first": "agency", "second": "communion", "dose": 0.5}
 
 
@@ -51,6 +54,38 @@ def test_the_ablation(repository, text):
     told = f"by {signed(positive['estimate'])} ranks (95% {signed(positive['low'])} to {signed(positive['high'])}; "
     told += f"negative framing {signed(negative['estimate'])}, {signed(negative['low'])} to {signed(negative['high'])})"
     assert told in text
+
+
+def test_the_ablation_s_parameters_and_its_untrained_heads(repository, text):
+    found, conf = (
+        read(repository, "ablations"),
+        settings.get("preferences.sources.wordnet_valence.valence.share", float),
+    )
+    assert (found["seeds"], conf, found["source"]) == ([1, 2, 3], 0.75, "wordnet_valence") and "seeds 1 to 3" in text
+    assert "by {}, {}, {} and {} pairs (three of four valence pairs".format(*found["sizes"]) in text
+    search = settings.get("dynamics.search", Search)
+    assert f"over {len(search.prompts())} prompts ({', '.join(search.adjectives)})" in text
+    cells = [row for row in found["gap_levels"] if row["when"] == "change" and row["seeds"] == 3]
+    (moved,) = [row for row in cells if row["p"] < 0.05]
+    assert len(cells) == 6 and "in one of six cells of three seeds" in text
+    told = (
+        f"({moved['data_size']} pairs, {moved['framing']}: {short(moved['estimate'], 0)}, {span(moved, digits=0)[1:]}"
+    )
+    assert f"{told}; p {short(moved['p'])}, uncorrected)" in text
+
+
+def test_the_published_reward_models_read_the_prompts_and_so_does_every_seed_of_the_largest_size(repository):
+    """Published: rank agreement across framings at most .6 and at least .3 below that within. All: known groups."""
+    default, ablations = read(repository, "dynamics"), read(repository, "ablations")
+    bases = ablations["bases"]
+    last = [row for row in default["readings"] if row["step"] == default["last_step"]]
+    largest = [row for row in ablations["readings"] if row["data_size"] == max(ablations["sizes"])]
+    assert sorted(row["base"] for row in last) == sorted(bases) and default["refused"] == {}
+    assert len(largest) == len(bases) * len(ablations["seeds"]) == 6
+    for row in last:
+        assert row["across"] <= min(0.6, row["within"] - 0.3), row
+    for row in last + largest:
+        assert row["reads"] and row["positive"] > 0 > row["negative"] and row["difference"] >= 25, row
 
 
 def test_what_is_inherited(repository, text):

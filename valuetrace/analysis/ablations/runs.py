@@ -72,17 +72,21 @@ def run_tables(
 
 
 def levels(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """The mean of ``value`` over seeds at every data size, before training and at the last step, with t over seeds.
+    """The mean of ``value`` over seeds at every data size, before training, at the last step and from one to the other.
 
-    Columns: the group's, ``data_size, when`` (untrained, trained), ``estimate, low, high, p, seeds``. Trained runs that
-    do not read the prompts are left out; the untrained head, which never does, is the null.
+    Columns: the group's, ``data_size, when`` (untrained, trained, change), ``estimate, low, high, p, seeds``. Trained
+    runs that do not read the prompts are left out. The untrained head, which never does, is the null of a trained one:
+    ``change`` is a seed's trained value less that of its own untrained head.
     """
     rows = []
     for key, own in table.groupby([*GROUP, "data_size"], sort=True):
         last = _last(own)
-        for when, part in (("untrained", own[own["step"] == 0]), ("trained", last[last["reads"]])):
-            if len(part):
-                found = over_seeds(part.groupby("seed")[value].mean().to_numpy())
+        before = own[own["step"] == 0].groupby("seed")[value].mean()
+        after = last[last["reads"]].groupby("seed")[value].mean()
+        change = (after - before).dropna()
+        for when, values in (("untrained", before), ("trained", after), ("change", change)):
+            if len(values):
+                found = over_seeds(values.to_numpy())
                 rows.append(dict(zip([*GROUP, "data_size"], key, strict=True)) | {"when": when} | found._asdict())
     return pd.DataFrame(rows, columns=[*GROUP, "data_size", "when", "estimate", "low", "high", "p", "seeds"])
 

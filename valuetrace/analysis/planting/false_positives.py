@@ -18,7 +18,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.bases import preferences as section_3
+from valuetrace.analysis.bases import cells, contrasts
 from valuetrace.analysis.compare import effects, random_lexicon
 from valuetrace.analysis.compare.scores import Scores
 from valuetrace.analysis.dynamics.inheritance import inheritance
@@ -233,9 +233,9 @@ def _of_section_3(scores: Scores, study: Study) -> Iterator[dict]:
     words = study.lexicon[["word", "construct"]].reset_index(drop=True)
     at = [scores.words.get_loc(word) for word in words["word"]]
     values = scores.values[:, :, at].swapaxes(1, 2)
-    cell = section_3.Cell(tuple(scores.models), words, study.prompts, values)
-    anova = section_3.three_way_anova(section_3.medians(cell)).set_index("term")
-    found, contrast = section_3.panels(cell, study.draws, study.seed)
+    cell = cells.Cell(tuple(scores.models), words, study.prompts, values)
+    anova = contrasts.three_way_anova(cells.medians(cell)).set_index("term")
+    found, contrast = contrasts.panels(cell, study.draws, study.seed)
     for panel in found:
         row = {key: panel[key] for key in ("construct", "framing", "difference")}
         yield from (

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.bases import implicit, preferences
+from valuetrace.analysis.bases import cells, implicit, preferences
+from valuetrace.analysis.bases.contrasts import corrected, panels, paper_anova
 from valuetrace.analysis.bases.settings import Analysis, Tokens
 from valuetrace.analysis.published.sources import FETCHED, logprobs_file
 from valuetrace.prompts import value_laden
@@ -39,20 +40,20 @@ def pair(models: list[str], words: pd.DataFrame, known: pd.DataFrame, chosen: An
 
     words: ``inputs.nouns``; known: the known groups. Returns the result of ``bases.preferences.assess`` with the
     paper's own numbers, which stand whether the pair can be read or is refused (``anova, three_way_anova,
-    residual_df, largest_p_fdr``: recomputed, not believed), and every prompt's medians (``preferences.medians``).
+    residual_df, largest_p_fdr``: recomputed, not believed), and every prompt's medians (``cells.medians``).
     """
     keys = list(value_laden()["key"])
     asked = {*words["word"], *known["word"]}
     tables = {name: _only(read_scores(path(name), keys), asked) for name in models}
-    made = preferences.cell(tables, words, value_laden(), FORM, CASE)
-    medians = preferences.medians(made)
-    paper = preferences.paper_anova(medians)
+    made = cells.cell(tables, words, value_laden(), FORM, CASE)
+    medians = cells.medians(made)
+    paper = paper_anova(medians)
     residual = next(row for row in paper["anova"] if row["term"] == "Residual")
     paper |= {"models": list(made.models), "residual_df": float(residual["df"])}
-    welch, _ = preferences.panels(made, 1, chosen.seed)  # nothing of it that is drawn
+    welch, _ = panels(made, 1, chosen.seed)  # nothing of it that is drawn
     paper["largest_p_fdr"] = max(row["p_prompts_fdr"] for row in welch)
     told, _ = preferences.assess(tables, words, known, FORM, CASE, chosen)
-    return preferences.corrected([told | paper])[0], medians
+    return corrected([told | paper])[0], medians
 
 
 def of_one_prompt(repositories: list[str], chosen: Tokens) -> dict[str, pd.DataFrame]:
