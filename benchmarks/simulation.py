@@ -40,8 +40,9 @@ PUBLISHED_COMPONENTS = ROOT / "conf" / "published" / "variance_components.csv"
 class Truth:
     """What a simulated study contains. Standard deviations; ``effect`` is a shift of one construct's mean score.
 
-    lineages: how many models of each base are of one lineage, from the first on; the others are each their own. Every
-    effect of a word is drawn anew for each framing, as in the published files, whose correlation across framings is 0.
+    lineages: how many models each base has of every lineage with several, from the first on; the others are each their
+    own. Every effect of a word is drawn anew for each framing, as in the published files, whose correlation across
+    framings is 0.
     """
 
     models: tuple[int, int] = (4, 6)
@@ -52,20 +53,19 @@ class Truth:
     model: float = 0.3  # model × construct × framing
     model_word: float = 0.0
     lineage_word: float = 0.0
-    lineages: tuple[int, int] = (1, 1)
+    lineages: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     base_word: float = 0.0  # base × word: the bases differ, though not by construct
     effect: float = 0.0  # base × construct × framing: positive framing +, negative −
 
     @classmethod
     def published(cls, **changes) -> Truth:
-        """The published study: its models, prompts, words and variance components, and Skywork's lineage.
+        """The published study: its models, prompts, words, variance components and lineages.
 
-        Of lineages that one alone, three models of each base: the two GRMs on Llama, one lineage too, are simulated
-        apart, so that there are four units of Llama where the published models have three.
+        Skywork's has three models of each base, GRM's two more of Llama: two units of Gemma against three of Llama.
         """
         table = read_csv(PUBLISHED_COMPONENTS, ("component", "estimate"))
         found = dict(zip(table["component"], table["estimate"], strict=True))
-        return cls(**{"prompts": 54, "words": 262, "lineages": (3, 3)} | found | changes)
+        return cls(**{"prompts": 54, "words": 262, "lineages": ((3,), (3, 2))} | found | changes)
 
 
 def components(scores: Scores) -> dict[str, float]:
@@ -118,8 +118,12 @@ def simulate(truth: Truth, rng: np.random.Generator) -> Scores:
     first, second = truth.models
     base = np.repeat([0, 1], [first, second])
     names = [f"model{i}" for i in range(first + second)]
-    own = np.concatenate([np.arange(n) < shared for n, shared in zip(truth.models, truth.lineages, strict=True)])
-    lineage = np.where(own, np.array(["line A", "line B"])[base], names)
+    shared = [np.repeat(np.arange(len(sizes)), sizes) for sizes in truth.lineages]
+    lines = [f"line {b}{i}" for b, own in zip("AB", shared, strict=True) for i in own]
+    at = np.concatenate([start + np.arange(len(own)) for start, own in zip((0, first), shared, strict=True)])
+    lineage = np.array(names, dtype=object)
+    lineage[at] = lines
+    lineage = lineage.astype(str)
     construct = np.arange(truth.words) % 2
     table = prompts.value_laden()
     half = truth.prompts // 2

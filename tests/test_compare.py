@@ -525,7 +525,7 @@ def test_sensitivity_covers_polarity_nouns_ties_and_models(monkeypatch):
 
 def test_lineages_are_units_of_their_own():
     """Three near copies in each base: models as units reject too often, lineages do not."""
-    truth = simulation.Truth(models=(6, 6), lineages=(3, 3), prompts=4, words=30, model=0.0, lineage_word=3.0)
+    truth = simulation.Truth(models=(6, 6), lineages=((3,), (3,)), prompts=4, words=30, model=0.0, lineage_word=3.0)
     tests = {name: partial(simulation.three_way_p, name=name) for name in ("p_model_unit", "p_lineage")}
     sizes = list((simulation.p_values(truth, tests, 250, seed=4) <= 0.05).mean())
     assert sizes[0] > 0.15 and sizes[1] < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 250)
