@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,7 +52,7 @@ def test_definitions_alone_are_refused_by_dynamics_audit_compare_and_report(repo
     checked = readings({BASE: made.scores}, lexicon, known, search.prompts(), [last], validity.rule()).iloc[0]
     assert checked["refused"].startswith(REASON) and checked["across"] > 0.6
 
-    keys = search.prompts()["key"]
+    keys = list(search.prompts()["key"])
     request = auditing.Request(
         f"data/checkpoints/{BASE}/step-{last}", prompts=",".join(keys), draws=20, out=Path("audit"), offline=True
     )
@@ -61,7 +62,10 @@ def test_definitions_alone_are_refused_by_dynamics_audit_compare_and_report(repo
     assert REASON in Path("audit/audit.html").read_text(encoding="utf-8")
 
     scores = tables.read_scores("audit/scores.parquet")
-    other = tables.write_scores(scores, "other.parquet", {"model": "other"})
+    like = scores.copy()  # nearly the same model: a copy would be refused for being one
+    like[keys] += np.random.default_rng(1).normal(0, 0.05 * scores[keys].to_numpy().std(), scores[keys].shape)
+    like[keys] = like[keys].astype(np.float32)
+    other = tables.write_scores(like, "other.parquet", {"model": "other"})
     groups = {"blind": Origin("Blind"), "other": Origin("Other")}
     blind = tables.write_scores(scores, "blind.parquet", {"model": "blind"})
     compared = run.compare(inputs.read_tables([blind, other], groups), lexicon, "x", draws=9, lexicon_draws=9)
