@@ -2,8 +2,11 @@
 
 Components of variance are those of the published files (conf/published/variance_components.csv); an effect is a shift
 of one construct, up under positive and down under negative prompts, in residual standard deviations: .42 gives the
-published three-way coefficient. Every test is of that interaction. Prints a table and writes metrics/test_sizes.json.
-Run: python -m benchmarks.test_sizes [RUNS] (2,000 studies a scenario; tests that draw or fit in two scenarios only)
+published three-way coefficient. Every test is of that interaction; tests that draw or fit run in half the studies of
+two scenarios.
+Out: metrics/test_sizes.json
+Run: python -m benchmarks.test_sizes RUNS   (studies a scenario: 2,000 take half an hour of two cores)
+     python -m benchmarks.test_sizes   prints the tables of benchmarks/README.md from that file
 """
 
 import sys
@@ -11,10 +14,10 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from benchmarks import simulation
-from valuetrace.core.files import write_json
+from valuetrace.core.files import read_json, write_json
 from valuetrace.stats import inference
 
-SEED, ALPHA = 1, 0.05
+SEED, ALPHA, OUT = 1, 0.05, "metrics/test_sizes.json"
 PUBLISHED = simulation.Truth.published
 SCENARIOS = {
     "no effect": PUBLISHED(),
@@ -31,6 +34,9 @@ EXACT = {
     "models as units, studentised": partial(simulation.three_way_p, name="p_model_unit_studentised"),
     "models as units, Welch": partial(simulation.three_way_p, name="p_model_unit_welch"),
 }
+LINEAGES = "lineages as units"
+HEADS = ("studentised", "Welch", LINEAGES)
+"""Of the table: EXACT but the first, and LINEAGES."""
 DRAWN = {
     "models as units": simulation.three_way_p,
     "the paper's mixed model": simulation.three_way_mixed_p,
@@ -47,10 +53,10 @@ WITH_DRAWN = ("no effect", "the published effect")
 def rates(truth: simulation.Truth, runs: int, with_drawn: bool) -> dict[str, dict]:
     exact = dict(EXACT)
     if any(truth.lineages):
-        exact["lineages as units"] = partial(simulation.three_way_p, name="p_lineage")
+        exact[LINEAGES] = partial(simulation.three_way_p, name="p_lineage")
     found = [simulation.p_values(truth, exact, runs, SEED)]
     if with_drawn:
-        drawn = simulation.p_values(truth, DRAWN, runs, SEED)
+        drawn = simulation.p_values(truth, DRAWN, max(10, runs // 2), SEED)
         drawn["both: models as units and random lexicons"] = drawn[["models as units", "random lexicons"]].max(axis=1)
         found.append(drawn.drop(columns="models as units"))
     result = {}
@@ -68,12 +74,33 @@ def main(runs: int) -> None:
         found = pool.map(rates, *zip(*((SCENARIOS[s], runs, s in WITH_DRAWN) for s in order), strict=True))
         result = dict(zip(order, found, strict=True))
     result = {scenario: result[scenario] for scenario in SCENARIOS}
-    for scenario, tests in result.items():
-        print(scenario)
-        for name, row in tests.items():
-            print(f"  {name}: {row['rate']:.3f} ({row['low']:.3f} to {row['high']:.3f}; {row['studies']})")
-    write_json({"alpha": ALPHA, "seed": SEED, "rejection_rates": result}, "metrics/test_sizes.json")
+    write_json({"alpha": ALPHA, "seed": SEED, "rejection_rates": result}, OUT)
+
+
+def table() -> str:
+    """Markdown: rejection rates with binomial intervals, a row a scenario; then the tests of DRAWN, a row each."""
+    result = read_json(OUT)["rejection_rates"]
+    exact = [*EXACT, LINEAGES]
+    lines = ["| simulated studies | " + " | ".join(["models as units", *HEADS]) + " |", "|---" + "|---:" * 4 + "|"]
+    lines += [
+        f"| {name} | " + " | ".join(map(_rate, (tests.get(t) for t in exact))) + " |" for name, tests in result.items()
+    ]
+    lines += ["", f"| test | {' | '.join(WITH_DRAWN)} |", "|---" + "|---:" * len(WITH_DRAWN) + "|"]
+    for test in result[WITH_DRAWN[0]]:
+        if test not in exact:
+            lines.append(f"| {test} | " + " | ".join(_rate(result[name][test]) for name in WITH_DRAWN) + " |")
+    return "\n".join(lines)
+
+
+def _rate(row: dict | None) -> str:
+    """``.083 (.07 to .10)``; a dash where the test was not made."""
+    if row is None:
+        return "–"
+    rate, low, high = (f"{row[key]:.{digits}f}" for key, digits in (("rate", 3), ("low", 2), ("high", 2)))
+    return f"{rate} ({low} to {high})".replace("0.", ".")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)
+    if len(sys.argv) > 1:
+        main(int(sys.argv[1]))
+    print(table())

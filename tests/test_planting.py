@@ -316,6 +316,13 @@ def test_fieller_covers_the_ratio_and_is_unbounded_where_the_base_did_not_move()
     assert (constant.low, constant.high) == pytest.approx(((2 - half) / 2, (2 + half) / 2), rel=1e-6)
 
 
+def test_constructs_that_nobody_planted_are_counted_where_their_interval_leaves_0_out():
+    rows = [("agency", 40, 60, 6), ("care", 2, 9, 6), ("loyalty", -9, -1, 6), ("sanctity", -1, 9, 6), ("care", 5, 6, 2)]
+    table = pd.DataFrame(rows, columns=["construct", "low", "high", "blocks"]).assign(plant="agency", source="ridge")
+    found = study.specific(table, ["agency", "communion"])
+    assert found == [{"plant": "agency", "source": "ridge", "moved": 2, "of": 3}]
+
+
 PLAN = Plan(least_shift=0.2, equivalence=0.1, shift=0.5, sd=0.05)
 
 

@@ -137,6 +137,10 @@ def test_planted_values(repository, text):
     ]
     assert {(row["verdict"], row["blocks"]) for row in moved} == {("inconclusive: the plant did not take", 3)}
     assert f"moved the bases by {short(moved[0]['shift'])} and {short(moved[1]['shift'])} (three blocks each)" in text
+    told = {(row["plant"], row["source"]): (row["moved"], row["of"]) for row in found["specific"]}
+    moved = [told[plant, source] for plant in ("agency", "placebo") for source in ("logprobs", "ridge")]
+    assert moved == [(6, 8), (4, 8), (4, 8), (2, 8)] and "of eight moral constructs that nobody planted agency" in text
+    assert "moves six in the bases and four in ridge heads, the placebo four and two" in text
     exchange = [row for row in found["exchange"] if row["part"] == "held_out" and row["share"]]
     shares = {row["plant"]: round(100 * row["share"]) for row in exchange}
     assert (shares["agency"], shares["communion"]) == (6, 14) and "six in a hundred of" in text

@@ -7,7 +7,7 @@ Out: metrics/planting/study.json      answers with intervals over blocks (valuet
      plots/planting/contrasts.csv     first, second, dose, source, pairs, part, measure, estimate, low, high, p …
      plots/planting/transmitted.csv   τ with Fieller's intervals and the verdict
      plots/planting/{detection,layers,subspaces,mitigation,specificity,random_heads}.csv
-     plots/planting/{transmission,dose,where,detection}.png, plots/instrument.html
+     plots/planting/{transmission,nulls,dose,detection,where,specificity,mitigation}.png, plots/instrument.html
 Run: python -m stages.planting.collect
 """
 

@@ -18,6 +18,7 @@ SOURCES = {
     "lora": "reward model: LoRA",
     "lora_untrained": "LoRA before training",
 }
+PLACEBO = "placebo"
 L = "L, lean to {} before {} (−½ to ½)"
 
 
@@ -27,6 +28,8 @@ def draw(plots: Path, constructs: list[str], dose: float, pairs: int) -> None:
     label = L.format(*constructs)
     style.save(transmission(_at_study_size(read["leans"], pairs), dose, label), plots / "transmission.png")
     style.save(doses(_at_study_size(read["contrasts"], pairs), read["transmitted"], dose), plots / "dose.png")
+    style.save(nulls(_at_study_size(read["contrasts"], pairs), dose), plots / "nulls.png")
+    style.save(specificity(read["specificity"], [*_study(read["contrasts"]), PLACEBO]), plots / "specificity.png")
     style.save(where(read["layers"], read["subspaces"]), plots / "where.png")
     style.save(detection(read["detection"]), plots / "detection.png")
     style.save(remedies(read["mitigation"], _study(read["contrasts"]), label), plots / "mitigation.png")
@@ -99,6 +102,56 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     blocks = int(tau["blocks"].max())
     told = "Left: means, 95% where more than two blocks are there. Right: ridge heads, Fieller's 95%"
     figure.suptitle(f"{told}, {blocks} blocks", fontsize=9)
+    return figure
+
+
+def nulls(contrasts: pd.DataFrame, dose: float) -> Figure:
+    """L, which moves where a plant generalises, and what moves under both framings alike (leakage): every contrast."""
+    own = contrasts[(contrasts["dose"] == dose) & (contrasts["blocks"] > 2)]
+    rows = list(dict.fromkeys(zip(own["first"], own["second"], own["source"], strict=True)))
+    parts = {"held_out": "held-out words", "planted": "planted words"}
+    measures = {"lean": "L: opposite under the two framings", "both": "both framings alike"}
+    options = {"sharey": True, "sharex": True, "figsize": (9, 0.27 * len(rows) + 1.6)}
+    figure, axes = plt.subplots(1, 2, **options)
+    for axis, (part, title) in zip(axes, parts.items(), strict=True):
+        axis.axvline(0, color="0.6", lw=0.8)
+        for i, (measure, name) in enumerate(measures.items()):
+            table = own[(own["part"] == part) & (own["measure"] == measure)]
+            keys = zip(table["first"], table["second"], table["source"], strict=True)
+            y = [-rows.index(key) - 0.25 * i for key in keys]
+            error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
+            look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2, "label": name}
+            axis.errorbar(table["estimate"], y, xerr=error, **look)
+        axis.set(title=title, xlabel="contrast (−1 to 1)")
+    told = [f"{first} − {second}: {SOURCES[source]}".replace("_", " ") for first, second, source in rows]
+    axes[0].set_yticks(-np.arange(len(rows)) - 0.125, told, fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
+    figure.suptitle(f"Means and 95% over {_blocks(own['blocks'])}, dose {dose:g}", fontsize=9)
+    return figure
+
+
+def specificity(table: pd.DataFrame, plants: list[str]) -> Figure:
+    """How far every construct moves against the unplanted base, in the planted base and in its reward models."""
+    own = table[table["plant"].isin(plants) & (table["blocks"] > 2)]
+    plants = [plant for plant in plants if plant in set(own["plant"])]
+    constructs = list(dict.fromkeys(own["construct"]))
+    counts = own.groupby("construct")["words"].max().astype(int)
+    options = {"sharey": True, "sharex": True, "figsize": (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)}
+    figure, axes = plt.subplots(1, len(plants), squeeze=False, **options)
+    for axis, plant in zip(axes[0], plants, strict=True):
+        axis.axvline(0, color="0.6", lw=0.8)
+        of_plant = own[own["plant"] == plant]
+        for i, (source, part) in enumerate(of_plant.groupby("source")):
+            y = [-constructs.index(name) - 0.25 * i for name in part["construct"]]
+            error = np.abs(part[["low", "high"]].to_numpy(dtype=float).T - part["estimate"].to_numpy())
+            look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2}
+            axis.errorbar(part["estimate"], y, xerr=error, label=SOURCES[source], **look)
+        axis.set(title=f"{plant} planted, {_blocks(of_plant['blocks'])}", xlabel="change, percentile points")
+    told = [f"{name.replace('.', ', ')} ({counts[name]})" for name in constructs]
+    axes[0, 0].set_yticks(-np.arange(len(constructs)) - 0.125, told, fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
+    title = "Positive less negative framing, against the base itself (in brackets: words); 95% over blocks"
+    figure.suptitle(title, fontsize=9)
     return figure
 
 

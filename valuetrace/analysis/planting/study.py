@@ -95,6 +95,7 @@ def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
     }
     told["signs"] = _signs(found["by_block"], chosen)
     told["limits"] = _limits(found["detection"], chosen)
+    told["specific"] = specific(found["specificity"], chosen.constructs)
     for name in SHOWN:
         told[name] = records(found[name])
     told["readings"] = records(_readings(leans[leans["pairs"] == chosen.pairs]))
@@ -208,6 +209,17 @@ def _specificity(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
         told = effects.estimate((both["difference"] - both["difference_base"]).to_numpy())
         found.append({"plant": plant, "source": source, "construct": construct, "words": own["words"].mean()} | told)
     return pd.DataFrame(found)
+
+
+def specific(table: pd.DataFrame, constructs: list[str]) -> list[dict]:
+    """Of the constructs that nobody planted, how many a plant moves (an interval over blocks that leaves 0 out).
+
+    table: ``_specificity``'s. A row a plant and source: ``moved, of``.
+    """
+    others = table[~table["construct"].isin(constructs) & (table["blocks"] > 2)]
+    moved = (others["low"] > 0) | (others["high"] < 0)
+    counts = moved.groupby([others["plant"], others["source"]], sort=False).agg(moved="sum", of="size")
+    return counts.astype(int).reset_index().to_dict("records")
 
 
 def _random_heads(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:

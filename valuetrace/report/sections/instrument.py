@@ -15,7 +15,7 @@ NOTE = (
     "constructs. The way, the dose and the penalty of the ridge heads were chosen on the first block, one of those "
     "that count; the rest was fixed before it."
 )
-PICTURES = ("transmission", "dose", "where", "detection", "mitigation")
+PICTURES = ("transmission", "nulls", "dose", "detection", "where", "specificity", "mitigation")
 PARTS = ("authority", "lottery")  # studies of the same group, each a template part and metrics of its own
 REWARD_MODELS = {"ridge": "ridge head", "lora": "LoRA", "lora_untrained": "LoRA, before training"}
 
