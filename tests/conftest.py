@@ -8,6 +8,7 @@ import pytest
 
 # Two workers with two threads each would wait for one another in circles; subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("HF_HUB_OFFLINE", None)  # the hub of the tests is a server of their own
 
 hypothesis.settings.register_profile("repository", deadline=None, max_examples=60)  # no test depends on the clock
 hypothesis.settings.load_profile("repository")

@@ -548,7 +548,7 @@ def test_a_prompt_counts_once_and_models_have_slopes_of_their_own():
 
 
 def test_variance_components_are_recovered():
-    truth = simulation.Truth((8, 8), 10, 400, 2.0, 0.5, 0.5, 1.5, 1.0, (4, 4), 1.2)
+    truth = simulation.Truth((8, 8), 10, 400, 2.0, 0.5, 0.5, 1.5, 1.0, ((4,), (4,)), 1.2)
     rng = np.random.default_rng(0)
     found = pd.DataFrame([simulation.components(simulation.simulate(truth, rng)) for _ in range(8)])
     for name, mean in np.sqrt((found**2).mean()).items():
