@@ -269,6 +269,16 @@ def test_the_paper_s_anova_takes_two_medians_of_one_ranking_for_two_observations
     assert np.mean(new) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)
 
 
+def test_two_models_of_which_no_prompt_says_anything_have_no_t():
+    """Every ranking the same: medians without spread, which a file of one column written 54 times would give."""
+    cell = random_cell(1)
+    scores = np.repeat(cell.scores[:1, :, :1], 12, axis=2).repeat(2, axis=0)
+    rows, contrast = contrasts.panels(cells.Cell(cell.models, cell.words, cell.prompts, scores), 9, 1)
+    for row in rows:
+        assert (row["t"], row["p_prompts"], row["p_prompts_fdr"], row["p_paired"]) == (None, 1, 1, None)
+    assert (contrast["t"], contrast["p_prompts"], contrast["contrast"]) == (None, 1, 0)
+
+
 def test_one_family_holds_every_contrast_that_is_shown():
     shown = [contrasts.panels(random_cell(i), 49, seed=i) for i in (1, 2, 3)]
     made = [{"panels": rows, "three_way": contrast} for rows, contrast in shown] + [{"refused": "few words"}]

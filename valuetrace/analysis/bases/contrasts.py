@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from valuetrace.analysis.bases.cells import Cell
 from valuetrace.stats.bootstrap import CHUNK, percentile_interval, word_draws
-from valuetrace.stats.inference import cliffs_delta, fdr_bh, group_permutation, holm, smallest_p, welch_t
+from valuetrace.stats.inference import Welch, cliffs_delta, fdr_bh, group_permutation, holm, smallest_p, welch_t
 from valuetrace.stats.ranks import subset_medians
 
 
@@ -75,9 +75,7 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
                     "difference": second.mean() - first.mean(),
                     "ci_words": list(percentile_interval(resampled["difference"][:, i, j])),
                     "cliffs_delta": cliffs_delta(*by_word[member[i]][:, :, chosen].mean(axis=2).T),
-                    "t": float(welch.t),
-                    "df": float(welch.df),
-                    "p_prompts": float(welch.p),
+                    **_told(welch),
                     "p_paired": _paired_p(second - first),
                     "p_words": _two_sided(relabeled["difference"][:, i, j], statistics["difference"][0, i, j]),
                 }
@@ -111,7 +109,7 @@ def interaction(cell: Cell, observed: np.ndarray) -> dict:
         "p": group_permutation(by_adjective["gap"], second),
         "smallest_p": smallest_p(int((~second).sum()), int(second.sum())),
     }
-    return {"t": float(welch.t), "df": float(welch.df), "p_prompts": float(welch.p), "by_adjective": adjectives}
+    return _told(welch) | {"by_adjective": adjectives}
 
 
 def corrected(cells: list[dict]) -> list[dict]:
@@ -124,6 +122,13 @@ def corrected(cells: list[dict]) -> list[dict]:
         for row, p in zip(family, holm([row["p_words"] for row in family]), strict=True):
             row["p_words_holm"] = float(p)
     return cells
+
+
+def _told(welch: Welch) -> dict[str, float | None]:
+    """``t, df, p_prompts``; where no prompt differs from another there is no t, and p is 1."""
+    if np.isfinite(welch.t):
+        return {"t": float(welch.t), "df": float(welch.df), "p_prompts": float(welch.p)}
+    return {"t": None, "df": None, "p_prompts": 1.0 if np.isnan(welch.t) else 0.0}
 
 
 def _paired_p(differences: np.ndarray) -> float | None:
