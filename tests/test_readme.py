@@ -169,3 +169,10 @@ def test_the_table_of_mixtures_is_what_its_command_prints(repository, monkeypatc
     from benchmarks import mixtures
 
     assert mixtures.table() in (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_sizes_are_what_their_command_prints(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    from benchmarks import test_sizes
+
+    assert test_sizes.table() in (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")
