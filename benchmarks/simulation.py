@@ -118,12 +118,11 @@ def simulate(truth: Truth, rng: np.random.Generator) -> Scores:
     first, second = truth.models
     base = np.repeat([0, 1], [first, second])
     names = [f"model{i}" for i in range(first + second)]
-    shared = [np.repeat(np.arange(len(sizes)), sizes) for sizes in truth.lineages]
-    lines = [f"line {b}{i}" for b, own in zip("AB", shared, strict=True) for i in own]
-    at = np.concatenate([start + np.arange(len(own)) for start, own in zip((0, first), shared, strict=True)])
-    lineage = np.array(names, dtype=object)
-    lineage[at] = lines
-    lineage = lineage.astype(str)
+    lines = []
+    for b, own, sizes in zip("AB", (names[:first], names[first:]), truth.lineages, strict=True):
+        kin = [f"line {b}{i}" for i, size in enumerate(sizes) for _ in range(size)]
+        lines += kin + own[len(kin) :]
+    lineage = np.array(lines)
     construct = np.arange(truth.words) % 2
     table = prompts.value_laden()
     half = truth.prompts // 2

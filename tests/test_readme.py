@@ -57,11 +57,9 @@ def test_the_ablation(repository, text):
 
 
 def test_the_ablation_s_parameters_and_its_untrained_heads(repository, text):
-    found, conf = (
-        read(repository, "ablations"),
-        settings.get("preferences.sources.wordnet_valence.valence.share", float),
-    )
-    assert (found["seeds"], conf, found["source"]) == ([1, 2, 3], 0.75, "wordnet_valence") and "seeds 1 to 3" in text
+    found = read(repository, "ablations")
+    share = settings.get("preferences.sources.wordnet_valence.valence.share", float)
+    assert (found["seeds"], share, found["source"]) == ([1, 2, 3], 0.75, "wordnet_valence") and "seeds 1 to 3" in text
     assert "by {}, {}, {} and {} pairs (three of four valence pairs".format(*found["sizes"]) in text
     search = settings.get("dynamics.search", Search)
     assert f"over {len(search.prompts())} prompts ({', '.join(search.adjectives)})" in text
