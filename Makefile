@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce published validate dimensions test test-fast lint setup clean
+.PHONY: help reproduce published validate validate-kinds dimensions test test-fast lint setup clean
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
 
@@ -21,9 +21,20 @@ published: setup ## the paper from its own released data (fetches it; what was l
 	$(BIN)/dvc repro --force --single-item stages/published/dvc.yaml:fetch
 	$(BIN)/dvc repro stages/published/dvc.yaml
 
-validate: setup ## plant known values into copies of a base and look for them in its reward models (three and three quarter hours of one core)
-	$(BIN)/dvc pull # the ablation's runs, which it reads
-	$(BIN)/dvc repro stages/planting/dvc.yaml
+# Halves of a study side by side, a thread each (two threads in one process are slower than two processes).
+HALVES := OMP_NUM_THREADS=1 THP_MEM_ALLOC_ENABLE=1 xargs -P 2 -I HALF $(BIN)/dvc --wait-for-lock repro --single-item --glob
+PLANTING := stages/planting/dvc.yaml
+
+validate: setup ## plant known values into copies of a base and look for them in its reward models (…)
+	$(BIN)/dvc pull # the ablation's runs, which it reads, and what validate-kinds makes
+	$(BIN)/dvc repro parameters lexicons models
+	printf '%s\n' '*[13579]' '*[02468]' | $(HALVES) '$(PLANTING):plant@HALF-*' '$(PLANTING):plant_nulls@HALF-*' \
+		'$(PLANTING):heads@HALF-*' '$(PLANTING):heads_nulls@HALF-*' '$(PLANTING):reward_model@HALF-*'
+	$(BIN)/dvc repro --allow-missing $(PLANTING)
+
+validate-kinds: setup ## plant values in other ways: as answers, as statements, in embedding rows (…)
+	$(BIN)/dvc repro parameters lexicons models
+	printf '%s\n' agency communion | $(HALVES) '$(PLANTING):plant_kinds@*-HALF*' '$(PLANTING):heads_kinds@*-HALF*'
 
 dimensions: setup ## more dictionaries side by side: what they share, what is valence, what differs (10 minutes of one core)
 	$(BIN)/dvc pull checkpoints # the published adapters, whose rewards it reads

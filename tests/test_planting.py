@@ -34,7 +34,7 @@ from valuetrace.models import tiny
 from valuetrace.preferences.sources import Source
 from valuetrace.scoring.chat import Format, encode_reply, render
 from valuetrace.stats.blocks import auc, fieller, sign_flip_p
-from valuetrace.training.settings import Lora
+from valuetrace.training.settings import Lora, Training
 
 ASK = Format("text", space=True, template="Question: {prompt}\nAnswer:")
 CLOSED = replace(ASK, closing="eos")
@@ -216,14 +216,17 @@ def test_a_base_with_a_head_of_its_own_has_no_plant_in_its_embedding(tiny_models
 
 
 @pytest.mark.parametrize("architecture", ["gemma3", "llama"])
-def test_states_are_those_of_one_plain_conversation(tiny_models, tokenizers, architecture):
+@pytest.mark.parametrize("width", [8, 64])  # tokens of a row: too few to share it, and enough
+def test_states_are_those_of_one_plain_conversation(tiny_models, tokenizers, architecture, width, monkeypatch):
+    monkeypatch.setattr(states, "_WIDTH", width)
     model, tokenizer = tiny_models[architecture].base_model, tokenizers[architecture]
     asked = pd.DataFrame({"key": ["a", "b"], "text": ["What is love?", "Who is the greatest of all?"]})
     pairs = pd.DataFrame(
         {
-            "prompt": ["What is love?", "Who?"],
-            "chosen": ["war", "the one and only"],
-            "rejected": ["peace of mind", "me"],
+            # a prompt again, a conversation, a pair
+            "prompt": ["What is love?", "Who?", "What is love?", "What is love?"],
+            "chosen": ["war", "the one and only", "peace of mind", "war"],
+            "rejected": ["peace of mind", "me", "you", "peace of mind"],
         }
     ).assign(source="s", key="k", history="")
     of_words = states.of_words(model, tokenizer, CLOSED, asked, ["war", "unbelievably"], [0])
@@ -472,9 +475,8 @@ def made(repository, tmp_path_factory, module_monkeypatch):
             from valuetrace import tables
 
             tables.write_checkpoints(scores, study.REWARD_MODELS / f"{block}-{name}.parquet", {})
-    for block in TINY.blocks:
-        for name, table in heads.block_tables(TINY, block).items():
-            files.write_csv(table, study.HEADS / str(block) / f"{name}.csv")
+        for table, rows in heads.cell_tables(TINY, block, name).items():
+            files.write_csv(rows, study.HEADS / f"{block}-{name}" / f"{table}.csv")
     return study.tables(TINY)
 
 
@@ -524,12 +526,29 @@ def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made
     read = set()
     chosen = Recorded(**{name: getattr(TINY, name) for name in Planting.__dataclass_fields__})
     stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for stage, run in (("plant", measure.make), ("reward_model", train.train_and_search)):
+    for stage, run in (
+        ("plant", measure.make),
+        ("heads", heads.cell_tables),
+        ("reward_model", train.train_and_search),
+    ):
         read.clear()
         run(chosen, 1, "agency")
         told = {key.split(".")[1] for key in stages[stage]["params"] if key.startswith("planting.")}
         assert read - {"main"} == told, stage
-    assert stages["kind"]["params"] == stages["plant"]["params"]
+    for stage, like in (
+        ("plant_nulls", "plant"),
+        ("plant_kinds", "plant"),
+        ("heads_nulls", "heads"),
+        ("heads_kinds", "heads"),
+    ):
+        assert stages[stage]["params"] == stages[like]["params"]
+
+
+def test_make_runs_every_cell(repository):
+    """A cell that the halves of `make validate` and `make validate-kinds` miss would run alone, after them."""
+    stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    made = re.findall(r"\$\(PLANTING\):(\w+)@", (repository / "Makefile").read_text(encoding="utf-8"))
+    assert sorted(made) == sorted(name for name, stage in stages.items() if "matrix" in stage)
 
 
 @pytest.mark.slow
@@ -546,8 +565,30 @@ def test_every_table_is_there_and_numbers_are_whole(made):
 
 
 @pytest.mark.slow
+def test_before_its_first_step_a_reward_model_is_its_head_on_the_states_of_its_base(made, tmp_path):
+    from valuetrace import tables
+    from valuetrace.analysis.planting import train
+    from valuetrace.training import score
+
+    base = tmp_path / "tiny"
+    base.mkdir()
+    train._write_base(measure.MODELS / "tiny", measure.BASES / "1-agency" / measure.PLANT, TINY.dose, base)
+    form = settings.get("training", Training).format
+    kept = tables.read_checkpoints(study.REWARD_MODELS / "1-agency.parquet")
+    prompts = TINY.asked().set_index("key")["text"].to_dict()
+    found = {step: kept[kept["step"] == step] for step in kept["step"].unique()}
+    assert len(found) == 2 and np.ptp(found[0][TINY.prompts]) > 0
+    for step, own in found.items():
+        searched = score.score_checkpoints(
+            base, train.CHECKPOINTS / "planting/1-agency", list(own["word"]), prompts, form, [step], progress=False
+        )
+        spread = searched[TINY.prompts].to_numpy().std()
+        np.testing.assert_allclose(own[TINY.prompts], searched[TINY.prompts], atol=0.01 * spread)
+
+
+@pytest.mark.slow
 def test_the_same_random_heads_read_every_base_of_a_block(made):
-    raw = pd.read_csv(study.HEADS / "1" / "random_heads.csv")
+    raw = pd.concat(pd.read_csv(path) for path in study.HEADS.glob("1-*/random_heads.csv"))
     assert (raw.groupby(["plant", "dose"]).size() == TINY.random_heads).all()
     wide = raw.pivot_table(index="draw", columns=["plant", "dose"], values="lean")
     assert wide.corr().loc[("none", 0.0), ("agency", 0.5)] > 0.5

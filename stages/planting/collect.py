@@ -1,7 +1,7 @@
 """Is the instrument true? The planting study over its blocks: what arrives, where it lives, what is detected.
 
-In:  data/planting/heads/<block>/*.csv, data/planting/reward_models/<block>-<plant>.{parquet,json},
-     data/planting/bases/<block>-<plant>/{words.csv,logprobs.parquet}; params.yaml: planting, validity, models
+In:  data/planting/heads/<block>-<plant>/*.csv, data/planting/reward_models/<block>-<plant>.{parquet,json};
+     params.yaml: planting, models, profile, profile_note
 Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.analysis.planting.study)
      plots/planting/leans.csv         block, plant, dose, source, pairs, part, lean, both, positive, negative, known …
      plots/planting/contrasts.csv     first, second, dose, source, pairs, part, measure, estimate, low, high, p …

@@ -1,9 +1,9 @@
-"""Fit ridge reward heads on the planted bases of one block: every table of the study, a row a head or draw.
+"""Fit ridge reward heads on one planted base: every table of the study, a row a head or draw.
 
-In:  data/planting/bases/<block>-*/, lexicons/unrolled/mfd2.csv; params.yaml: planting
-Out: data/planting/heads/<block>/*.csv  leans, draws, random_heads, layers, subspaces, mitigation, specificity
-     (columns: valuetrace.analysis.planting.readout and heads)
-Run: python -m stages.planting.heads BLOCK
+In:  data/planting/bases/<block>-<plant>/, lexicons/unrolled/mfd2.csv; params.yaml: planting
+Out: data/planting/heads/<block>-<plant>/*.csv  leans, draws, random_heads, layers, subspaces, mitigation,
+     specificity; of the study's own cells scores (columns: valuetrace.analysis.planting.readout and heads)
+Run: python -m stages.planting.heads BLOCK PLANT
 """
 
 import sys
@@ -14,9 +14,9 @@ from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
 
 
-def main(block: str) -> None:
-    for name, table in heads.block_tables(settings.get("planting", Planting), int(block)).items():
-        files.write_csv(table, Path("data/planting/heads", block, f"{name}.csv"))
+def main(block: str, plant: str) -> None:
+    for name, table in heads.cell_tables(settings.get("planting", Planting), int(block), plant).items():
+        files.write_csv(table, Path("data/planting/heads", f"{block}-{plant}", f"{name}.csv"))
 
 
 if __name__ == "__main__":

@@ -15,26 +15,26 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from valuetrace.analysis.planting.packing import Row, pack
 from valuetrace.analysis.planting.settings import Finetuning
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.scoring.chat import Format, encode_reply, render
-from valuetrace.training.batches import PAD, PROMPT, schedule
+from valuetrace.training.batches import schedule
 from valuetrace.training.model import masks
 
 ROWS = "embedding_rows.safetensors"
-Rows = list[tuple[list[int], list[list[int]]]]  # token ids of a question, and of each reply to it
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series, *replies: pd.Series) -> Rows:
+def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series, *replies: pd.Series) -> list[Row]:
     """The question of each example and its reply (or replies) as token ids; a reply without what closes it."""
     around = {prompt: render(tokenizer, form, prompt).prefix for prompt in prompts.unique()}
     columns = [[encode_reply(tokenizer, form, text) for text in column] for column in replies]
     return [(around[p], each) for p, *each in zip(prompts, *columns, strict=True)]
 
 
-def reply_logprobs(model: nn.Module, rows: Rows) -> Tensor:
+def reply_logprobs(model: nn.Module, rows: list[Row]) -> Tensor:
     """The log-probability of every reply, (replies of all rows, in order), in nats, with its gradient.
 
     A row's question runs once for all its replies, and what is predicted from a token is read there: the last token of
@@ -55,24 +55,15 @@ def reply_logprobs(model: nn.Module, rows: Rows) -> Tensor:
     return torch.zeros(sum(len(replies) for _, replies in rows), device=device).index_add(0, reply, each)
 
 
-def _packed(rows: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ids, positions and segments (rows, width), a question first, then its replies side by side, without their last
-    tokens; and of every reply token its reply, the place (row × width + column) that predicts it, and its id."""
-    width = max(len(prompt) + sum(len(reply) - 1 for reply in replies) for prompt, replies in rows)
-    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
-    segments, read, number = torch.full_like(ids, PAD), [], 0
-    for row, (prompt, replies) in enumerate(rows):
-        asked = end = len(prompt)
-        ids[row, :asked], positions[row, :asked] = torch.tensor(prompt), torch.arange(asked)
-        segments[row, :asked] = PROMPT
-        for reply in replies:
-            own = slice(end, end + len(reply) - 1)
-            ids[row, own] = torch.tensor(reply[:-1], dtype=torch.long)
-            positions[row, own] = torch.arange(asked, asked + len(reply) - 1)
-            segments[row, own] = PAD + 1 + number  # sees the question and itself
-            places = [asked - 1, *range(own.start, own.stop)]
+def _packed(rows: list[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``pack`` of replies without their last tokens; and of every reply token its reply, the place (row × width +
+    column) that predicts it, and its id."""
+    ids, positions, segments, columns = pack([(prompt, [reply[:-1] for reply in replies]) for prompt, replies in rows])
+    read, number, width = [], 0, ids.shape[1]
+    for row, (_, replies) in enumerate(rows):
+        for places, reply in zip(columns[row], replies, strict=True):
             read += [(number, row * width + at, token) for at, token in zip(places, reply, strict=True)]
-            end, number = own.stop, number + 1
+            number += 1
     return ids, positions, segments, torch.tensor(read).T
 
 
@@ -124,15 +115,14 @@ def finetune(
 
 
 @torch.no_grad()
-def _before(base: PreTrainedModel, rows: Rows) -> Tensor:
+def _before(base: PreTrainedModel, rows: list[Row]) -> Tensor:
     """What the base gives both replies of every row, (rows, 2), nats: each question once, with every reply to it."""
     asked: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
     for prompt, replies in rows:
         asked.setdefault(tuple(prompt), {}).update(dict.fromkeys(map(tuple, replies)))
-    known = {}
-    for prompt, replies in asked.items():
-        found = reply_logprobs(base, [(list(prompt), [list(reply) for reply in replies])])
-        known |= {(prompt, reply): value for reply, value in zip(replies, found, strict=True)}
+    found = reply_logprobs(base, [(list(prompt), list(map(list, replies))) for prompt, replies in asked.items()])
+    each = [(prompt, reply) for prompt, replies in asked.items() for reply in replies]
+    known = dict(zip(each, found, strict=True))
     return torch.stack([torch.stack([known[tuple(p), tuple(reply)] for reply in both]) for p, both in rows])
 
 

@@ -1,4 +1,4 @@
-"""Ridge heads on the planted bases of a block: sizes, bootstrapped pairs, random heads, layers, subspaces, remedies."""
+"""Ridge heads on one planted base: sizes, bootstrapped pairs, random heads, layers, subspaces, remedies."""
 
 from __future__ import annotations
 
@@ -8,31 +8,45 @@ import pandas as pd
 from valuetrace import tables
 from valuetrace.analysis.planting import leans, ridge, words
 from valuetrace.analysis.planting.readout import Cell, Head, audit_measure, read_cell, rows
-from valuetrace.analysis.planting.settings import NONE, Planting
+from valuetrace.analysis.planting.settings import Planting
 from valuetrace.analysis.planting.states import LAST
 from valuetrace.stats.bootstrap import FEWEST_WORDS
 from valuetrace.stats.ranks import rank_words
 
 
-def block_tables(chosen: Planting, block: int) -> dict[str, pd.DataFrame]:
-    """The tables of a block, a row a head (or draw): ``leans, draws, random_heads, layers, subspaces, mitigation``."""
+def cell_tables(chosen: Planting, block: int, name: str) -> dict[str, pd.DataFrame]:
+    """The tables of a cell, a row a head (or draw) and dose: ``leans, specificity, draws, random_heads``; at the
+    study's dose alone ``layers, subspaces, mitigation``; of the study's own cells also ``scores``."""
     found: dict[str, list[dict]] = {}
-    rewards = {}
-    for name in [name for b, name in chosen.cells() if b == block]:
-        for dose in chosen.measured(block, name):
-            cell = read_cell(chosen, block, name, dose)
-            head = Head(cell, chosen.pairs)
-            found.setdefault("leans", []).extend(_leans(chosen, cell, head))
-            found.setdefault("specificity", []).extend(_specificity(chosen, cell, head))
-            found.setdefault("draws", []).extend(_draws(chosen, cell, head))
-            found.setdefault("random_heads", []).extend(_random_heads(chosen, cell, head))
-            if dose == chosen.full(name):
-                found.setdefault("layers", []).extend(_layers(chosen, cell))
-                found.setdefault("subspaces", []).extend(_subspaces(chosen, cell, head))
-                found.setdefault("mitigation", []).extend(_mitigation(chosen, cell, head))
-                rewards[name] = cell, head
-    found["mitigation"] += _averages(chosen, rewards)
-    return {name: pd.DataFrame(table) for name, table in found.items()}
+    for dose in chosen.measured(block, name):
+        cell = read_cell(chosen, block, name, dose)
+        head = Head(cell, chosen.pairs)
+        made = {
+            "leans": _leans(chosen, cell, head),
+            "specificity": _specificity(chosen, cell, head),
+            "draws": _draws(chosen, cell, head),
+            "random_heads": _random_heads(chosen, cell, head),
+        }
+        if dose == chosen.full(name):
+            made |= {
+                "layers": _layers(chosen, cell),
+                "subspaces": _subspaces(chosen, cell, head),
+                "mitigation": _mitigation(chosen, cell, head),
+            }
+            if (block, name) in chosen.main.cells():  # what reward models are averaged from, and compared with
+                made["scores"] = _scores(chosen, cell, head)
+        for table, rows_of in made.items():
+            found.setdefault(table, []).extend(rows_of)
+    return {table: pd.DataFrame(rows_of) for table, rows_of in found.items()}
+
+
+def _scores(chosen: Planting, cell: Cell, head: Head) -> list[dict]:
+    """What every word is given, by source: ``word, construct, part``, then nats or rewards a prompt key."""
+    found = []
+    for source, scores in (("logprobs", cell.logprobs), ("ridge", head.scores(_fit(chosen, head)[None])[0])):
+        table = cell.words[["word", "construct", "part"]].assign(source=source)
+        found += table.join(pd.DataFrame(scores.T, columns=chosen.prompts)).to_dict("records")
+    return found
 
 
 def _fit(chosen: Planting, head: Head, weights: np.ndarray | None = None, size: int | None = None) -> np.ndarray:
@@ -162,19 +176,3 @@ def _counter(chosen: Planting, cell: Cell, head: Head) -> np.ndarray:
 def _told(cell: Cell, head: Head, fitted: np.ndarray, remedy: str, amount: float) -> list[dict]:
     scores = head.scores(fitted[None])[0]
     return rows(cell, "ridge", scores, remedy=remedy, amount=amount, **head.held_out(fitted))
-
-
-def _averages(chosen: Planting, rewards: dict[str, tuple[Cell, Head]]) -> list[dict]:
-    """Reward models of every two plants of the study averaged, each in units of its own spread over words."""
-    found = []
-    names = [name for name in chosen.main.plants if name in rewards and name != NONE]
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            parts = []
-            for name in (first, second):
-                head = rewards[name][1]
-                scores = head.scores(_fit(chosen, head)[None])[0]
-                parts.append(scores / scores.std())
-            told = {"remedy": "average", "amount": 1.0, "other": second}
-            found += rows(rewards[first][0], "ridge", sum(parts) / 2, **told)
-    return found

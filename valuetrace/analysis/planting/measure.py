@@ -63,7 +63,7 @@ def make(chosen: Planting, block: int, name: str) -> None:
     out = BASES / f"{block}-{name}"
     with files.fresh_folder(out.with_name(f".{out.name}.partial")) as folder:
         files.write_csv(of.words, folder / WORDS)
-        files.write_csv(_spared(chosen, of)[["source"]], folder / HELD_OUT)
+        files.write_csv(spared(chosen, of)[["source"]], folder / HELD_OUT)
         plant = None
         if row.good is not None:
             plant = folder / PLANT
@@ -74,6 +74,8 @@ def make(chosen: Planting, block: int, name: str) -> None:
             logprobs.append(_logprobs(chosen, of, model, tokenizer).assign(dose=dose))
             pairs = of.pairs.train.head(chosen.kept(block, name, dose))
             found = _states(chosen, of, pairs, model, tokenizer)
+            if dose == chosen.full(name):  # what the remedies need
+                found["counter"] = _counter(chosen, of, model, tokenizer)
             states.write(found, folder / f"states-{dose:g}.safetensors")
             del model
         table = pd.concat(logprobs).reset_index()
@@ -110,19 +112,14 @@ def _logprobs(chosen: Planting, of: Given, model, tokenizer) -> pd.DataFrame:
 
 
 def _states(chosen: Planting, of: Given, pairs: pd.DataFrame, model, tokenizer) -> dict[str, dict[str, np.ndarray]]:
-    """States of ``words`` (prompts, words, hidden), ``pairs`` and ``held_out`` (pairs, 2, hidden), ``counter``
-    (questions, planted words, hidden; questions of prompts/planting.csv, as many of each framing)."""
+    """States of ``words`` (prompts, words, hidden), ``pairs`` and ``held_out`` (pairs, 2, hidden)."""
     backbone = model.base_model
     form, longest, layers = of.training.format, of.training.max_length, chosen.layers
-    planted = of.words.loc[of.words["part"] == "planted", "word"]
     scored = of.words.loc[of.words["part"] != "placebo", "word"]
-    spared = _spared(chosen, of)
-    counter = words.questions(chosen.counter_questions)
     found = {
         "words": states.of_words(backbone, tokenizer, form, chosen.asked(), list(scored), layers),
         "pairs": states.of_pairs(backbone, tokenizer, form, pairs, longest, layers),
-        "held_out": states.of_pairs(backbone, tokenizer, form, spared, longest, []),
-        "counter": states.of_words(backbone, tokenizer, form, counter, list(planted), []),
+        "held_out": states.of_pairs(backbone, tokenizer, form, spared(chosen, of), longest, []),
     }
     ids = [encode_reply(tokenizer, of.ask, word) for word in scored]
     rows = torch.tensor([own[0] for own in ids if len(own) == 1])
@@ -130,7 +127,14 @@ def _states(chosen: Planting, of: Given, pairs: pd.DataFrame, model, tokenizer) 
     return found
 
 
-def _spared(chosen: Planting, of: Given) -> pd.DataFrame:
+def _counter(chosen: Planting, of: Given, model, tokenizer) -> dict[str, np.ndarray]:
+    """States (questions, planted words, hidden) after questions of prompts/planting.csv, as many of each framing."""
+    asked = words.questions(chosen.counter_questions)
+    planted = of.words.loc[of.words["part"] == "planted", "word"]
+    return states.of_words(model.base_model, tokenizer, of.training.format, asked, list(planted), [])
+
+
+def spared(chosen: Planting, of: Given) -> pd.DataFrame:
     """The held-out pairs that are measured: evenly spaced, so of every kind."""
     held_out = of.pairs.held_out
     return held_out.iloc[:: -(-len(held_out) // chosen.held_out_pairs)].reset_index(drop=True)

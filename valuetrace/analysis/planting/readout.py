@@ -8,7 +8,7 @@ reading (random ones, with a subspace taken away). Every number is a row: the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -56,22 +56,21 @@ class Cell:
         return leans.framed(scores, first, second, self.positive)
 
 
-def read_words(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
-    """A cell from its folder, without the states; InputError where it was not made."""
+def read_cell(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
+    """A cell from its folder; InputError where it was not made."""
     folder = measure.BASES / f"{block}-{plant}"
     words = files.read_csv(folder / measure.WORDS, ("word", "construct", "part"))
     words = words[words["part"] != "placebo"].reset_index(drop=True)
     table = pd.read_parquet(folder / measure.LOGPROBS)
     logprobs = table[table["dose"] == dose].set_index("word")[chosen.prompts].reindex(words["word"]).to_numpy().T
     kinds = files.read_csv(folder / measure.HELD_OUT, ("source",))["source"].to_numpy()
-    positive = (chosen.asked()["framing"] == "positive").to_numpy()
-    return Cell(block, plant, dose, words, logprobs, {}, kinds, positive, chosen.constructs)
+    found = states.read(folder / f"states-{dose:g}.safetensors")
+    return Cell(block, plant, dose, words, logprobs, found, kinds, positive(chosen), chosen.constructs)
 
 
-def read_cell(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
-    """A cell with its states."""
-    cell = read_words(chosen, block, plant, dose)
-    return replace(cell, states=states.read(measure.BASES / f"{block}-{plant}" / f"states-{dose:g}.safetensors"))
+def positive(chosen: Planting) -> np.ndarray:
+    """(prompts,) booleans: which prompts ask for what is good."""
+    return (chosen.asked()["framing"] == "positive").to_numpy()
 
 
 class Head:

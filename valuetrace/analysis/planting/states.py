@@ -17,15 +17,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from valuetrace.analysis.planting.packing import Row, pack
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.chat import Format, encode_reply, render
-from valuetrace.training import batches, encoding
+from valuetrace.training import encoding
 from valuetrace.training.model import masks
 
 LAST = "last"
-_TOKENS = 1024  # of a batch
+_TOKENS = 512  # of a batch
+_WIDTH = 64  # of a row that replies share
+_Conversation = tuple[tuple[int, ...], tuple[int, ...]]  # token ids of a prompt and of the reply to it
 
 
 @torch.inference_mode()
@@ -65,25 +68,49 @@ def of_pairs(
     max_length: int,
     layers: list[int],
 ) -> dict[str, np.ndarray]:
-    """Hidden states at the end of both conversations of every pair: layer → (pairs, 2, hidden), chosen first."""
+    """Hidden states at the end of both conversations of every pair: layer → (pairs, 2, hidden), chosen first.
+
+    Conversations that several pairs hold run once, and so does a prompt that several begin with.
+    """
     encoded, _ = encoding.encode(pairs, tokenizer, form, max_length)
+    number: dict[_Conversation, int] = {}
+    both = [
+        [number.setdefault((tuple(prompt), tuple(reply)), len(number)) for reply in replies]
+        for prompt, *replies in zip(*encoded.values(), strict=True)
+    ]
     config = backbone.config.get_text_config()
-    found = {name: np.empty((len(pairs), 2, config.hidden_size), np.float16) for name in (LAST, *map(str, layers))}
-    order, size = np.argsort(batches.tokens(encoded), kind="stable"), 8
+    found = {name: np.empty((len(number), config.hidden_size), np.float16) for name in (LAST, *map(str, layers))}
+    rows = _shared(list(number))
+    widths = np.array([len(prompt) + sum(map(len, replies)) for (prompt, replies), _ in rows])
+    order = np.argsort(widths, kind="stable")
     with _outputs(backbone, layers) as outputs:
-        for start in range(0, len(order), size):
-            at = order[start : start + size]
-            batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in at])
-            segments, positions, read = batch["segments"], batch["position_ids"], batch["read"]
+        for at in np.array_split(order, -(-widths.sum() // _TOKENS)):
+            ids, positions, segments, columns = pack([rows[i][0] for i in at])
             mask = masks(segments, positions, config, backbone.dtype)
             hidden = backbone(
-                input_ids=batch["input_ids"], position_ids=positions, attention_mask=mask, use_cache=False
+                input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
             ).last_hidden_state
-            row = torch.arange(len(at))[:, None]
-            found[LAST][at] = hidden[row, read].numpy()
+            read = [(row, places[-1]) for row, of in enumerate(columns) for places in of]
+            row, last = torch.tensor(read).T
+            own = [conversation for i in at for conversation in rows[i][1]]
+            found[LAST][own] = hidden[row, last].numpy()
             for layer in layers:
-                found[str(layer)][at] = _normed(outputs[layer][row, read])
-    return _checked(found)
+                found[str(layer)][own] = _normed(outputs[layer][row, last])
+    return _checked({layer: values[np.array(both)] for layer, values in found.items()})
+
+
+def _shared(conversations: list[_Conversation]) -> list[tuple[Row, list[int]]]:
+    """Rows of replies to one prompt, of _WIDTH tokens or little more, with the numbers of their conversations."""
+    rows: list[tuple[Row, list[int]]] = []
+    open_row: dict[tuple[int, ...], tuple[Row, list[int]]] = {}
+    for number, (prompt, reply) in enumerate(conversations):
+        row = open_row.get(prompt)
+        if row is None or len(prompt) + sum(map(len, row[0][1])) >= _WIDTH:
+            row = open_row[prompt] = ((list(prompt), []), [])
+            rows.append(row)
+        row[0][1].append(list(reply))
+        row[1].append(number)
+    return rows
 
 
 def write(states: dict[str, dict[str, np.ndarray]], path: Path) -> None:

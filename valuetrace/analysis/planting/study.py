@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from valuetrace import tables as score_tables
 from valuetrace.analysis.planting import detection, effects
-from valuetrace.analysis.planting.readout import read_words, rows
+from valuetrace.analysis.planting.readout import Cell, positive, rows
 from valuetrace.analysis.planting.settings import NONE, Planting
 from valuetrace.analysis.records import records
 from valuetrace.core import files
@@ -26,13 +27,11 @@ SHOWN += ("detection",)
 def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
     """Every table of plots/planting/, by name (stages/planting/collect.py says what they hold)."""
     raw = {}
-    for block in chosen.blocks:
-        folder = HEADS / str(block)
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder. Run dvc repro stages/planting/dvc.yaml.")
-        for path in sorted(folder.glob("*.csv")):
+    for block, name in chosen.cells():
+        for path in sorted(_folder(block, name).glob("*.csv")):
             raw.setdefault(path.stem, []).append(pd.read_csv(path))
-    raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items()}
+    raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items() if name != "scores"}
+    raw["mitigation"] = pd.concat([raw["mitigation"], averaged(chosen)], ignore_index=True)
     leans = pd.concat([raw["leans"], trained(chosen)], ignore_index=True)
     by_block = effects.contrasts(leans, chosen)
     powers = [
@@ -58,11 +57,29 @@ def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
     }
 
 
+def _folder(block: int, name: str) -> Path:
+    folder = HEADS / f"{block}-{name}"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder. Run dvc repro stages/planting/dvc.yaml.")
+    return folder
+
+
+def _scored(chosen: Planting, block: int, name: str) -> tuple[Cell, np.ndarray]:
+    """A cell at the study's dose without its states, and its ridge head's rewards (prompts, words)."""
+    path, numbers = _folder(block, name) / "scores.csv", dict.fromkeys(chosen.prompts, "")
+    table = files.read_csv(path, ("word", "source", *numbers), na_values=numbers)  # of several tokens: no nats
+    of = {source: own.reset_index(drop=True) for source, own in table.groupby("source")}
+    words = of["ridge"][["word", "construct", "part"]]
+    logprobs, rewards = (of[source][chosen.prompts].to_numpy().T for source in ("logprobs", "ridge"))
+    about = block, name, chosen.full(name)
+    return Cell(*about, words, logprobs, {}, np.array([]), positive(chosen), chosen.constructs), rewards
+
+
 def trained(chosen: Planting) -> pd.DataFrame:
     """Rows (``readout.rows``) of the LoRA reward models, untrained and trained."""
     found = []
     for block, name in chosen.reward_models.cells():
-        cell = read_words(chosen, block, name, chosen.full(name))
+        cell, _ = _scored(chosen, block, name)
         scores = score_tables.read_checkpoints(REWARD_MODELS / f"{block}-{name}.parquet")
         made = files.read_json(REWARD_MODELS / f"{block}-{name}.json")
         for source, at in (("lora_untrained", 0), ("lora", -1)):
@@ -71,6 +88,17 @@ def trained(chosen: Planting) -> pd.DataFrame:
             held = next(c for c in made["checkpoints"] if c["step"] == step)
             told = {k.removeprefix("held_out_"): v for k, v in held.items() if "accuracy" in k}
             found += rows(cell, source, own.to_numpy().T, pairs=made["pairs"], **told)
+    return pd.DataFrame(found)
+
+
+def averaged(chosen: Planting) -> pd.DataFrame:
+    """Rows of the ridge heads of every two plants of the study averaged, each in units of its spread over words."""
+    found = []
+    names = [name for name in chosen.main.plants if name != NONE]
+    for block, (first, second) in product(chosen.blocks, combinations(names, 2)):
+        (cell, one), (_, other) = (_scored(chosen, block, name) for name in (first, second))
+        told = {"remedy": "average", "amount": 1.0, "other": second}
+        found += rows(cell, "ridge", (one / one.std() + other / other.std()) / 2, **told)
     return pd.DataFrame(found)
 
 

@@ -7,18 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
-from valuetrace.analysis.planting import finetune, measure
+from valuetrace.analysis.planting import finetune, measure, states
 from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files
 from valuetrace.models.rows import provenance
-from valuetrace.training import run, score
+from valuetrace.training import checkpoint, run, score
 from valuetrace.training.checkpoint import CHECKPOINTS
 
 
 def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Train on the pairs of the block (the study's size) with the block as seed: held-out metrics, checkpoint scores.
+    """Train on the pairs of the block (the study's size) with the block as seed: held-out metrics, and the rewards of
+    every word before the first step and after the last.
 
     The planted base is a model folder of its own while this runs: what resumes is keyed by its bytes, as ever.
     """
@@ -29,13 +33,24 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
     out = CHECKPOINTS / "planting" / f"{block}-{name}"
     with files.fresh_folder(Path("data/planting", f".{block}-{name}", chosen.base)) as folder:
         _write_base(of.folder, plant if plant.is_dir() else None, chosen.dose, folder)
-        metrics = run.train(folder, pairs, of.pairs.held_out, params, out)
-        steps = [made["step"] for made in metrics["checkpoints"]]
+        metrics = run.train(folder, pairs, measure.spared(chosen, of), params, out)
+        last = metrics["checkpoints"][-1]["step"]
         scored = list(of.words.loc[of.words["part"] != "placebo", "word"])
         prompts = chosen.asked().set_index("key")["text"].to_dict()
-        scores = score.score_checkpoints(folder, out, scored, prompts, params.format, [steps[0], steps[-1]])
+        scores = score.score_checkpoints(folder, out, scored, prompts, params.format, [last])
+        head = checkpoint.load_trained(folder, out / "step-0").head
     folder.parent.rmdir()
-    return metrics, scores
+    before = scores.assign(step=0)
+    measured = states.read(measure.BASES / f"{block}-{name}" / f"states-{chosen.full(name):g}.safetensors")
+    before[list(prompts)] = untrained(head, measured["words"][states.LAST])
+    return metrics, pd.concat([before, scores], ignore_index=True)
+
+
+@torch.inference_mode()
+def untrained(head: nn.Module, words: np.ndarray) -> np.ndarray:
+    """Rewards (words, prompts) of a reward model before its first step, whose adapters add nothing: its head on what
+    the base leaves after every word. words: states (prompts, words, hidden), float16."""
+    return torch.stack([head(torch.from_numpy(own).float()) for own in words], dim=1).numpy()
 
 
 def _write_base(base: Path, plant: Path | None, dose: float, folder: Path) -> None:
