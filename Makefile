@@ -26,7 +26,7 @@ HALVES := OMP_NUM_THREADS=1 THP_MEM_ALLOC_ENABLE=1 xargs -P 2 -I HALF $(BIN)/dvc
 PLANTING := stages/planting/dvc.yaml
 
 validate: setup ## plant known values into copies of a base and look for them in its reward models (…)
-	$(BIN)/dvc pull # the ablation's runs, which it reads, and what validate-kinds makes
+	$(BIN)/dvc pull --allow-missing # the ablation's runs, which it reads, and what validate-kinds makes
 	$(BIN)/dvc repro parameters lexicons models
 	printf '%s\n' '*[13579]' '*[02468]' | $(HALVES) '$(PLANTING):plant@HALF-*' '$(PLANTING):plant_nulls@HALF-*' \
 		'$(PLANTING):heads@HALF-*' '$(PLANTING):heads_nulls@HALF-*' '$(PLANTING):reward_model@HALF-*'
