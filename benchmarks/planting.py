@@ -1,0 +1,119 @@
+"""States of preference pairs: what the planting study runs once, against one row a pair and one a conversation.
+
+All ways run on the same loaded base, in turns; their states must agree. Then the same work twice: in one process of two
+threads, one after the other, and in two processes of one thread, side by side, as ``make validate`` does it.
+
+Run: python -m benchmarks.planting [--pairs N] [--repeats N]     (after dvc repro; one thread: OMP_NUM_THREADS=1)
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+
+from valuetrace import preferences
+from valuetrace.analysis.planting import states
+from valuetrace.analysis.planting.settings import Planting
+from valuetrace.core import settings
+from valuetrace.models import loading
+from valuetrace.models.rows import MODELS
+from valuetrace.training import batches, encoding
+from valuetrace.training.model import masks
+from valuetrace.training.settings import Training
+
+AT_ONCE = 16
+
+
+@torch.inference_mode()
+def by_conversation(backbone, encoded) -> np.ndarray:
+    """What a user would write: every conversation by itself, padded, 16 at once, of like length."""
+    texts = [[*p, *reply] for p, c, r in zip(*encoded.values(), strict=True) for reply in (c, r)]
+    order, found = np.argsort([len(ids) for ids in texts], kind="stable"), np.empty((len(texts), 0))
+    for start in range(0, len(order), AT_ONCE):
+        at = order[start : start + AT_ONCE]
+        width = max(len(texts[i]) for i in at)
+        ids, seen = torch.zeros(2, len(at), width, dtype=torch.long)
+        for row, i in enumerate(at):
+            ids[row, : len(texts[i])], seen[row, : len(texts[i])] = torch.tensor(texts[i]), 1
+        hidden = backbone(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state
+        last = hidden[torch.arange(len(at)), seen.sum(dim=1) - 1].numpy()
+        found = np.empty((len(texts), last.shape[1]), np.float32) if not found.size else found
+        found[at] = last
+    return found.reshape(len(texts) // 2, 2, -1)
+
+
+@torch.inference_mode()
+def by_pair(backbone, encoded) -> np.ndarray:
+    """The prompt once for both replies, as in training."""
+    config, parts = backbone.config.get_text_config(), {}
+    order = np.argsort(batches.tokens(encoded), kind="stable")
+    for start in range(0, len(order), AT_ONCE // 2):
+        at = order[start : start + AT_ONCE // 2]
+        batch = batches.collate([{name: encoded[name][i] for name in encoded} for i in at])
+        mask = masks(batch["segments"], batch["position_ids"], config, backbone.dtype)
+        hidden = backbone(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        parts |= dict(zip(at, hidden[torch.arange(len(at))[:, None], batch["read"]].numpy(), strict=True))
+    return np.stack([parts[i] for i in range(len(order))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=480)
+    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many turns counts")
+    parser.add_argument("--only", type=int, help="run the study's way so often, and nothing else")
+    arguments = parser.parse_args()
+    chosen, training = settings.get("planting", Planting), settings.get("training", Training)
+    drawn = preferences.draw(settings.get("preferences", preferences.Preferences), arguments.pairs, 1)
+    folder = MODELS / chosen.base
+    tokenizer, backbone = loading.load_tokenizer(folder), loading.load(folder, dtype="float32").base_model
+    encoded, _ = encoding.encode(drawn.train, tokenizer, training.format, training.max_length)
+
+    def shared() -> np.ndarray:
+        of = states.of_pairs(backbone, tokenizer, training.format, drawn.train, training.max_length, [])
+        return of[states.LAST].astype(np.float32)
+
+    if arguments.only:
+        for _ in range(arguments.only):
+            shared()
+        return
+    ways = {
+        "one row a conversation": lambda: by_conversation(backbone, encoded),
+        "one row a pair": lambda: by_pair(backbone, encoded),
+        "shared prompts (the study's)": shared,
+    }
+    seconds, found = {name: [] for name in ways}, {}
+    for _ in range(arguments.repeats):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            found[name] = way()
+            seconds[name].append(time.perf_counter() - start)
+    print(f"{len(drawn.train)} pairs, {chosen.base}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    fastest = {name: min(taken) for name, taken in seconds.items()}
+    first = next(iter(fastest))
+    for name, taken in fastest.items():
+        error = np.abs(found[name] - found[first]).max() / found[first].std()
+        print(f"{name:30}{taken:8.1f} s   ratio {fastest[first] / taken:5.2f}   largest difference {error:.1e} sd")
+    print(f"\nthe study's way eight times on two cores, loading included (of {os.cpu_count()})")
+    one, two = _timed(threads=2, processes=1), _timed(threads=1, processes=2)
+    print(f"{'one process, two threads':30}{one:8.1f} s")
+    print(f"{'two processes, one thread each':30}{two:8.1f} s   ratio {one / two:5.2f}")
+
+
+def _timed(threads: int, processes: int, turns: int = 8) -> float:
+    command = [sys.executable, "-m", "benchmarks.planting", "--only", str(turns // processes)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    start = time.perf_counter()
+    running = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(processes)]
+    if any(process.wait() for process in running):
+        sys.exit("a process failed")
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
