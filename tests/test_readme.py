@@ -107,13 +107,17 @@ def test_planted_values(repository, text):
     )
     assert told in text
     planted = [one(found["transmitted"], source=name, **HELD | {"part": "planted"}) for name in ("lora", "ridge")]
-    told = f"words {short(planted[0]['estimate'])} {span(planted[0])}; six of six) and {short(planted[1]['estimate'])} "
+    told = (
+        f"words {short(planted[0]['estimate'])} {span(planted[0])}; five of six) and {short(planted[1]['estimate'])} "
+    )
     assert told + span(planted[1]) in text
     tests = [one(found["contrasts"], source=name, measure="lean", **HELD) for name in ("lora", "ridge")]
     assert [(row["blocks"], row["same_sign"]) for row in tests] == [(6, 6), (6, 5)]
     assert "six and five in the right" in text
     flips = " and ".join(short(row["p_sign_flip"]) for row in tests)
-    assert {short(row["p"], 3) for row in tests} == {".008"} and f"(p {flips} by sign flips, .008 both by t)" in text
+    by_t = " and ".join(short(row["p"], 3) for row in tests)
+    assert f"(p {flips} by sign flips, {by_t} by t)" in text
+    assert one(found["contrasts"], source="lora", measure="lean", **HELD | {"part": "planted"})["same_sign"] == 5
     for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
         row = one(found["contrasts"], measure="lean", **null)
         assert row["low"] < 0 < row["high"]
@@ -141,7 +145,7 @@ def test_planted_values(repository, text):
     assert "moves six in the bases and four in ridge heads, the placebo four and two" in text
     exchange = [row for row in found["exchange"] if row["part"] == "held_out" and row["share"]]
     shares = {row["plant"]: round(100 * row["share"]) for row in exchange}
-    assert (shares["agency"], shares["communion"]) == (6, 14) and "six in a hundred of" in text
+    assert (shares["agency"], shares["communion"]) == (7, 12) and "seven in a hundred of" in text
     audit = {row["plant"]: row for row in found["limits"] if (row["test"], row["measure"]) == ("audit", "audit")}
     assert f"power .9 from {short(audit['agency']['limit'])} of the adapter on" in text
     assert audit["communion"]["limit"] is None
