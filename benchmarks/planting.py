@@ -1,15 +1,11 @@
 """States of preference pairs: what the planting study runs once, against one row a pair and one a conversation.
 
-All ways run on the same loaded base, in turns; their states must agree. Then the same work twice: in one process of two
-threads, one after the other, and in two processes of one thread, side by side, as ``make validate`` does it.
+All ways run on the same loaded base, in turns; their states must agree (the study's are kept in float16).
 
 Run: python -m benchmarks.planting [--pairs N] [--repeats N]     (after dvc repro; one thread: OMP_NUM_THREADS=1)
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -66,7 +62,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=480)
     parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many turns counts")
-    parser.add_argument("--only", type=int, help="run the study's way so often, and nothing else")
     arguments = parser.parse_args()
     chosen, training = settings.get("planting", Planting), settings.get("training", Training)
     drawn = preferences.draw(settings.get("preferences", preferences.Preferences), arguments.pairs, 1)
@@ -78,10 +73,6 @@ def main() -> None:
         of = states.of_pairs(backbone, tokenizer, training.format, drawn.train, training.max_length, [])
         return of[states.LAST].astype(np.float32)
 
-    if arguments.only:
-        for _ in range(arguments.only):
-            shared()
-        return
     ways = {
         "one row a conversation": lambda: by_conversation(backbone, encoded),
         "one row a pair": lambda: by_pair(backbone, encoded),
@@ -99,20 +90,6 @@ def main() -> None:
     for name, taken in fastest.items():
         error = np.abs(found[name] - found[first]).max() / found[first].std()
         print(f"{name:30}{taken:8.1f} s   ratio {fastest[first] / taken:5.2f}   largest difference {error:.1e} sd")
-    print(f"\nthe study's way four times on two cores, loading included (of {os.cpu_count()})")
-    one, two = _timed(threads=2, processes=1), _timed(threads=1, processes=2)
-    print(f"{'one process, two threads':30}{one:8.1f} s")
-    print(f"{'two processes, one thread each':30}{two:8.1f} s   ratio {one / two:5.2f}")
-
-
-def _timed(threads: int, processes: int, turns: int = 4) -> float:
-    command = [sys.executable, "-m", "benchmarks.planting", "--only", str(turns // processes)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    start = time.perf_counter()
-    running = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(processes)]
-    if any(process.wait() for process in running):
-        sys.exit("a process failed")
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
