@@ -25,7 +25,7 @@ published: setup ## the paper from its own released data (fetches it; what was l
 HALVES := OMP_NUM_THREADS=1 THP_MEM_ALLOC_ENABLE=1 xargs -P 2 -I HALF $(BIN)/dvc --wait-for-lock repro --single-item --glob
 PLANTING := stages/planting/dvc.yaml
 
-validate: setup ## plant known values into copies of a base and look for them in its reward models (70 minutes on two cores)
+validate: setup ## plant known values into copies of a base and look for them in its reward models (73 minutes on two cores, set-up included)
 	$(BIN)/dvc pull --allow-missing # the ablation's runs, which it reads, and what validate-kinds makes
 	$(BIN)/dvc repro parameters lexicons models
 	printf '%s\n' '*[13579]' '*[02468]' | $(HALVES) '$(PLANTING):plant@HALF-*' '$(PLANTING):plant_nulls@HALF-*' \

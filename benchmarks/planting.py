@@ -28,7 +28,8 @@ AT_ONCE = 16
 def by_conversation(backbone, encoded) -> np.ndarray:
     """What a user would write: every conversation by itself, padded, 16 at once, of like length."""
     texts = [[*p, *reply] for p, c, r in zip(*encoded.values(), strict=True) for reply in (c, r)]
-    order, found = np.argsort([len(ids) for ids in texts], kind="stable"), np.empty((len(texts), 0))
+    order = np.argsort([len(ids) for ids in texts], kind="stable")
+    found = np.empty((len(texts), backbone.config.get_text_config().hidden_size), np.float32)
     for start in range(0, len(order), AT_ONCE):
         at = order[start : start + AT_ONCE]
         width = max(len(texts[i]) for i in at)
@@ -36,9 +37,7 @@ def by_conversation(backbone, encoded) -> np.ndarray:
         for row, i in enumerate(at):
             ids[row, : len(texts[i])], seen[row, : len(texts[i])] = torch.tensor(texts[i]), 1
         hidden = backbone(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state
-        last = hidden[torch.arange(len(at)), seen.sum(dim=1) - 1].numpy()
-        found = np.empty((len(texts), last.shape[1]), np.float32) if not found.size else found
-        found[at] = last
+        found[at] = hidden[torch.arange(len(at)), seen.sum(dim=1) - 1].numpy()
     return found.reshape(len(texts) // 2, 2, -1)
 
 

@@ -18,6 +18,7 @@ from valuetrace.core import files
 from valuetrace.core.errors import InputError
 
 HEADS, REWARD_MODELS = Path("data/planting/heads"), Path("data/planting/reward_models")
+SCORES = "scores.csv"
 STUDIES = 2_000  # comparisons simulated a cell
 MEASURES = ("lean", "audit")
 SHOWN = ("contrasts", "transmitted", "layers", "subspaces", "mitigation", "exchange", "specificity", "random_heads")
@@ -29,8 +30,9 @@ def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
     raw = {}
     for block, name in chosen.cells():
         for path in sorted(_folder(block, name).glob("*.csv")):
-            raw.setdefault(path.stem, []).append(pd.read_csv(path))
-    raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items() if name != "scores"}
+            if path.name != SCORES:  # read by those who need them
+                raw.setdefault(path.stem, []).append(pd.read_csv(path))
+    raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items()}
     raw["mitigation"] = pd.concat([raw["mitigation"], averaged(chosen)], ignore_index=True)
     leans = pd.concat([raw["leans"], trained(chosen)], ignore_index=True)
     by_block = effects.contrasts(leans, chosen)
@@ -66,7 +68,7 @@ def _folder(block: int, name: str) -> Path:
 
 def _scored(chosen: Planting, block: int, name: str) -> tuple[Cell, np.ndarray]:
     """A cell at the study's dose without its states, and its ridge head's rewards (prompts, words)."""
-    path, numbers = _folder(block, name) / "scores.csv", dict.fromkeys(chosen.prompts, "")
+    path, numbers = _folder(block, name) / SCORES, dict.fromkeys(chosen.prompts, "")
     table = files.read_csv(path, ("word", "source", *numbers), na_values=numbers)  # of several tokens: no nats
     of = {source: own.reset_index(drop=True) for source, own in table.groupby("source")}
     words = of["ridge"][["word", "construct", "part"]]
