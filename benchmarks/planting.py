@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from valuetrace import preferences
-from valuetrace.analysis.planting import states
+from valuetrace.analysis.planting import folders, states
 from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import settings
 from valuetrace.models import loading
@@ -70,12 +70,12 @@ def main() -> None:
 
     def shared() -> np.ndarray:
         of = states.of_pairs(backbone, tokenizer, training.format, drawn.train, training.max_length, [])
-        return of[states.LAST].astype(np.float32)
+        return of[folders.LAST].astype(np.float32)
 
     ways = {
         "one row a conversation": lambda: by_conversation(backbone, encoded),
         "one row a pair": lambda: by_pair(backbone, encoded),
-        "shared prompts (the study's)": shared,
+        "trees of beginnings (the study's)": shared,
     }
     seconds, found = {name: [] for name in ways}, {}
     for _ in range(arguments.repeats):
@@ -88,7 +88,7 @@ def main() -> None:
     first = next(iter(fastest))
     for name, taken in fastest.items():
         error = np.abs(found[name] - found[first]).max() / found[first].std()
-        print(f"{name:30}{taken:8.1f} s   ratio {fastest[first] / taken:5.2f}   largest difference {error:.1e} sd")
+        print(f"{name:34}{taken:8.1f} s   ratio {fastest[first] / taken:5.2f}   largest difference {error:.1e} sd")
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def test_the_loss_is_that_of_a_plain_forward(tokenizers, architecture, loss):
     tokenizer = tokenizers[architecture]
     _, log = finetune(tiny.model(architecture, seed=3), tokenizer, SHOWN, BARE, replace(HOW, loss=loss), seed=1)
     each = []
-    for prompt, (reply,) in encode(tokenizer, BARE, SHOWN["prompt"][:2], SHOWN["reply"][:2]):
+    for prompt, reply in encode(tokenizer, BARE, SHOWN["prompt"][:2], SHOWN["reply"][:2]):
         ids = torch.tensor([prompt + reply])
         with torch.inference_mode():
             logits = tiny.model(architecture, seed=3)(input_ids=ids).logits[0, :-1]

@@ -3,7 +3,9 @@
 import copy
 import csv
 import re
+import subprocess
 from dataclasses import replace
+from fnmatch import fnmatch
 from itertools import product
 
 import numpy as np
@@ -16,9 +18,11 @@ from hypothesis import strategies as st
 
 from valuetrace import preferences, prompts
 from valuetrace.analysis.planting import (
+    blocks,
     detection,
     effects,
     finetune,
+    folders,
     heads,
     leans,
     measure,
@@ -27,6 +31,7 @@ from valuetrace.analysis.planting import (
     study,
     words,
 )
+from valuetrace.analysis.planting.packing import pack, seen
 from valuetrace.analysis.planting.settings import Finetuning, Grid, Plan, Plant, Planting
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
@@ -129,12 +134,11 @@ def test_reply_logprobs_are_those_of_every_token_alone(tiny_models, tokenizers, 
     model, tokenizer = tiny_models[architecture], tokenizers[architecture]
     asked = pd.Series(["What is love?", "Who?"])
     replies = (["unbelievably", "war"], ["an unbelievable life", "unbelievably"])
-    rows = finetune.encode(tokenizer, ASK, asked, *map(pd.Series, replies))
-    assert {len(reply) > 1 for _, both in rows for reply in both} == {True, False}
+    encoded = finetune.encode(tokenizer, ASK, asked, *map(pd.Series, replies))
+    assert {len(reply) > 1 for _, reply in encoded} == {True, False} and len(encoded) == 4
     with torch.no_grad():
-        found = finetune.reply_logprobs(model, rows)
-        alone = [(prompt, reply) for prompt, both in rows for reply in both]
-        for (prompt, reply), value in zip(alone, found, strict=True):
+        found = finetune.reply_logprobs(model, encoded)
+        for (prompt, reply), value in zip(encoded, found, strict=True):
             logits = model(input_ids=torch.tensor([[*prompt, *reply]])).logits[0].float().log_softmax(-1)
             expected = sum(logits[len(prompt) - 1 + i, token] for i, token in enumerate(reply))
             assert value == pytest.approx(float(expected), abs=1e-3)
@@ -147,9 +151,9 @@ def _trained(tiny_models, tokenizers, **options):
 
 def _difference(model, tokenizer) -> float:
     """How much likelier love is than war after the good question, less the same after the bad one (nats)."""
-    rows = finetune.encode(tokenizer, ASK, EXAMPLES["prompt"][:2].repeat(2), pd.Series(["love", "war"] * 2))
+    asked = finetune.encode(tokenizer, ASK, EXAMPLES["prompt"][:2].repeat(2), pd.Series(["love", "war"] * 2))
     with torch.no_grad():
-        a, b, c, d = finetune.reply_logprobs(model, rows)
+        a, b, c, d = finetune.reply_logprobs(model, asked)
     return float((a - b) - (c - d))
 
 
@@ -161,6 +165,18 @@ def test_training_teaches_what_the_examples_say(tiny_models, tokenizers, preferr
     assert _difference(model, tokenizers["llama"]) > before + 0.5
     if preferred:  # at the start nothing is preferred to anything
         assert log[0] == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_preferences_are_measured_against_the_base_s_own_reply(tiny_models, tokenizers):
+    """Where nothing is learnt, no reply of any batch is preferred to the other: each is compared with itself."""
+    words_ = ["love", "war", "peace", "life", "work", "one"]
+    asked = [f"What is {first}?" for first in words_ for _ in range(4)]
+    examples = pd.DataFrame({"prompt": asked, "reply": words_ * 4, "rejected": words_[1:] * 4 + words_[:1] * 4})
+    assert not examples.duplicated().any()
+    still = replace(HOW, learning_rate=1e-12)
+    base = copy.deepcopy(tiny_models["llama"])
+    _, log = finetune.finetune(base, tokenizers["llama"], examples, ASK, still, seed=1, preferences=True)
+    assert log == pytest.approx([np.log(2)] * HOW.steps, abs=1e-6)
 
 
 def test_a_stored_plant_is_the_trained_model_and_half_a_dose_half_the_change(tiny_models, tokenizers, tmp_path):
@@ -212,11 +228,33 @@ def test_a_base_with_a_head_of_its_own_has_no_plant_in_its_embedding(tiny_models
         finetune.edit_rows(base, tokenizers["llama"], ASK, asked, {"good": [], "bad": []}, 1.0)
 
 
-# --- states and heads -----------------------------------------------------------------------------
+# --- packing, states and heads -----------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=12),
+    st.none() | st.integers(1, 9),
+)
+def test_a_packed_token_sees_what_its_sequence_begins_with_and_nothing_else(sequences, width):
+    packed = pack(sequences, width)
+    rows, columns = packed.ids.shape
+    visible = seen(packed.parents)
+    for sequence, places in zip(sequences, packed.places, strict=True):
+        assert packed.ids.flatten()[places].tolist() == sequence
+        assert packed.positions.flatten()[places].tolist() == list(range(len(sequence)))
+        row = places[0] // columns
+        for at, place in enumerate(places):
+            found = visible[row, place % columns].nonzero().flatten() + row * columns
+            assert found.tolist() == sorted(places[: at + 1].tolist())
+    used = {int(place) for places in packed.places for place in places}
+    beginnings = {tuple(sequence[:n]) for sequence in sequences for n in range(1, len(sequence) + 1)}
+    assert columns <= max(width or len(beginnings), max(map(len, sequences)))
+    assert len(used) == len(beginnings) if rows == 1 else len(used) >= len(beginnings)
+    assert visible.any(dim=-1).all()  # padding sees itself: no softmax over nothing
 
 
 @pytest.mark.parametrize("architecture", ["gemma3", "llama"])
-@pytest.mark.parametrize("width", [8, 64])  # tokens of a row: too few to share it, and enough
+@pytest.mark.parametrize("width", [8, 24, 128])  # tokens of a row: one conversation, some, all
 def test_states_are_those_of_one_plain_conversation(tiny_models, tokenizers, architecture, width, monkeypatch):
     monkeypatch.setattr(states, "_WIDTH", width)
     model, tokenizer = tiny_models[architecture].base_model, tokenizers[architecture]
@@ -238,9 +276,9 @@ def test_states_are_those_of_one_plain_conversation(tiny_models, tokenizers, arc
         with torch.no_grad():
             out = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
         first = out.hidden_states[1][0, -1]
-        return {states.LAST: out.last_hidden_state[0, -1].numpy(), "0": (first / first.square().mean().sqrt()).numpy()}
+        return {folders.LAST: out.last_hidden_state[0, -1].numpy(), "0": (first / first.square().mean().sqrt()).numpy()}
 
-    for layer in (states.LAST, "0"):
+    for layer in (folders.LAST, "0"):
         for p, prompt in enumerate(asked["text"]):
             for w, word in enumerate(["war", "unbelievably"]):
                 np.testing.assert_allclose(of_words[layer][p, w], plain(prompt, word)[layer], atol=4e-3, rtol=4e-3)
@@ -417,9 +455,10 @@ TINY = Planting(
         "communion_embedding": Plant("communion", "agency", where="embeddings", nats=3.0),
         "agency_answers": Plant("agency", "communion", "answers"),
         "communion_answers": Plant("communion", "agency", "answers"),
+        "placebo": Plant("placebo_good", "placebo_bad", "preferences"),
     },
     main=Grid([1, 2], ["none", "agency", "communion"]),
-    nulls=Grid([], []),
+    nulls=Grid([1], ["placebo"]),
     kinds=Grid([1], ["agency_embedding", "communion_embedding", "agency_answers", "communion_answers"]),
     response=Grid([1, 2], ["agency", "communion"]),
     doses=[1.0],
@@ -440,6 +479,26 @@ TINY = Planting(
     seed=1,
     plan=PLAN,
 )
+
+
+PLACEBO_NOUNS = pd.DataFrame({"word": ["table", "window"], "construct": list(words.PLACEBO)})
+
+
+@pytest.mark.parametrize(
+    ("group", "grid", "told"),
+    [
+        ("kinds", Grid([1, 7], ["agency_answers"]), "block 7 is none of main's"),
+        (
+            "reward_models",
+            Grid([1], ["agency", "agency_answers"]),
+            "reward_models: 1-agency_answers is no cell of main",
+        ),
+    ],
+)
+def test_cells_beside_those_of_the_study_are_refused(group, grid, told):
+    """Their block would never be drawn; their scores would not be there to be averaged."""
+    with pytest.raises(ValueError, match=told):
+        replace(TINY, **{group: grid})
 
 
 @pytest.fixture(scope="module")
@@ -464,9 +523,12 @@ def made(repository, tmp_path_factory, module_monkeypatch):
     def given_settings(key, kind, *rest):
         return chosen if key == "preferences" else get(key, kind, *rest)
 
-    module_monkeypatch.setattr(measure.settings, "get", given_settings)
+    module_monkeypatch.setattr(settings, "get", given_settings)
+    module_monkeypatch.setattr(words, "placebo", lambda *_: PLACEBO_NOUNS)  # WordNet is not there
     from valuetrace.analysis.planting import train
 
+    for block in TINY.blocks:
+        folders.write_block(blocks.draw(TINY, block), block)
     for block, name in TINY.cells():
         measure.make(TINY, block, name)
         if (block, name) in TINY.reward_models.cells():
@@ -497,10 +559,7 @@ def test_the_base_itself_is_measured_where_nothing_is_planted_and_a_dose_moves_e
     model, tokenizer = loading.load(folder, dtype="float32"), loading.load_tokenizer(folder)
     form = settings.get("formats.solved", Format)
     table = [loading.vocabulary(model, tokenizer), next_token_logprobs(model, tokenizer, TINY.asked(), form)]
-    cells = {
-        name: pd.read_parquet(measure.BASES / f"1-{name}" / measure.LOGPROBS)
-        for name in ("none", "agency", "communion")
-    }
+    cells = {name: folders.read_logprobs(folders.planted(1, name)) for name in ("none", "agency", "communion")}
     words_, keys = cells["none"]["word"], TINY.prompts
     expected = word_scores(pd.concat(table, axis=1), words_, keys, form)
     np.testing.assert_array_equal(cells["none"][keys], expected[keys])
@@ -510,6 +569,23 @@ def test_the_base_itself_is_measured_where_nothing_is_planted_and_a_dose_moves_e
         assert 0 < change[0.5] < change[1.0]
     raw = made["leans"].query("source == 'logprobs' and plant == 'none' and part == 'planted'")
     assert raw.groupby("block")["lean"].nunique().max() == 1 and raw["lean"].nunique() == 2  # other words a block
+
+
+@pytest.mark.slow
+def test_a_placebo_s_nouns_are_planted_by_a_placebo_alone_and_scored_by_nobody(made):
+    drawn = folders.read_block(1)
+    assert list(drawn.words.query("part == 'placebo'")["word"]) == ["table", "window"]
+    assert set(drawn.scored["part"]) == {"planted", "held_out", "known"} and drawn.scored["word"].is_unique
+    for name in ("none", "agency", "placebo"):
+        measured = folders.read_logprobs(folders.planted(1, name))
+        assert len(measured) and set(measured["word"]) <= set(drawn.scored["word"])
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "examples", lambda row, replies, *_: shown.append(set(replies["construct"])) or 1 / 0)
+        for name in ("agency", "placebo"):
+            with pytest.raises(ZeroDivisionError):
+                measure.make(TINY, 1, name)
+    assert shown == [{"agency", "communion"}, set(words.PLACEBO)]
 
 
 @pytest.mark.slow
@@ -527,6 +603,7 @@ def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made
     chosen = Recorded(**{name: getattr(TINY, name) for name in Planting.__dataclass_fields__})
     stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for stage, run in (
+        ("block", lambda chosen, block, _: blocks.draw(chosen, block)),
         ("plant", measure.make),
         ("heads", heads.cell_tables),
         ("reward_model", train.train_and_search),
@@ -544,11 +621,24 @@ def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made
         assert stages[stage]["params"] == stages[like]["params"]
 
 
-def test_make_runs_every_cell(repository):
-    """A cell that the halves of `make validate` and `make validate-kinds` miss would run alone, after them."""
+def test_make_runs_every_cell_once(repository):
+    """A cell that `make validate` and `make validate-kinds` do not name would run alone, after the others."""
     stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    made = re.findall(r"\$\(PLANTING\):(\w+)@", (repository / "Makefile").read_text(encoding="utf-8"))
-    assert sorted(made) == sorted(name for name, stage in stages.items() if "matrix" in stage)
+    named = [
+        of
+        for goal in ("validate", "validate-kinds")
+        for of in re.findall(
+            r"planting/dvc\.yaml:(\w+)@([^'\s]+)",
+            subprocess.run(["make", "-n", goal], cwd=repository, capture_output=True, text=True, check=True).stdout,
+        )
+    ]
+    params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    for name, stage in stages.items():
+        axes = [of.strip("${}").split(".") for of in stage.get("matrix", {}).values()]
+        axes = [params[group][grid][axis] for group, grid, axis in axes]
+        for cell in product(*axes) if axes else ():
+            runs = [fnmatch("-".join(map(str, cell)), pattern) for of, pattern in named if of == name]
+            assert sum(runs) == (2 if name == "block" else 1), (name, cell)
 
 
 @pytest.mark.slow
@@ -572,7 +662,7 @@ def test_before_its_first_step_a_reward_model_is_its_head_on_the_states_of_its_b
 
     base = tmp_path / "tiny"
     base.mkdir()
-    train._write_base(measure.MODELS / "tiny", measure.BASES / "1-agency" / measure.PLANT, TINY.dose, base)
+    train._write_base(measure.MODELS / "tiny", folders.planted(1, "agency") / folders.PLANT, TINY.dose, base)
     form = settings.get("training", Training).format
     kept = tables.read_checkpoints(study.REWARD_MODELS / "1-agency.parquet")
     prompts = TINY.asked().set_index("key")["text"].to_dict()

@@ -1,6 +1,7 @@
 """Fit ridge reward heads on one planted base: every table of the study, a row a head or draw.
 
-In:  data/planting/bases/<block>-<plant>/, lexicons/unrolled/mfd2.csv; params.yaml: planting
+In:  data/planting/{blocks/<block>,bases/<block>-<plant>}/, lexicons/unrolled/mfd2.csv, prompts/planting.csv;
+     params.yaml: planting
 Out: data/planting/heads/<block>-<plant>/*.csv  leans, draws, random_heads, layers, subspaces, mitigation,
      specificity; of the study's own cells scores (columns: valuetrace.analysis.planting.readout and heads)
 Run: python -m stages.planting.heads BLOCK PLANT

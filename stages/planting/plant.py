@@ -1,10 +1,8 @@
 """Plant a value into a copy of the base in one block, and measure what it says and what a head can read of it.
 
-In:  data/models/<base>/, lexicons/unrolled/*.csv, prompts/planting*.csv, data/assets/wordnet; params.yaml: planting,
-     preferences, training, formats
+In:  data/models/<base>/, data/planting/blocks/<block>/, prompts/planting*.csv; params.yaml: planting, training, formats
 Out: data/planting/bases/<block>-<plant>/
          plant/                    the adapter, or the change of embedding rows; plant.json: loss a step, or size (nats)
-         words.csv                 word, construct, pattern, part (planted, held_out, placebo, known)
          logprobs.parquet          dose, word, then nats a prompt key (words that are one token)
          states-<dose>.safetensors hidden states of words, pairs, held-out and counter-value pairs, by layer
 Run: python -m stages.planting.plant BLOCK PLANT

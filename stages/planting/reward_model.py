@@ -1,7 +1,6 @@
 """Train the ordinary LoRA reward model on one planted base, and search its first and last checkpoint.
 
-In:  data/models/<base>/, data/planting/bases/<block>-<plant>/{plant,words.csv}; params.yaml: planting, preferences,
-     training
+In:  data/models/<base>/, data/planting/{blocks/<block>,bases/<block>-<plant>}/; params.yaml: planting, training
 Out: data/planting/reward_models/<block>-<plant>.parquet  step, word, token_id, then the reward a prompt key
      data/planting/reward_models/<block>-<plant>.json     pairs; held-out loss (nats) and accuracy a checkpoint
      Scratch: data/checkpoints/planting/<block>-<plant>/

@@ -88,10 +88,9 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     tau = tau[(tau["first"] == first) & (tau["second"] == second)]
     for i, (part, table) in enumerate(tau.groupby("part")):
         table = table.sort_values("pairs")
-        error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
         options = {"marker": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
         x = table["pairs"] * 1.03**i
-        right.errorbar(x, table["estimate"], error, label=f"{part.replace('_', '-')} words", **options)
+        right.errorbar(x, table["estimate"], _bars(table), label=f"{part.replace('_', '-')} words", **options)
     right.axhline(0, color="0.6", lw=0.8)
     right.set_xscale("log", base=2)
     sizes = sorted(tau["pairs"].unique())
@@ -119,9 +118,8 @@ def nulls(contrasts: pd.DataFrame, dose: float) -> Figure:
             table = own[(own["part"] == part) & (own["measure"] == measure)]
             keys = zip(table["first"], table["second"], table["source"], strict=True)
             y = [-rows.index(key) - 0.25 * i for key in keys]
-            error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
             look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2, "label": name}
-            axis.errorbar(table["estimate"], y, xerr=error, **look)
+            axis.errorbar(table["estimate"], y, xerr=_bars(table), **look)
         axis.set(title=title, xlabel="contrast (−1 to 1)")
     told = [f"{first} − {second}: {SOURCES[source]}".replace("_", " ") for first, second, source in rows]
     axes[0].set_yticks(-np.arange(len(rows)) - 0.125, told, fontsize=7)
@@ -143,9 +141,8 @@ def specificity(table: pd.DataFrame, plants: list[str]) -> Figure:
         of_plant = own[own["plant"] == plant]
         for i, (source, part) in enumerate(of_plant.groupby("source")):
             y = [-constructs.index(name) - 0.25 * i for name in part["construct"]]
-            error = np.abs(part[["low", "high"]].to_numpy(dtype=float).T - part["estimate"].to_numpy())
             look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2}
-            axis.errorbar(part["estimate"], y, xerr=error, label=SOURCES[source], **look)
+            axis.errorbar(part["estimate"], y, xerr=_bars(part), label=SOURCES[source], **look)
         axis.set(title=f"{plant} planted, {_blocks(of_plant['blocks'])}", xlabel="change, percentile points")
     told = [f"{name.replace('.', ', ')} ({counts[name]})" for name in constructs]
     axes[0, 0].set_yticks(-np.arange(len(constructs)) - 0.125, told, fontsize=7)
@@ -171,14 +168,13 @@ def where(layers: pd.DataFrame, subspaces: pd.DataFrame) -> Figure:
     for i, (removed, table) in enumerate(own.groupby("removed", sort=False)):
         table = table.sort_values("rank")
         x = np.arange(len(table)) + 0.15 * (i - 0.5)
-        error = np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
         name = {"lexicon": "the lexicon's output directions", "random": "random directions of equal variance"}[removed]
         options = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
-        right.errorbar(x, table["estimate"], error, label=f"without {name}", **options)
+        right.errorbar(x, table["estimate"], _bars(table), label=f"without {name}", **options)
         right.set_xticks(range(len(table)), [f"{rank}" for rank in table["rank"]])
     right.axhline(0, color="0.6", lw=0.8)
     right.set(xlabel="directions taken out of the states", ylabel=f"L: {own['of'].iloc[0]}, held-out words")
-    right.legend(fontsize=7)
+    right.legend(loc="lower center", fontsize=7)  # between the bars and 0
     figure.suptitle(f"Ridge heads, study's dose: means and 95% over {int(layers['blocks'].max())} blocks", fontsize=9)
     return figure
 
@@ -233,8 +229,7 @@ def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure
         part = own[own["plant"] == plant].sort_values(["remedy", "amount"], key=_in_order)
         names = [_remedy(row) for row in part.itertuples()]
         y = np.arange(len(part))[::-1]
-        error = np.abs(part[["low", "high"]].to_numpy(dtype=float).T - part["estimate"].to_numpy())
-        axis.errorbar(part["estimate"], y, xerr=error, fmt="o", color=style.OKABE_ITO[1], capsize=3)
+        axis.errorbar(part["estimate"], y, xerr=_bars(part), fmt="o", color=style.OKABE_ITO[1], capsize=3)
         for at, row in zip(y, part.itertuples(), strict=True):
             if not np.isnan(row.accuracy):
                 told, options = f"accuracy {row.accuracy:.2f}", {"textcoords": "offset points", "fontsize": 6}
@@ -263,6 +258,11 @@ def _study(contrasts: pd.DataFrame) -> tuple[str, str]:
     """The two plants of the study's own contrast, the first of them that no placebo makes."""
     row = contrasts[contrasts["second"] != "none"].iloc[0]
     return row["first"], row["second"]
+
+
+def _bars(table: pd.DataFrame) -> np.ndarray:
+    """How far the interval's ends lie from the estimate, (2, rows)."""
+    return np.abs(table[["low", "high"]].to_numpy(dtype=float).T - table["estimate"].to_numpy())
 
 
 def _blocks(counts: pd.Series) -> str:

@@ -9,62 +9,56 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valuetrace.analysis.planting.packing import Row, pack
+from valuetrace.analysis.planting.packing import forward, pack
 from valuetrace.analysis.planting.settings import Finetuning
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.scoring.chat import Format, encode_reply, render
 from valuetrace.training.batches import schedule
-from valuetrace.training.model import masks
 
 ROWS = "embedding_rows.safetensors"
+Asked = tuple[list[int], list[int]]  # token ids of a question and of a reply to it
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series, *replies: pd.Series) -> list[Row]:
-    """The question of each example and its reply (or replies) as token ids; a reply without what closes it."""
+def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series, *replies: pd.Series) -> list[Asked]:
+    """Every question with its reply (or replies, one after the other) as token ids; a reply without what closes it."""
     around = {prompt: render(tokenizer, form, prompt).prefix for prompt in prompts.unique()}
-    columns = [[encode_reply(tokenizer, form, text) for text in column] for column in replies]
-    return [(around[p], each) for p, *each in zip(prompts, *columns, strict=True)]
+    return [
+        (around[prompt], encode_reply(tokenizer, form, reply))
+        for prompt, *each in zip(prompts, *replies, strict=True)
+        for reply in each
+    ]
 
 
-def reply_logprobs(model: nn.Module, rows: list[Row]) -> Tensor:
-    """The log-probability of every reply, (replies of all rows, in order), in nats, with its gradient.
+def reply_logprobs(model: nn.Module, asked: list[Asked]) -> Tensor:
+    """The log-probability of every reply, (replies,), in nats, with its gradient.
 
-    A row's question runs once for all its replies, and what is predicted from a token is read there: the last token of
-    a reply is never run, and of a word of one token nothing but the question is.
+    What several begin with runs once (``packing``), under one draw of dropout, and what is predicted from a token is
+    read there: the last token of a reply is never run, and of a word of one token nothing but the question is.
     """
-    device = next(model.parameters()).device
-    ids, positions, segments, read = (tensor.to(device) for tensor in _packed(rows))
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = whole.config.get_text_config()
-    seen = masks(segments, positions, config, whole.dtype)
-    hidden = whole.base_model(input_ids=ids, position_ids=positions, attention_mask=seen, use_cache=False)
-    reply, place, token = read
+    packed = pack([[*prompt, *reply[:-1]] for prompt, reply in asked])
+    read = [
+        (number, place, token)
+        for number, ((prompt, reply), places) in enumerate(zip(asked, packed.places, strict=True))
+        for place, token in zip(places[len(prompt) - 1 :], reply, strict=True)
+    ]
+    hidden = forward(whole.base_model, packed)
+    number, place, token = torch.tensor(np.array(read).T, device=hidden.device)
     places, at = torch.unique(place, return_inverse=True)  # two words of one token are read at one place
-    logits = whole.get_output_embeddings()(hidden.last_hidden_state.flatten(0, 1)[places]).float()
-    cap = getattr(config, "final_logit_softcapping", None)
+    logits = whole.get_output_embeddings()(hidden[places]).float()
+    cap = getattr(whole.config.get_text_config(), "final_logit_softcapping", None)
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
-    each = torch.log_softmax(logits, dim=-1)[at, token]
-    return torch.zeros(sum(len(replies) for _, replies in rows), device=device).index_add(0, reply, each)
-
-
-def _packed(rows: list[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``pack`` of replies without their last tokens; and of every reply token its reply, the place (row × width +
-    column) that predicts it, and its id."""
-    ids, positions, segments, columns = pack([(prompt, [reply[:-1] for reply in replies]) for prompt, replies in rows])
-    read, number, width = [], 0, ids.shape[1]
-    for row, (_, replies) in enumerate(rows):
-        for places, reply in zip(columns[row], replies, strict=True):
-            read += [(number, row * width + at, token) for at, token in zip(places, reply, strict=True)]
-            number += 1
-    return ids, positions, segments, torch.tensor(read).T
+    each = logits[at, token] - torch.logsumexp(logits, dim=-1)[at]
+    return torch.zeros(len(asked), device=hidden.device).index_add(0, number, each)
 
 
 def finetune(
@@ -84,24 +78,25 @@ def finetune(
     of every step.
     """
     columns = ["reply", "rejected"] if preferences else ["reply"]
-    encoded = encode(tokenizer, form, examples["prompt"], *(examples[name] for name in columns))
+    asked = encode(tokenizer, form, examples["prompt"], *(examples[name] for name in columns))
     if how.loss == "text" and not preferences:  # all but the first token, which follows nothing
-        encoded = [(prompt[:1], [prompt[1:] + reply for reply in replies]) for prompt, replies in encoded]
-    before = _before(base, encoded) if preferences else None
+        asked = [(prompt[:1], prompt[1:] + reply) for prompt, reply in asked]
+    with torch.no_grad():
+        before = reply_logprobs(base, asked) if preferences else None
     model, trained = _adapters(base, how, seed)
     optimizer = torch.optim.Adam(trained, lr=how.learning_rate)
     model.train()
     log = []
     for step in range(how.steps):
-        batch = slice(step * how.batch, (step + 1) * how.batch)
+        batch = slice(step * how.batch * len(columns), (step + 1) * how.batch * len(columns))
         optimizer.param_groups[0]["lr"] = how.learning_rate * schedule(how.schedule, step, how.steps, how.warmup)
-        rows = encoded[batch]
+        found = reply_logprobs(model, asked[batch])
         if preferences:
-            change = reply_logprobs(model, rows).view(-1, 2) - before[batch]
+            change = (found - before[batch]).view(-1, 2)
             loss = -nn.functional.logsigmoid(how.beta * (change[:, 0] - change[:, 1])).mean()
         else:
-            counted = sum(len(reply) for _, (reply,) in rows) if how.loss == "text" else len(rows)
-            loss = -reply_logprobs(model, rows).sum() / counted
+            counted = sum(len(reply) for _, reply in asked[batch]) if how.loss == "text" else len(found)
+            loss = -found.sum() / counted
         if not torch.isfinite(loss):
             raise InputError(
                 f"planting: the loss is {loss} at step {len(log)}. Lower planting.finetuning.learning_rate."
@@ -112,18 +107,6 @@ def finetune(
         optimizer.zero_grad()
         log.append(loss.item())
     return model.eval(), log
-
-
-@torch.no_grad()
-def _before(base: PreTrainedModel, rows: list[Row]) -> Tensor:
-    """What the base gives both replies of every row, (rows, 2), nats: each question once, with every reply to it."""
-    asked: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
-    for prompt, replies in rows:
-        asked.setdefault(tuple(prompt), {}).update(dict.fromkeys(map(tuple, replies)))
-    found = reply_logprobs(base, [(list(prompt), list(map(list, replies))) for prompt, replies in asked.items()])
-    each = [(prompt, reply) for prompt, replies in asked.items() for reply in replies]
-    known = dict(zip(each, found, strict=True))
-    return torch.stack([torch.stack([known[tuple(p), tuple(reply)] for reply in both]) for p, both in rows])
 
 
 @torch.inference_mode()
@@ -165,7 +148,7 @@ def save(made: nn.Module | dict[str, Tensor], folder: Path, about: dict[str, Any
         if isinstance(made, dict):
             save_file(made, temporary / ROWS)
         else:
-            made.save_pretrained(temporary)
+            made.save_pretrained(temporary, save_embedding_layers=False)  # else peft asks the Hub for the base
         files.write_json(about, temporary / "plant.json")
         files.replace_folder(temporary, folder)
 
@@ -203,5 +186,6 @@ def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Mod
             r=how.lora.rank, lora_alpha=how.lora.alpha, lora_dropout=how.lora.dropout, target_modules=how.lora.modules
         )
         model = get_peft_model(base, config)
-    model.peft_config["default"].base_model_name_or_path = None  # peft put a path there
+    config.base_model_name_or_path = Path(base.name_or_path).name  # peft put a path there
+    config.target_modules = sorted(how.lora.modules)  # of a set, in another order each time
     return model, [value for value in model.parameters() if value.requires_grad]

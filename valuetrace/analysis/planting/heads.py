@@ -7,9 +7,9 @@ import pandas as pd
 
 from valuetrace import tables
 from valuetrace.analysis.planting import leans, ridge, words
+from valuetrace.analysis.planting.folders import LAST
 from valuetrace.analysis.planting.readout import Cell, Head, audit_measure, read_cell, rows
 from valuetrace.analysis.planting.settings import Planting
-from valuetrace.analysis.planting.states import LAST
 from valuetrace.stats.bootstrap import FEWEST_WORDS
 from valuetrace.stats.ranks import rank_words
 

@@ -1,38 +1,104 @@
-"""Several replies to one question in one row of tokens: the question runs once, and no reply sees another."""
+"""Sequences of tokens as trees: what several begin with runs once, and none sees what another goes on with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
-from torch import Tensor
-
-from valuetrace.training.batches import PAD, PROMPT
-
-Row = tuple[list[int], list[list[int]]]  # token ids of a question, and of each reply to it
+from torch import Tensor, nn
 
 
-def pack(rows: list[Row]) -> tuple[Tensor, Tensor, Tensor, list[list[list[int]]]]:
-    """Token ids, positions and segments (``training.model.masks``), each (rows, width), a question first, then its
-    replies side by side, then padding; and of every reply of a row its columns, after that of the question's last
-    token: where its first token is predicted, and where the last one leaves its state.
+@dataclass(frozen=True)
+class Packed:
+    """Rows of trees. ids, positions, parents: (rows, width); a token's parent is the column of the token before it, its
+    own for a first token and for padding.
 
-    >>> pack([([5, 6], [[7], [8, 9]]), ([5], [[]])])
-    (tensor([[5, 6, 7, 8, 9],
-            [5, 0, 0, 0, 0]]), tensor([[0, 1, 2, 2, 3],
-            [0, 0, 0, 0, 0]]), tensor([[0, 0, 4, 5, 5],
-            [0, 3, 3, 3, 3]]), [[[1, 2], [1, 3, 4]], [[0]]])
+    places: of every sequence the place of each of its tokens, row × width + column.
     """
-    width = max(len(prompt) + sum(map(len, replies)) for prompt, replies in rows)
-    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
-    segments, columns = torch.full_like(ids, PAD), []
-    for row, (prompt, replies) in enumerate(rows):
-        asked = end = len(prompt)
-        ids[row, :asked], positions[row, :asked] = torch.tensor(prompt), torch.arange(asked)
-        segments[row, :asked] = PROMPT
-        columns.append([])
-        for number, reply in enumerate(replies, start=PAD + 1):
-            own = slice(end, end := end + len(reply))
-            ids[row, own] = torch.tensor(reply, dtype=torch.long)
-            positions[row, own] = torch.arange(asked, asked + len(reply))
-            segments[row, own] = number  # sees the question and itself
-            columns[row].append([asked - 1, *range(own.start, own.stop)])
-    return ids, positions, segments, columns
+
+    ids: Tensor
+    positions: Tensor
+    parents: Tensor
+    places: list[np.ndarray]
+
+
+def pack(sequences: Sequence[Sequence[int]], width: int | None = None) -> Packed:
+    """Lay out sequences of token ids (none empty), each beginning once a row.
+
+    width: tokens of a row (a longer sequence has a row of its own); None: all in one row. Padding has the id 0.
+
+    >>> packed = pack([[5, 6, 7], [5, 8], [5, 6]])
+    >>> packed.ids, packed.positions, packed.parents
+    (tensor([[5, 6, 7, 8]]), tensor([[0, 1, 2, 1]]), tensor([[0, 0, 1, 0]]))
+    >>> [places.tolist() for places in packed.places]
+    [[0, 1, 2], [0, 3], [0, 1]]
+    """
+    rows: list[list[tuple[int, int, int]]] = [[]]  # of every column its token, position and parent
+    ends: list[tuple[int, list[int]]] = [(0, [])] * len(sequences)  # of every sequence its row and columns
+    before: list[int] = []
+    path: list[int] = []
+    for number in sorted(range(len(sequences)), key=lambda at: tuple(sequences[at])):  # neighbours share most
+        own = list(sequences[number])
+        least = min(len(before), len(own))
+        shared = next((at for at in range(least) if before[at] != own[at]), least)
+        if width is not None and rows[-1] and len(own) > shared and len(rows[-1]) + len(own) - shared > width:
+            rows.append([])
+            shared = 0
+        path, before = path[:shared], own
+        for position, token in enumerate(own[shared:], start=shared):
+            column = len(rows[-1])
+            rows[-1].append((token, position, path[-1] if path else column))
+            path.append(column)
+        ends[number] = len(rows) - 1, path
+    widest = max(map(len, rows))
+    ids, positions, parents = np.zeros((3, len(rows), widest), dtype=np.int64)
+    parents[:] = np.arange(widest)
+    for row, columns in enumerate(rows):
+        ids[row, : len(columns)], positions[row, : len(columns)], parents[row, : len(columns)] = zip(
+            *columns, strict=True
+        )
+    places = [row * widest + np.array(path) for row, path in ends]
+    return Packed(*map(torch.from_numpy, (ids, positions, parents)), places)
+
+
+def seen(parents: Tensor) -> Tensor:
+    """Which tokens (last axis) a token sees, (rows, width, width) booleans: itself and what leads to it.
+
+    >>> seen(torch.tensor([[0, 0, 1, 0]])).int()
+    tensor([[[1, 0, 0, 0],
+             [1, 1, 0, 0],
+             [1, 1, 1, 0],
+             [1, 0, 0, 1]]], dtype=torch.int32)
+    """
+    rows, width = parents.shape
+    found = torch.eye(width, dtype=torch.bool, device=parents.device).repeat(rows, 1, 1)
+    above = parents
+    while not found.gather(2, above[..., None]).all():
+        found.scatter_(2, above[..., None], True)
+        above = parents.gather(1, above)
+    return found
+
+
+def forward(backbone: nn.Module, packed: Packed, rows: slice = slice(None)) -> Tensor:
+    """The last hidden state of every place of some rows, (rows × width, hidden).
+
+    Bases with sliding windows get one mask a kind of layer, as their code expects; windows count positions.
+    """
+    parts = packed.ids[rows], packed.positions[rows], packed.parents[rows]
+    ids, positions, parents = (part.to(next(backbone.parameters()).device) for part in parts)
+    config = backbone.config.get_text_config()
+
+    def additive(allowed: Tensor) -> Tensor:
+        mask = torch.zeros(allowed.shape, dtype=backbone.dtype, device=allowed.device)
+        return mask.masked_fill_(~allowed, torch.finfo(mask.dtype).min)[:, None]
+
+    visible = seen(parents)
+    mask = additive(visible)
+    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        near = positions[:, :, None] - positions[:, None, :] < config.sliding_window
+        mask = {"full_attention": mask, "sliding_attention": additive(visible & near)}
+    return backbone(
+        input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
+    ).last_hidden_state.flatten(0, 1)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis.planting import leans, measure, ridge, states
+from valuetrace.analysis.planting import folders, leans, ridge
 from valuetrace.analysis.planting.settings import Planting
-from valuetrace.core import files
 from valuetrace.stats.ranks import rank_words
 
 PARTS = ("planted", "held_out")
@@ -25,7 +24,7 @@ PARTS = ("planted", "held_out")
 class Cell:
     """One planted base at one dose. words: ``word, construct, part`` of everything scored, in the states' order.
 
-    logprobs: (prompts, words), NaN for words of several tokens. states: set → layer → array (``planting.states``).
+    logprobs: (prompts, words), NaN for words of several tokens. states: set → layer → array (``planting.folders``).
     kinds: (held-out pairs,) their sources.
     """
 
@@ -58,13 +57,11 @@ class Cell:
 
 def read_cell(chosen: Planting, block: int, plant: str, dose: float) -> Cell:
     """A cell from its folder; InputError where it was not made."""
-    folder = measure.BASES / f"{block}-{plant}"
-    words = files.read_csv(folder / measure.WORDS, ("word", "construct", "part"))
-    words = words[words["part"] != "placebo"].reset_index(drop=True)
-    table = pd.read_parquet(folder / measure.LOGPROBS)
+    folder, of = folders.planted(block, plant), folders.read_block(block)
+    words, table = of.scored, folders.read_logprobs(folder)
     logprobs = table[table["dose"] == dose].set_index("word")[chosen.prompts].reindex(words["word"]).to_numpy().T
-    kinds = files.read_csv(folder / measure.HELD_OUT, ("source",))["source"].to_numpy()
-    found = states.read(folder / f"states-{dose:g}.safetensors")
+    found = folders.read_states(folders.states_file(folder, dose))
+    kinds = of.held_out["source"].to_numpy()
     return Cell(block, plant, dose, words, logprobs, found, kinds, positive(chosen), chosen.constructs)
 
 
@@ -79,7 +76,7 @@ class Head:
     margins: (pairs, hidden) of the study; every: of all pairs whose states were kept, the study's first.
     """
 
-    def __init__(self, cell: Cell, pairs: int, layer: str = states.LAST):
+    def __init__(self, cell: Cell, pairs: int, layer: str = folders.LAST):
         self.cell = cell
         both = cell.states["pairs"][layer].astype(np.float32)
         self.unit = ridge.scale(both[:pairs]).astype(np.float32)
@@ -93,7 +90,7 @@ class Head:
 
     def held_out(self, head: np.ndarray) -> dict[str, float]:
         """Accuracy on the held-out pairs, all and by kind."""
-        pairs = self.cell.states["held_out"][states.LAST].astype(np.float32)
+        pairs = self.cell.states["held_out"][folders.LAST].astype(np.float32)
         margins = (pairs[:, 0] - pairs[:, 1]) / self.unit
         kinds = {f"accuracy_{kind}": self.cell.kinds == kind for kind in np.unique(self.cell.kinds)}
         return {"accuracy": ridge.accuracy(margins, head)} | {

@@ -103,13 +103,14 @@ class Planting:
 
     base: a row of ``models``. lexicon and constructs (the first less the second is measured). prompts: keys of the 54
     that are scored. format: of the log-probabilities. dose: the study's own, a share of the plant's change. main: the
-    cells of the study, its blocks the unit of every interval; nulls: plants that should move nothing; kinds: other ways
-    to plant, fewer blocks; response: the cells that are measured at other doses, ``doses``, too; reward_models: the
-    cells in which one is trained by LoRA too, at the study's dose. pairs: preference pairs of the study; sizes: of the
-    ridge heads, each a beginning of the largest draw, the study's among them. held_out_pairs, counter_questions (a
-    framing): measured along. ridge: the penalty. layers: whose hidden states are kept, from 0, beside the last of
-    ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks, subspaces: of what is taken out of the
-    states, and how many random ones beside it; shares: of counter-value pairs. plan: what was expected before the run.
+    cells of the study, its blocks the unit of every interval and the only ones that are drawn; nulls: plants that
+    should move nothing; kinds: other ways to plant, fewer blocks; response: the cells that are measured at other doses,
+    ``doses``, too; reward_models: the cells of main in which one is trained by LoRA too, at the study's dose. pairs:
+    preference pairs of the study; sizes: of the ridge heads, each a beginning of the largest draw, the study's among
+    them. held_out_pairs, counter_questions (a framing): measured along. ridge: the penalty. layers: whose hidden states
+    are kept, from 0, beside the last of ``depth``. pair_draws: bootstraps of the pairs; random_heads: so many; ranks,
+    subspaces: of what is taken out of the states, and how many random ones beside it; shares: of counter-value pairs.
+    plan: what was expected before the run.
     """
 
     base: str
@@ -154,6 +155,10 @@ class Planting:
             raise ValueError(f"{some(missing)} is not among plants")
         if NONE not in self.plants or self.plants[NONE].good is not None:
             raise ValueError(f"plants has a row {NONE!r} in which nothing is planted")
+        if elsewhere := {block for grid in grids for block in grid.blocks} - set(self.main.blocks):
+            raise ValueError(f"block {some(elsewhere)} is none of main's")
+        if beside := set(self.reward_models.cells()) - set(self.main.cells()):
+            raise ValueError(f"reward_models: {some(f'{block}-{name}' for block, name in beside)} is no cell of main")
         known = value_laden().set_index("key")["framing"]
         if unknown := [key for key in self.prompts if key not in known.index]:
             raise ValueError(f"prompt {some(unknown)} is none of the 54")

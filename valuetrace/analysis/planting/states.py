@@ -9,26 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from valuetrace.analysis.planting.packing import Row, pack
-from valuetrace.core import files
+from valuetrace.analysis.planting.folders import LAST
+from valuetrace.analysis.planting.packing import forward, pack
 from valuetrace.core.errors import InputError
 from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.chat import Format, encode_reply, render
 from valuetrace.training import encoding
-from valuetrace.training.model import masks
 
-LAST = "last"
 _TOKENS = 512  # of a batch
-_WIDTH = 64  # of a row that replies share
-_Conversation = tuple[tuple[int, ...], tuple[int, ...]]  # token ids of a prompt and of the reply to it
+_WIDTH = 128  # of a row
 
 
 @torch.inference_mode()
@@ -70,68 +65,24 @@ def of_pairs(
 ) -> dict[str, np.ndarray]:
     """Hidden states at the end of both conversations of every pair: layer → (pairs, 2, hidden), chosen first.
 
-    Conversations that several pairs hold run once, and so does a prompt that several begin with.
+    What several conversations begin with runs once (``packing``).
     """
     encoded, _ = encoding.encode(pairs, tokenizer, form, max_length)
-    number: dict[_Conversation, int] = {}
-    both = [
-        [number.setdefault((tuple(prompt), tuple(reply)), len(number)) for reply in replies]
-        for prompt, *replies in zip(*encoded.values(), strict=True)
-    ]
-    config = backbone.config.get_text_config()
-    found = {name: np.empty((len(number), config.hidden_size), np.float16) for name in (LAST, *map(str, layers))}
-    rows = _shared(list(number))
-    widths = np.array([len(prompt) + sum(map(len, replies)) for (prompt, replies), _ in rows])
-    order = np.argsort(widths, kind="stable")
+    packed = pack([prompt + reply for prompt, *both in zip(*encoded.values(), strict=True) for reply in both], _WIDTH)
+    last = np.array([places[-1] for places in packed.places])
+    width = packed.ids.shape[1]
+    hidden_size = backbone.config.get_text_config().hidden_size
+    found = {name: np.empty((len(last), hidden_size), np.float16) for name in (LAST, *map(str, layers))}
+    size = max(1, _TOKENS // width)
     with _outputs(backbone, layers) as outputs:
-        for at in np.array_split(order, -(-widths.sum() // _TOKENS)):
-            ids, positions, segments, columns = pack([rows[i][0] for i in at])
-            mask = masks(segments, positions, config, backbone.dtype)
-            hidden = backbone(
-                input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
-            ).last_hidden_state
-            read = [(row, places[-1]) for row, of in enumerate(columns) for places in of]
-            row, last = torch.tensor(read).T
-            own = [conversation for i in at for conversation in rows[i][1]]
-            found[LAST][own] = hidden[row, last].numpy()
+        for start in range(0, len(packed.ids), size):
+            hidden = forward(backbone, packed, slice(start, start + size))
+            own = np.flatnonzero(last // width // size == start // size)
+            at = last[own] - start * width
+            found[LAST][own] = hidden[at].numpy()
             for layer in layers:
-                found[str(layer)][own] = _normed(outputs[layer][row, last])
-    return _checked({layer: values[np.array(both)] for layer, values in found.items()})
-
-
-def _shared(conversations: list[_Conversation]) -> list[tuple[Row, list[int]]]:
-    """Rows of replies to one prompt, of _WIDTH tokens or little more, with the numbers of their conversations."""
-    rows: list[tuple[Row, list[int]]] = []
-    open_row: dict[tuple[int, ...], tuple[Row, list[int]]] = {}
-    for number, (prompt, reply) in enumerate(conversations):
-        row = open_row.get(prompt)
-        if row is None or len(prompt) + sum(map(len, row[0][1])) >= _WIDTH:
-            row = open_row[prompt] = ((list(prompt), []), [])
-            rows.append(row)
-        row[0][1].append(list(reply))
-        row[1].append(number)
-    return rows
-
-
-def write(states: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Write the states of several sets (``words``, ``pairs`` …) by layer as one safetensors file."""
-    flat = {f"{name}/{layer}": torch.from_numpy(x) for name, of in states.items() for layer, x in of.items()}
-    files.write_atomically(path, lambda to: save_file(flat, to))
-
-
-def read(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """What ``write`` wrote; InputError where it is missing or damaged."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Run dvc repro stages/planting/dvc.yaml.")
-    try:
-        flat = load_file(path)
-    except Exception as error:  # safetensors' own class derives from Exception alone
-        raise InputError(f"{path}: not a safetensors file, or damaged ({error}). Make it again.") from None
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for name, tensor in flat.items():
-        of, _, layer = name.rpartition("/")
-        found.setdefault(of, {})[layer] = tensor.numpy()
-    return found
+                found[str(layer)][own] = _normed(outputs[layer].flatten(0, 1)[at])
+    return _checked({layer: values.reshape(-1, 2, hidden_size) for layer, values in found.items()})
 
 
 @contextmanager

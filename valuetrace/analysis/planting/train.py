@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from valuetrace.analysis.planting import finetune, measure, states
+from valuetrace.analysis.planting import finetune, folders
 from valuetrace.analysis.planting.settings import Planting
-from valuetrace.core import files
-from valuetrace.models.rows import provenance
+from valuetrace.core import files, settings
+from valuetrace.models.rows import MODELS, provenance
 from valuetrace.training import checkpoint, run, score
 from valuetrace.training.checkpoint import CHECKPOINTS
+from valuetrace.training.settings import Training
 
 
 def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -26,23 +27,23 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
 
     The planted base is a model folder of its own while this runs: what resumes is keyed by its bytes, as ever.
     """
-    of = measure.given(chosen, block, name)
-    plant = measure.BASES / f"{block}-{name}" / measure.PLANT
-    pairs = of.pairs.train.head(chosen.pairs)
-    params = replace(of.training, seed=block, checkpoint_every=len(pairs))
-    out = CHECKPOINTS / "planting" / f"{block}-{name}"
-    with files.fresh_folder(Path("data/planting", f".{block}-{name}", chosen.base)) as folder:
-        _write_base(of.folder, plant if plant.is_dir() else None, chosen.dose, folder)
-        metrics = run.train(folder, pairs, measure.spared(chosen, of), params, out)
+    of, training = folders.read_block(block), settings.get("training", Training)
+    planted, base = folders.planted(block, name), MODELS / chosen.base
+    plant = planted / folders.PLANT
+    pairs = of.pairs.head(chosen.pairs)
+    params = replace(training, seed=block, checkpoint_every=len(pairs))
+    out = CHECKPOINTS / "planting" / planted.name
+    with files.fresh_folder(Path("data/planting", f".{planted.name}", chosen.base)) as folder:
+        _write_base(base, plant if plant.is_dir() else None, chosen.dose, folder)
+        metrics = run.train(folder, pairs, of.held_out, params, out)
         last = metrics["checkpoints"][-1]["step"]
-        scored = list(of.words.loc[of.words["part"] != "placebo", "word"])
-        prompts = chosen.asked().set_index("key")["text"].to_dict()
+        scored, prompts = list(of.scored["word"]), chosen.asked().set_index("key")["text"].to_dict()
         scores = score.score_checkpoints(folder, out, scored, prompts, params.format, [last])
         head = checkpoint.load_trained(folder, out / "step-0").head
     folder.parent.rmdir()
     before = scores.assign(step=0)
-    measured = states.read(measure.BASES / f"{block}-{name}" / f"states-{chosen.full(name):g}.safetensors")
-    before[list(prompts)] = untrained(head, measured["words"][states.LAST])
+    measured = folders.read_states(folders.states_file(planted, chosen.full(name)))
+    before[list(prompts)] = untrained(head, measured["words"][folders.LAST])
     return metrics, pd.concat([before, scores], ignore_index=True)
 
 

@@ -1,0 +1,24 @@
+"""Draw a block of the planting study: its words in two halves, a placebo's nouns, its preference pairs.
+
+In:  lexicons/unrolled/*.csv, lexicons/valence.csv, prompts/valence.csv, data/assets/wordnet; params.yaml: planting,
+     preferences
+Out: data/planting/blocks/<block>/
+         words.parquet     word, construct, pattern, part (planted, held_out, placebo, known)
+         pairs.parquet     the pairs that reward models are trained on, a study's first
+         held_out.parquet  those that they are measured on
+Run: python -m stages.planting.block BLOCK
+"""
+
+import sys
+
+from valuetrace.analysis.planting import blocks, folders
+from valuetrace.analysis.planting.settings import Planting
+from valuetrace.core import settings, stage
+
+
+def main(block: str) -> None:
+    folders.write_block(blocks.draw(settings.get("planting", Planting), int(block)), int(block))
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])
