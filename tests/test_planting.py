@@ -682,3 +682,17 @@ def test_the_same_random_heads_read_every_base_of_a_block(made):
     assert (raw.groupby(["plant", "dose"]).size() == TINY.random_heads).all()
     wide = raw.pivot_table(index="draw", columns=["plant", "dose"], values="lean")
     assert wide.corr().loc[("none", 0.0), ("agency", 0.5)] > 0.5
+
+
+@pytest.mark.slow
+def test_rounding_is_compared_with_the_study_s_own_numbers(made):
+    """Last of this file: it trains the cell again on another base."""
+    from benchmarks import rounding
+
+    found = rounding.again(TINY, 1, "agency")
+    own = made["leans"].query("block == 1 and plant == 'agency' and dose == 0.5 and part == 'held_out'")
+    own = own[own["pairs"] == TINY.pairs].set_index("source")["lean"]
+    assert {name: found[name] for name in ("lora", "ridge")} == pytest.approx(
+        own[["lora", "ridge"]].to_dict(), abs=1e-6
+    )
+    assert found["ridge_again"] == pytest.approx(found["ridge"], abs=0.02)

@@ -98,30 +98,25 @@ def test_what_is_inherited(repository, text):
 def test_planted_values(repository, text):
     found = read(repository, "planting/study")
     lora, ridge = (one(found["transmitted"], source=source, **HELD) for source in ("lora", "ridge"))
-    told = (
-        f"move by {short(lora['shift'])} (L, from −½ to ½), reward models trained by LoRA by {short(lora['effect'])}, "
+    assert (
+        f"move by {short(ridge['shift'])} (L, from −½ to ½), ridge heads on their states by {short(ridge['effect'])} ("
+        in text
     )
-    assert told + f"ridge heads on the same states by {short(ridge['effect'])}." in text
-    told = (
-        f"is {short(lora['estimate'])} (95% {span(lora)[1:]}) by LoRA and {short(ridge['estimate'])} {span(ridge)}) by"
-    )
-    assert told in text
-    planted = [one(found["transmitted"], source=name, **HELD | {"part": "planted"}) for name in ("lora", "ridge")]
-    told = (
-        f"words {short(planted[0]['estimate'])} {span(planted[0])}; five of six) and {short(planted[1]['estimate'])} "
-    )
-    assert told + span(planted[1]) in text
+    planted = one(found["transmitted"], source="ridge", **HELD | {"part": "planted"})
+    told = f"is {short(ridge['estimate'])} (95% {span(ridge)[1:]}), on the planted words {short(planted['estimate'])} "
+    assert told + f"{span(planted)}), after" in text
+    assert f"are {lora['verdict']}: τ {short(lora['estimate'])} {span(lora)}), four of six blocks" in text
     tests = [one(found["contrasts"], source=name, measure="lean", **HELD) for name in ("lora", "ridge")]
-    assert [(row["blocks"], row["same_sign"]) for row in tests] == [(6, 6), (6, 5)]
-    assert "six and five in the right" in text
-    flips = " and ".join(short(row["p_sign_flip"]) for row in tests)
-    by_t = " and ".join(short(row["p"], 3) for row in tests)
-    assert f"(p {flips} by sign flips, {by_t} by t)" in text
-    assert one(found["contrasts"], source="lora", measure="lean", **HELD | {"part": "planted"})["same_sign"] == 5
+    assert [(row["blocks"], row["same_sign"]) for row in tests] == [
+        (6, 4),
+        (6, 5),
+    ] and "(five of six blocks in the" in text
+    for row in tests:
+        assert f"p {short(row['p_sign_flip'])} by sign flips, {short(row['p'], 3)} by t)" in text
     for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
         row = one(found["contrasts"], measure="lean", **null)
         assert row["low"] < 0 < row["high"]
-    assert f"in reward models ({short(row['estimate'], 3)}; {span(row, digits=3)[1:]})" in text
+    assert f"in ridge heads ({short(row['estimate'], 3)}; {span(row, digits=3)[1:]})" in text
     bases = one(
         found["contrasts"],
         **HELD | {"measure": "lean", "source": "logprobs", "first": "placebo", "second": "none", "pairs": 0},
@@ -141,8 +136,8 @@ def test_planted_values(repository, text):
     assert f"moved the bases by {short(moved[0]['shift'])} and {short(moved[1]['shift'])} (three blocks each)" in text
     told = {(row["plant"], row["source"]): (row["moved"], row["of"]) for row in found["specific"]}
     moved = [told[plant, source] for plant in ("agency", "placebo") for source in ("logprobs", "ridge")]
-    assert moved == [(6, 8), (4, 8), (4, 8), (2, 8)] and "of eight moral constructs that nobody planted agency" in text
-    assert "moves six in the bases and four in ridge heads, the placebo four and two" in text
+    assert moved == [(6, 8), (4, 8), (4, 8), (3, 8)] and "of eight moral constructs that nobody planted agency" in text
+    assert "moves six in the bases and four in ridge heads, the placebo four and three" in text
     exchange = [row for row in found["exchange"] if row["part"] == "held_out" and row["share"]]
     shares = {row["plant"]: round(100 * row["share"]) for row in exchange}
     assert (shares["agency"], shares["communion"]) == (7, 12) and "seven in a hundred of" in text

@@ -174,7 +174,7 @@ def where(layers: pd.DataFrame, subspaces: pd.DataFrame) -> Figure:
         right.set_xticks(range(len(table)), [f"{rank}" for rank in table["rank"]])
     right.axhline(0, color="0.6", lw=0.8)
     right.set(xlabel="directions taken out of the states", ylabel=f"L: {own['of'].iloc[0]}, held-out words")
-    right.legend(loc="lower center", fontsize=7)  # between the bars and 0
+    right.legend(loc="center", fontsize=7)
     figure.suptitle(f"Ridge heads, study's dose: means and 95% over {int(layers['blocks'].max())} blocks", fontsize=9)
     return figure
 
