@@ -107,10 +107,8 @@ def test_planted_values(repository, text):
     assert told + f"{span(planted)}), after" in text
     assert f"are {lora['verdict']}: τ {short(lora['estimate'])} {span(lora)}), four of six blocks" in text
     tests = [one(found["contrasts"], source=name, measure="lean", **HELD) for name in ("lora", "ridge")]
-    assert [(row["blocks"], row["same_sign"]) for row in tests] == [
-        (6, 4),
-        (6, 5),
-    ] and "(five of six blocks in the" in text
+    assert [(row["blocks"], row["same_sign"]) for row in tests] == [(6, 4), (6, 5)]
+    assert "(five of six blocks in the" in text
     for row in tests:
         assert f"p {short(row['p_sign_flip'])} by sign flips, {short(row['p'], 3)} by t)" in text
     for null in (dict(HELD, source="lora_untrained"), dict(HELD, source="ridge", first="placebo", second="none")):
