@@ -14,11 +14,11 @@ import pandas as pd
 from scipy import stats
 
 from valuetrace import prompts
-from valuetrace.analysis.compare.effects import FRAMINGS, bootstrap_differences, effects
-from valuetrace.analysis.compare.matching import match_strata
-from valuetrace.analysis.compare.random_lexicon import exchange_labels, random_medians
-from valuetrace.analysis.compare.run import DRAWS, LEXICON_DRAWS, compare
-from valuetrace.analysis.compare.scores import Table, build_cube
+from valuetrace.measures.compare.effects import FRAMINGS, bootstrap_differences, effects
+from valuetrace.measures.compare.matching import match_strata
+from valuetrace.measures.compare.random_lexicon import exchange_labels, random_medians
+from valuetrace.measures.compare.run import DRAWS, LEXICON_DRAWS, compare
+from valuetrace.measures.compare.scores import Table, build_cube
 
 WORDS, MODELS = 2_040, 10
 SHARES = {"authority": 0.18, "care": 0.23, "fairness": 0.16, "loyalty": 0.10, "sanctity": 0.33}

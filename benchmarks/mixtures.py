@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import preferences, tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.dynamics.readings import readings
+from valuetrace import preferences
 from valuetrace.core import files, settings
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import validity
+from valuetrace.measures.dynamics.readings import readings
 from valuetrace.models.rows import Scoring
-from valuetrace.training.settings import Search, Training
+from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import train_and_search
 
 OUT, ABLATIONS = Path("benchmarks/mixtures.csv"), Path("plots/ablations")
@@ -40,7 +41,7 @@ def run(base: str, definitions: int, valence: int, seed: int) -> dict:
         preferences.write({"train": drawn.train, "held_out": drawn.held_out}, Path(folder))
         pairs = [Path(folder, f"{name}.parquet") for name in ("train", "held_out")]
         made = train_and_search(base, how, *pairs, replace(training, seed=seed), search, scratch="mixtures")
-    lexicon, known = (tables.read_lexicon(name) for name in (search.lexicon, tables.KNOWN_GROUPS))
+    lexicon, known = (unrolled.read_lexicon(name) for name in (search.lexicon, unrolled.KNOWN_GROUPS))
     last = int(made.scores["step"].max())
     checked = readings({base: made.scores}, lexicon, known, search.prompts(), [last], validity.rule()).iloc[0]
     accuracy = {k: v for k, v in made.metrics["checkpoints"][-1].items() if k.startswith("held_out_accuracy_")}

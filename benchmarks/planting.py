@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from valuetrace import preferences
-from valuetrace.analysis.planting import folders, states
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import settings
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS
+from valuetrace.studies.planting import folders, states
+from valuetrace.studies.planting.design import Planting
 from valuetrace.training import batches, encoding
 from valuetrace.training.model import masks
-from valuetrace.training.settings import Training
+from valuetrace.training.recipe import Training
 
 AT_ONCE = 16
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, rankdata
 
-from valuetrace import tables
+from valuetrace.lexicon import unrolled
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
 from valuetrace.scoring import search
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--turns", type=int, default=2)
     arguments = parser.parse_args()
-    words = list(tables.read_lexicon("big_two")["word"].drop_duplicates())
+    words = list(unrolled.read_lexicon("big_two")["word"].drop_duplicates())
     texts = value_laden().set_index("key")["text"]
     where = f"{torch.get_num_threads()} threads" if arguments.device == "cpu" else torch.cuda.get_device_name()
     print(f"torch {torch.__version__}, {where}, {len(words)} words, the fastest of {arguments.turns} turns\n")

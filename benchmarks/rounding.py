@@ -13,30 +13,30 @@ import numpy as np
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis.planting import finetune, folders, leans, readout, ridge, states, study, train
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import settings
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS
-from valuetrace.training.settings import Training
+from valuetrace.studies.planting import finetune, folders, preference, readout, ridge, states, study, train
+from valuetrace.studies.planting.design import Planting
+from valuetrace.training.recipe import Training
 
 SHIFT = 1e-6
 
 
-def lora(cell: readout.Cell, chosen: Planting, scores: pd.DataFrame) -> float:
+def lora(cell: readout.PlantedBase, chosen: Planting, scores: pd.DataFrame) -> float:
     """L of the last step of a training's scores."""
     last = scores[scores["step"] == scores["step"].max()].set_index("word")
     return _lean(cell, last.loc[cell.words["word"], chosen.prompts].to_numpy().T)
 
 
-def on_states(cell: readout.Cell, chosen: Planting) -> float:
+def on_states(cell: readout.PlantedBase, chosen: Planting) -> float:
     """L of the ridge head on a cell's states."""
     head = readout.Head(cell, chosen.pairs)
     return _lean(cell, head.scores(ridge.fit(head.margins, chosen.ridge)[None])[0])
 
 
-def _lean(cell: readout.Cell, scores: np.ndarray) -> float:
-    return float(leans.lean(cell.lean_of(scores[None], "held_out"))[0])
+def _lean(cell: readout.PlantedBase, scores: np.ndarray) -> float:
+    return float(preference.lean(cell.lean_of(scores[None], "held_out"))[0])
 
 
 def again(chosen: Planting, block: int, plant: str) -> dict[str, float]:

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from valuetrace import prompts
-from valuetrace.analysis.compare.effects import (
+from valuetrace.core.files import read_csv
+from valuetrace.core.settings import ROOT
+from valuetrace.measures.compare.effects import (
     FRAMINGS,
     base_differences,
     bootstrap_differences,
@@ -24,11 +26,9 @@ from valuetrace.analysis.compare.effects import (
     framing_means,
     three_way_model_unit,
 )
-from valuetrace.analysis.compare.mixed import paired_fit, paper_fit
-from valuetrace.analysis.compare.random_lexicon import exchange_labels
-from valuetrace.analysis.compare.scores import Scores
-from valuetrace.core.files import read_csv
-from valuetrace.core.settings import ROOT
+from valuetrace.measures.compare.mixed import paired_fit, paper_fit
+from valuetrace.measures.compare.random_lexicon import exchange_labels
+from valuetrace.measures.compare.scores import Scores
 from valuetrace.stats import bootstrap, inference
 from valuetrace.stats.ranks import subset_medians
 

@@ -27,7 +27,7 @@ from trl import RewardConfig, RewardTrainer
 
 from valuetrace.core import settings
 from valuetrace.models import loading
-from valuetrace.preferences import evenly_spaced
+from valuetrace.tables import evenly_spaced
 from valuetrace.training import Lora, Training, batches, encoding, model
 from valuetrace.training.trainer import PairTrainer
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis.bases import cells, contrasts, preferences
-from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.core import files, settings, stage
+from valuetrace.lexicon import unrolled
+from valuetrace.measures.bases import cells, contrasts, preferences
+from valuetrace.measures.bases.analysis import Analysis
 from valuetrace.scoring.chat import Format
 
 LOGPROBS = Path("data/token_logprobs")
@@ -28,8 +29,8 @@ PLOTS = Path("plots/base_preferences")
 def main() -> None:
     chosen = settings.get("analysis", Analysis)
     formats = settings.get("formats", dict[str, Format])
-    lexicon = tables.read_lexicon(chosen.lexicon)
-    lexicon, known = lexicon[lexicon["construct"].isin(chosen.constructs)], tables.read_lexicon(tables.KNOWN_GROUPS)
+    lexicon = unrolled.read_lexicon(chosen.lexicon)
+    lexicon, known = lexicon[lexicon["construct"].isin(chosen.constructs)], unrolled.read_lexicon(unrolled.KNOWN_GROUPS)
 
     comparisons, medians = [], [pd.DataFrame(columns=preferences.MEDIANS)]
     for label, pair in chosen.comparisons.items():
@@ -71,8 +72,8 @@ def _coverage(models: list[str], chosen: Analysis) -> list[dict]:
     for name in models:
         path = next(iter(tables.score_files(LOGPROBS / name).values()))[0]
         texts = set(tables.read_scores(path, prompts=[chosen.tokens.prompt])["token_decoded"])
-        for lexicon in (chosen.lexicon, tables.KNOWN_GROUPS):
-            words = tables.read_lexicon(lexicon)
+        for lexicon in (chosen.lexicon, unrolled.KNOWN_GROUPS):
+            words = unrolled.read_lexicon(lexicon)
             found += cells.coverage(words, texts, {"model": name, "lexicon": lexicon})
     return found
 

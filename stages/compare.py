@@ -8,17 +8,17 @@ Run: python -m stages.compare NAME
 
 import sys
 
-from valuetrace.analysis.compare.inputs import known_groups
-from valuetrace.analysis.compare.run import compare_files
-from valuetrace.analysis.compare.settings import Run
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import compare as figures
+from valuetrace.measures.compare.inputs import read_origins
+from valuetrace.measures.compare.run import compare_files
+from valuetrace.measures.compare.runs import Run
 
 
 def main(name: str) -> None:
     run = settings.get(f"compare.runs.{name}", Run)
     draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
-    comparison = compare_files(run.files(), known_groups(), run.lexicon, run.also, **draws)
+    comparison = compare_files(run.files(), read_origins(), run.lexicon, run.also, **draws)
     files.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
     comparison.write_plots(f"plots/compare/{name}")
     figures.draw(f"plots/compare/{name}")

@@ -20,10 +20,11 @@ Run: python -m stages.dynamics
 from pathlib import Path
 
 from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.dynamics import inheritance, movers, summary, trajectories
-from valuetrace.analysis.dynamics.readings import readings
 from valuetrace.core import files, settings, stage
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import validity
+from valuetrace.measures.dynamics import inheritance, movers, summary, trajectories
+from valuetrace.measures.dynamics.readings import readings
 
 PLOTS = Path("plots/dynamics")
 
@@ -32,7 +33,7 @@ def main() -> None:
     chosen = settings.get("dynamics", trajectories.Dynamics)
     bases = settings.get("trained", list[str])
     prompts = chosen.search.prompts()
-    lexicon, known = (tables.read_lexicon(name) for name in (chosen.search.lexicon, tables.KNOWN_GROUPS))
+    lexicon, known = (unrolled.read_lexicon(name) for name in (chosen.search.lexicon, unrolled.KNOWN_GROUPS))
     scores = {base: tables.read_checkpoints(f"data/checkpoint_scores/{base}.parquet") for base in bases}
     paths = trajectories.trajectories(scores, lexicon, prompts, chosen.constructs)
     logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, paths.words, paths.prompts)

@@ -13,9 +13,9 @@ Run: python -m stages.figures
 
 import pandas as pd
 
-from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.core import settings, stage
 from valuetrace.figures import base_preferences, dynamics, implicit_rewards, style
+from valuetrace.measures.bases.analysis import Analysis
 from valuetrace.models.rows import Model
 from valuetrace.prompts import value_laden
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis.bases import implicit
-from valuetrace.analysis.bases.settings import Tokens
 from valuetrace.core import files, settings, stage
+from valuetrace.measures.bases import implicit
+from valuetrace.measures.bases.analysis import Tokens
 
 LOGPROBS = Path("data/token_logprobs")
 PLOTS = Path("plots/implicit_rewards")

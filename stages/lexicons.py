@@ -21,11 +21,11 @@ from __future__ import annotations
 import pandas as pd
 
 from valuetrace import lexicon as lex
-from valuetrace import tables
 from valuetrace.core import files, settings, stage
-from valuetrace.lexicon.settings import Lexicons, Source
+from valuetrace.lexicon import unrolled
+from valuetrace.lexicon.dictionaries import Lexicons, Source
 
-OUT = tables.lexicon_path("").parent
+OUT = unrolled.lexicon_path("").parent
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     lexicons = {name: lexicon for own, _ in made.values() for name, lexicon in own.items()}
     known = params.known_groups
     others = [lexicon for name, lexicon in lexicons.items() if name != known.source]
-    lexicons[tables.KNOWN_GROUPS] = lex.known_groups(lexicons[known.source], others, known.words)
+    lexicons[unrolled.KNOWN_GROUPS] = lex.known_groups(lexicons[known.source], others, known.words)
     with files.fresh_folder(OUT.with_name(f".{OUT.name}.partial")) as temporary:
         for name, lexicon in lexicons.items():
             files.write_csv(lexicon, temporary / f"{name}.csv")

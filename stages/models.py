@@ -8,16 +8,16 @@ Run: python -m stages.models NAME
 
 import sys
 
-from valuetrace.core import files, locks, settings, stage
-from valuetrace.models import making
+from valuetrace.core import files, settings, stage
+from valuetrace.models import build
 from valuetrace.models.rows import MODELS, Model, provenance
 
 
 def main(name: str) -> None:
     row = settings.get(f"models.{name}", Model)
     folder = MODELS / name
-    with locks.alone(folder, f"another process makes {folder}"):
-        making.make(name, row.source, row.tokenizer, folder)
+    with files.alone(folder, f"another process makes {folder}"):
+        build.make(name, row.source, row.tokenizer, folder)
         made = provenance(folder) | {"files": files.fingerprint(folder)}
         files.write_json(made, f"metrics/models/{name}.json")
 

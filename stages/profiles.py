@@ -3,7 +3,7 @@
 In:  data/token_logprobs/<base>/<format>.parquet or data/rewards/<model>.parquet, lexicons/unrolled/*.csv; params.yaml:
      bases, formats, analysis.lexicon, draws, seed, validity
 Out: metrics/profiles/bases/<base>/<format>.json, metrics/profiles/reward_models/<model>/<format>.json
-     valuetrace.analysis.profile.profile: rows of construct × framing with median rank, percentile and intervals
+     valuetrace.measures.profile.profile: rows of construct × framing with median rank, percentile and intervals
      over words, or why they are refused
 Run: python -m stages.profiles [REWARD_MODEL]
 """
@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.profile import Subject, profile
 from valuetrace.core import files, settings, stage
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import validity
+from valuetrace.measures.profile import Subject, profile
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
@@ -30,7 +31,7 @@ def main(reward_model: str | None = None) -> None:
         paths, out = [Path("data/rewards", f"{reward_model}.parquet")], OUT / "reward_models" / reward_model
     formats, name = settings.get("formats", dict[str, Format]), settings.get("analysis.lexicon", str)
     seeded = {key: settings.get(f"analysis.{key}", int) for key in ("draws", "seed")}
-    asked = tables.read_lexicon(name), value_laden(), tables.read_lexicon(tables.KNOWN_GROUPS), validity.rule()
+    asked = unrolled.read_lexicon(name), value_laden(), unrolled.read_lexicon(unrolled.KNOWN_GROUPS), validity.rule()
     with files.fresh_folder(out.with_name(f".{out.name}.partial")) as temporary:
         for path in paths:
             scores = tables.read_scores(path)

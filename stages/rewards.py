@@ -17,13 +17,13 @@ from accelerate import PartialState
 
 from valuetrace import __version__, tables
 from valuetrace.core import settings, stage
+from valuetrace.lexicon import unrolled
 from valuetrace.models import loading
-from valuetrace.models.rows import MODELS, Scoring, provenance
+from valuetrace.models.rows import MODELS, Rewards, Scoring, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.reward_model import load_reward_model
 from valuetrace.scoring.search import score_prompts
-from valuetrace.scoring.settings import Rewards
 
 
 def main(name: str) -> None:
@@ -34,7 +34,7 @@ def main(name: str) -> None:
     folder = MODELS / name
     model = load_reward_model(folder, form, dtype=how.dtype, head=how.head, **place)
     if chosen.lexicons:
-        lists = [tables.read_lexicon(lexicon)["word"] for lexicon in (*chosen.lexicons, tables.KNOWN_GROUPS)]
+        lists = [unrolled.read_lexicon(lexicon)["word"] for lexicon in (*chosen.lexicons, unrolled.KNOWN_GROUPS)]
         candidates = list(dict.fromkeys(pd.concat(lists)))
         tokens = pd.DataFrame({"token_id": pd.NA, "token_name": candidates, "token_decoded": candidates})
     else:

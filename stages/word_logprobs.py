@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis.dynamics.inheritance import LOGPROBS, shared_logprobs
 from valuetrace.core import files, settings, stage
+from valuetrace.measures.dynamics.inheritance import LOGPROBS, shared_logprobs
 from valuetrace.scoring.chat import Format
-from valuetrace.training.settings import Search
+from valuetrace.training.recipe import Search
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.analysis.ablations import runs
-from valuetrace.analysis.dynamics.trajectories import Dynamics
-from valuetrace.analysis.validity import Rule
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.training.settings import Search
+from valuetrace.measures import ablations
+from valuetrace.measures.dynamics.trajectories import Dynamics
+from valuetrace.measures.validity import Rule
+from valuetrace.training.recipe import Search
 
 SIZES, SEEDS = (100, 200, 400), (1, 2, 3)
 GROUP = {"first": "x", "second": "y"}
@@ -34,7 +34,7 @@ def noisy(size, seed, framing, step):
 
 
 def test_lines_are_fitted_within_seeds_and_tested_over_them():
-    fit, curve = runs.fits(table(noisy), "gap")
+    fit, curve = ablations.fits(table(noisy), "gap")
     found = fit[fit["framing"] == "positive"].set_index("parameter")
     for name, values in (("at_mean", [10, 20, 30]), ("per_doubling", [2, 3, 4])):
         theirs = stats.ttest_1samp(values, 0)
@@ -56,10 +56,10 @@ def test_runs_that_do_not_read_are_left_out_and_counted():
     more = pd.concat([table(wild, lambda size, seed: (size, seed) != (400, 3))])
     extra = table(noisy).query("data_size == 400").assign(data_size=800)
     extra["gap"] = [noisy(800, *row) for row in extra[["seed", "framing", "step"]].itertuples(index=False)]
-    fit, _ = runs.fits(pd.concat([more, extra]), "gap")
+    fit, _ = ablations.fits(pd.concat([more, extra]), "gap")
     row = fit[(fit["framing"] == "positive") & (fit["parameter"] == "per_doubling")].iloc[0]
     assert row[["estimate", "left_out", "sizes", "seeds"]].tolist() == pytest.approx([3, 1, len(three), 3])
-    level = runs.levels(pd.concat([more, extra]), "gap").query("when == 'trained' and framing == 'positive'")
+    level = ablations.levels(pd.concat([more, extra]), "gap").query("when == 'trained' and framing == 'positive'")
     at = level.set_index("data_size")
     assert at["seeds"].to_dict() == {100: 3, 200: 3, 400: 2, 800: 3}
     assert at.loc[400, "estimate"] == pytest.approx((12 + 23) / 2)
@@ -75,32 +75,32 @@ def test_runs_that_do_not_read_are_left_out_and_counted():
     ],
 )
 def test_too_few_runs_are_refused(reads, seeds):
-    fit, curve = runs.fits(table(noisy, reads), "gap")
+    fit, curve = ablations.fits(table(noisy, reads), "gap")
     assert fit["refused"].str.endswith(f"reads the prompts: {seeds}; a fit within seeds needs 2").all()
     assert fit["left_out"].tolist() == [9 - 3 * seeds] * 2  # one row a framing
     assert fit["estimate"].isna().all() and curve.empty
 
 
 def test_a_seed_with_too_few_sizes_is_left_out_whole():
-    fit, _ = runs.fits(table(noisy, lambda size, seed: (size, seed) != (100, 3)), "gap")
+    fit, _ = ablations.fits(table(noisy, lambda size, seed: (size, seed) != (100, 3)), "gap")
     row = fit[(fit["framing"] == "positive") & (fit["parameter"] == "per_doubling")].iloc[0]
     assert row[["seeds", "sizes", "left_out"]].tolist() == [2, 3, 3]
 
 
 def test_levels_hold_the_untrained_heads_that_read_nothing():
     own = table(lambda size, seed, framing, step: {0: seed, 10: 99.0, 30: 10.0 * seed}[step], lambda *_: False)
-    found = runs.levels(own, "gap")
+    found = ablations.levels(own, "gap")
     assert set(found["when"]) == {"untrained"} and found["estimate"].tolist() == [2.0] * 6
     theirs = stats.ttest_1samp([1, 2, 3], 0)
     assert found.iloc[0][["low", "high", "p"]].tolist() == pytest.approx([*theirs.confidence_interval(), theirs.pvalue])
-    alone = runs.levels(own[own["seed"] == 1], "gap").iloc[0]
+    alone = ablations.levels(own[own["seed"] == 1], "gap").iloc[0]
     assert (alone["seeds"], alone["estimate"], alone["p"]) == (1, 1.0, None)
 
 
 def test_a_trained_gap_is_held_against_the_untrained_head_of_its_own_seed():
     """Heads that lean before training and nothing else: a test against 0 finds a gap, the change finds none."""
     own = table(lambda size, seed, framing, step: 50.0 + seed + (0.1 * (seed - 2) if step else 0), lambda *_: True)
-    found = runs.levels(own, "gap").groupby("when").first()
+    found = ablations.levels(own, "gap").groupby("when").first()
     assert found.loc["trained", "p"] < 0.001 and found.loc["untrained", "p"] < 0.001
     assert found.loc["change", "p"] == pytest.approx(stats.ttest_1samp([-0.1, 0, 0.1], 0).pvalue)
     assert found.loc["change", "low"] < 0 < found.loc["change", "high"] and found.loc["change", "seeds"] == 3
@@ -109,12 +109,12 @@ def test_a_trained_gap_is_held_against_the_untrained_head_of_its_own_seed():
 def test_accuracies_are_those_of_the_last_step_by_kind():
     last = {"step": 9, "held_out_accuracy": 0.9, "held_out_accuracy_wordnet": 0.8, "held_out_loss": 0.3}
     made = {"pairs": 480, "checkpoints": [last | {"step": 0, "held_out_accuracy": 0.5}, last]}
-    found = runs.accuracies({("y", 480, 1): made, ("x", 480, 1): made})
+    found = ablations.accuracies({("y", 480, 1): made, ("x", 480, 1): made})
     assert found.to_dict("records") == [
         {"base": base, "data_size": 480, "seed": 1, "accuracy": 0.9, "accuracy_wordnet": 0.8} for base in "xy"
     ]
     with pytest.raises(InputError, match="metrics of x, 480 pairs, seed 2 hold no checkpoints"):
-        runs.accuracies({("x", 480, 2): {"pairs": 480}})
+        ablations.accuracies({("x", 480, 2): {"pairs": 480}})
 
 
 # --- from checkpoint scores to the summary and the pictures ---------------------------------------
@@ -147,7 +147,7 @@ def test_from_scores_to_summary_and_pictures(tmp_path):
     for size, seed in itertools.product(SIZES, SEEDS):
         scores = {"x": checkpoints(keys, sign, seed, True), "y": checkpoints(keys, sign, size + seed, size > 100)}
         unread = {"y": {"negative": "the words are improbable"}}
-        found = runs.run_tables(scores, LEXICON, KNOWN, logprobs, chosen, Rule(25, 0.01, 100, 1), 20, unread)
+        found = ablations.run_tables(scores, LEXICON, KNOWN, logprobs, chosen, Rule(25, 0.01, 100, 1), 20, unread)
         assert set(found["inherited"]["framing"]) == {"positive"}  # which takes both bases
         against = found["survival"].groupby("logprobs_of")["framing"].unique()
         assert set(against["x"]) == {"positive", "negative"} and set(against["y"]) == {"positive"}
@@ -159,11 +159,11 @@ def test_from_scores_to_summary_and_pictures(tmp_path):
         assert (last["reads"] == (last["data_size"] > 100)).all() and not found[name].query("step == 0")["reads"].any()
     made = {"checkpoints": [{"held_out_accuracy": 0.75}]}
     sizes = itertools.product("xy", SIZES, SEEDS)
-    found["accuracy"] = runs.accuracies({(base, size, seed): made | {"pairs": size} for base, size, seed in sizes})
+    found["accuracy"] = ablations.accuracies({(base, size, seed): made | {"pairs": size} for base, size, seed in sizes})
     for name, source in (("gap", "gaps"), ("inherited", "inherited")):
-        found[f"{name}_levels"] = runs.levels(found[source], name)
-        found[f"{name}_fit"], found[f"{name}_curve"] = runs.fits(found[source], name)
-    told = runs.summary(found)
+        found[f"{name}_levels"] = ablations.levels(found[source], name)
+        found[f"{name}_fit"], found[f"{name}_curve"] = ablations.fits(found[source], name)
+    told = ablations.summary(found)
     assert (told["sizes"], told["seeds"], told["runs"]) == ([100, 200, 400], [1, 2, 3], 9)
     counts = {(row["base"], row["data_size"]): (row["reads"], row["runs"]) for row in told["reads"]}
     assert counts == {(b, size): (0 if (b, size) == ("y", 100) else 3, 3) for b in "xy" for size in SIZES}
@@ -195,4 +195,4 @@ def test_where_no_base_can_be_read_the_picture_says_so(tmp_path):
 )
 def test_settings(change, message):
     with pytest.raises(ValueError, match=message):
-        runs.Ablations(**{"sizes": [100], "seeds": [1], "checkpoints": 2, "draws": 10, "seed": 1} | change)
+        ablations.Ablations(**{"sizes": [100], "seeds": [1], "checkpoints": 2, "draws": 10, "seed": 1} | change)

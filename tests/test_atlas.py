@@ -15,18 +15,19 @@ from test_report import Page, resolve, shows, unsourced
 
 from valuetrace import audit as auditing
 from valuetrace import cli
-from valuetrace.analysis import atlas, beside, references, validity
-from valuetrace.analysis.profile import Subject, profile
-from valuetrace.analysis.published import sources
-from valuetrace.audit import inputs
+from valuetrace.audit import comparison
 from valuetrace.audit import page as audit_page
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.lexicon import COLUMNS
+from valuetrace.measures import atlas, references, validity
+from valuetrace.measures.profile import Subject, profile
+from valuetrace.measures.published import sources
 from valuetrace.models import tiny
 from valuetrace.prompts import value_laden
 from valuetrace.report import page
 from valuetrace.scoring.chat import Format
+from valuetrace.subjects import inputs
 
 CHAT = Format("chat", space=False)
 AGENCY, COMMUNION = [f"good{i}" for i in range(8)], [f"kind{i}" for i in range(10)]
@@ -70,7 +71,7 @@ def four() -> list[dict]:
 
 
 def test_a_place_by_hand(four):
-    place = beside.place(told("own", {"positive": 55.0, "negative": 65.0}), four)
+    place = comparison.place(told("own", {"positive": 55.0, "negative": 65.0}), four)
     up, down = place["rows"]
     assert (up["above"], up["of"], up["lowest"], up["highest"]) == (2, 4, 40.0, 60.0)  # equal is not above
     assert up["above_at_ends"] == [2, 3]  # below 50: 40, 45; below 60: 55 too
@@ -83,26 +84,26 @@ def test_what_differs_is_said_and_of_how_many(four):
     text = {"name": "question", "kind": "text", "template": "{prompt}", "space": True, "closing": "eos"}
     own = told("own", {"positive": 1.0}, format=text, tokenisation="exact")
     four[0]["tokenisation"] = "exact"
-    differs = beside.place(own, four)["differs"]
+    differs = comparison.place(own, four)["differs"]
     assert differs[0] == "format: here the text format question, there its own chat template"
     assert differs[1] == "tokenisation: here exact, there as_published (3 of 4)"
 
 
 def test_other_words_are_no_place(four):
     own = told("own", {"positive": 50.0}, groups=[{"label": "agency", "words": AGENCY[:7]}])
-    (row,) = beside.place(own, four)["rows"]
+    (row,) = comparison.place(own, four)["rows"]
     assert row["refused"].startswith("only 88% of the agency words that x/one ranks") and "above" not in row
     own["groups"][0]["words"] = AGENCY
-    assert "above" in beside.place(own, four)["rows"][0]
+    assert "above" in comparison.place(own, four)["rows"][0]
     four[1]["groups"] = [{"label": "agency", "words": AGENCY[:3]}]
-    assert beside.common_words(four) == set(AGENCY[:3])
+    assert comparison.common_words(four) == set(AGENCY[:3])
 
 
 def test_a_refused_number_has_no_place_and_counts_for_none(four):
     own = told("own", {"positive": 50.0, "negative": 50.0})
     own["rows"][0] = {"label": "agency", "framing": "positive", "words": 3, "refused": "too few", "needs": "more"}
     four[3]["rows"][1] = {"label": "agency", "framing": "negative", "words": 3, "refused": "too few", "needs": "more"}
-    up, down = beside.place(own, four)["rows"]
+    up, down = comparison.place(own, four)["rows"]
     assert up["refused"] == "too few" and "above" not in up
     assert (down["above"], down["of"], down["lowest"]) == (0, 3, 50.0)
 
@@ -112,7 +113,7 @@ def test_why_nothing_compares_names_the_nearest(four):
     own = told("own", {"positive": 50.0}, prompts_sha256="other", lexicon_sha256="l")
     for other in (four[0], four[1], four[3]):
         other["lexicon_sha256"] = "far"
-    why = beside.unplaced(own, four)
+    why = comparison.unplaced(own, four)
     assert why["refused"] == "they have another prompts than this audit" and "--lexicon near" in why["needs"]
 
 

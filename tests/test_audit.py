@@ -18,19 +18,20 @@ from safetensors.torch import load_file, save_file
 
 from valuetrace import audit as auditing
 from valuetrace import cli, tables
-from valuetrace.analysis import beside, references, validity
-from valuetrace.analysis import profile as audit
-from valuetrace.analysis.extremes import extremes
-from valuetrace.audit import cost, inputs, results
+from valuetrace.audit import comparison
 from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.lexicon import COLUMNS, find
+from valuetrace.measures import profile as audit
+from valuetrace.measures import references, validity
+from valuetrace.measures.profile import extremes
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format, render
 from valuetrace.scoring.spelling import word_scores
+from valuetrace.subjects import cost, inputs, results
 
 CHAT = Format("chat", space=False)
 PROMPTS = pd.DataFrame(
@@ -192,24 +193,24 @@ def test_extremes_by_mean_rank(thirteen):
 def test_references_stand_beside_only_where_they_are_comparable(thirteen):
     words = lexicon(agency=SIX, communion=OTHER)
     ours = profiled(subject(), thirteen, words, PROMPTS, draws=50)
-    assert beside.mismatch(ours, ours) is None
+    assert comparison.mismatch(ours, ours) is None
     text = Format("text", space=True)
     asked = [profiled(subject("logprob", form), thirteen, words, PROMPTS, draws=50) for form in (CHAT, text)]
-    assert "format" in beside.mismatch(*asked) and beside.mismatch(asked[0], asked[0]) is None
+    assert "format" in comparison.mismatch(*asked) and comparison.mismatch(asked[0], asked[0]) is None
     others = {
         "kind of score": profiled(subject("logprob"), thirteen, words, PROMPTS, draws=50),
         "prompts": profiled(subject(), thirteen, words, PROMPTS.head(2), draws=50),
         "lexicon": profiled(subject(), thirteen, words.head(8), PROMPTS, draws=50),
     }
     for part, other in others.items():
-        assert part in beside.mismatch(ours, other)
-    assert beside.shared_words(ours, others["lexicon"]) == 8
-    table_of_both = beside.side_by_side(ours, [others["kind of score"]])
+        assert part in comparison.mismatch(ours, other)
+    assert comparison.shared_words(ours, others["lexicon"]) == 8
+    table_of_both = comparison.side_by_side(ours, [others["kind of score"]])
     assert table_of_both["role"].value_counts().to_dict() == {"audited": 4, "reference": 4}
 
 
 def test_one_model_supports_no_claim_about_bases():
-    claims = beside.unsupported([])
+    claims = comparison.unsupported([])
     assert "at least 4 of each" in claims[0]["needs"]
     assert "no reference model" in claims[1]["refused"]
 
@@ -557,7 +558,7 @@ def test_names_that_look_like_something_else(thirteen, tmp_path):
     for name in HOSTILE_NAMES:
         of = audit.Subject(name, "reward", "own", "chat", CHAT)
         found = profiled(of, thirteen, lexicon(**{name: SIX, f"{name}0": OTHER}), PROMPTS, draws=20)
-        files.write_csv(beside.side_by_side(found, [found | {"model": "8"}]), tmp_path / "profile.csv")
+        files.write_csv(comparison.side_by_side(found, [found | {"model": "8"}]), tmp_path / "profile.csv")
         picture.draw(tmp_path / "profile.csv", tmp_path / "profile.png")
         assert (tmp_path / "profile.png").read_bytes()[:4] == b"\x89PNG", name
         (tmp_path / "profile.png").unlink()
@@ -665,8 +666,8 @@ def test_template_arguments_reach_the_template_and_the_profile(folders, words, t
         for form in (job.form, CHAT)
     )
     assert pinned["format"]["arguments"] == {"date_string": "26 Jul 2024", "thinking": True}
-    assert beside.mismatch(pinned, free) is None and beside.caveats(pinned, pinned) == []
-    assert beside.caveats(pinned, free)[0].startswith("format: here its own chat template")
+    assert comparison.mismatch(pinned, free) is None and comparison.caveats(pinned, pinned) == []
+    assert comparison.caveats(pinned, free)[0].startswith("format: here its own chat template")
 
 
 def test_known_groups_are_scored_along_and_an_unreadable_table_has_no_numbers(folders, words, tmp_path, monkeypatch):

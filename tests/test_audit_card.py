@@ -18,14 +18,15 @@ from test_audit import FEW, NOBODY, changed, run
 
 from valuetrace import audit as auditing
 from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.audit import card, compare, inputs, results, scorers
+from valuetrace.audit import card, compare
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
+from valuetrace.measures import validity
 from valuetrace.models import loading, tiny
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.search import score_responses
+from valuetrace.subjects import inputs, results, scorers
 from valuetrace.training import checkpoint
 
 READS = {"framing": {}, "known_groups": {}, "refused": None, "needs": None}

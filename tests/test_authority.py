@@ -8,20 +8,21 @@ import pytest
 import torch
 from markupsafe import Markup
 
-from valuetrace import tables
-from valuetrace.analysis.bases.implicit import MEASURES
-from valuetrace.analysis.planting import authority, words
-from valuetrace.analysis.planting.finetune import encode, finetune
-from valuetrace.analysis.planting.settings import Authority, Finetuning
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.figures import authority as figures
+from valuetrace.lexicon import unrolled
 from valuetrace.lexicon.vocabulary import WORDNET
+from valuetrace.measures.bases.implicit import MEASURES
 from valuetrace.models import tiny
 from valuetrace.models.rows import Scoring
 from valuetrace.report.page import Context
 from valuetrace.scoring.chat import Format
-from valuetrace.training.settings import Lora
+from valuetrace.studies import authority
+from valuetrace.studies.planting import words
+from valuetrace.studies.planting.design import Authority, Finetuning
+from valuetrace.studies.planting.finetune import encode, finetune
+from valuetrace.training.recipe import Lora
 
 BARE = Format("text", space=False, template="Instruction:\n{prompt}\n\nResponse:\n")
 SPACED = Format("text", space=True)
@@ -224,7 +225,7 @@ def study(repository, tmp_path_factory):
         patch.setattr(authority, "placebo", lambda *_: nouns)
         patch.setattr(authority, "authority_words", lambda: ["respect", "hierarchy"])
         found = authority.study("tiny-x", Scoring("float32", ["chat", "raw"]), chosen, formats)
-        lexicon, keys = tables.read_lexicon("mfd2"), [c for c in found["found"] if c.count("_") == 2]
+        lexicon, keys = unrolled.read_lexicon("mfd2"), [c for c in found["found"] if c.count("_") == 2]
         found["measures"] = authority.measures(found["found"], keys, 200, 1)
         found["categories"] = authority.categories(found["values"], found["words"], lexicon, OWN, 200, 1)
     return found, keys

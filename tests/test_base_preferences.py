@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from valuetrace.analysis import validity
-from valuetrace.analysis.bases import cells, contrasts
-from valuetrace.analysis.bases import preferences as section
-from valuetrace.analysis.bases.settings import Analysis, Tokens
-from valuetrace.analysis.compare import readings
-from valuetrace.analysis.compare.inputs import Origin, Table
-from valuetrace.analysis.compare.scores import join
-from valuetrace.analysis.dynamics import inheritance
-from valuetrace.analysis.profile import Subject, profile
 from valuetrace.core.errors import InputError
+from valuetrace.measures import validity
+from valuetrace.measures.bases import cells, contrasts
+from valuetrace.measures.bases import preferences as section
+from valuetrace.measures.bases.analysis import Analysis, Tokens
+from valuetrace.measures.compare import readings
+from valuetrace.measures.compare.inputs import Origin, Table
+from valuetrace.measures.compare.scores import join
+from valuetrace.measures.dynamics import inheritance
+from valuetrace.measures.profile import Subject, profile
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import word_scores

@@ -10,15 +10,16 @@ import pytest
 
 from valuetrace import audit as auditing
 from valuetrace import preferences, tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.compare import inputs, run
-from valuetrace.analysis.compare.inputs import Origin
-from valuetrace.analysis.dynamics.readings import readings
 from valuetrace.core import files, settings
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import validity
+from valuetrace.measures.compare import inputs, run
+from valuetrace.measures.compare.inputs import Origin
+from valuetrace.measures.dynamics.readings import readings
 from valuetrace.models.rows import Scoring
 from valuetrace.report import compare as comparison_page
 from valuetrace.report import page
-from valuetrace.training.settings import Search, Training
+from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import train_and_search
 
 BASE, PAIRS = "smollm2-135m-instruct", 240
@@ -48,7 +49,7 @@ def test_definitions_alone_are_refused_by_dynamics_audit_compare_and_report(repo
     last = int(made.scores["step"].max())
     assert made.metrics["checkpoints"][-1]["held_out_accuracy"] > 0.6  # it has learnt what it was taught
 
-    lexicon, known = (tables.read_lexicon(name) for name in (search.lexicon, tables.KNOWN_GROUPS))
+    lexicon, known = (unrolled.read_lexicon(name) for name in (search.lexicon, unrolled.KNOWN_GROUPS))
     checked = readings({BASE: made.scores}, lexicon, known, search.prompts(), [last], validity.rule()).iloc[0]
     assert checked["refused"].startswith(REASON) and checked["across"] > 0.6
 

@@ -12,14 +12,14 @@ import pytest
 
 from benchmarks import simulation
 from valuetrace import cli, prompts, tables
-from valuetrace.analysis.compare import effects, inputs, matching, published, random_lexicon, readings, scores, top_k
-from valuetrace.analysis.compare import run as compare
-from valuetrace.analysis.compare.scores import join
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import ROOT
 from valuetrace.figures import compare as figures
-from valuetrace.lexicon import find
+from valuetrace.lexicon import find, unrolled
+from valuetrace.measures.compare import effects, inputs, matching, published, random_lexicon, readings, scores, top_k
+from valuetrace.measures.compare import run as compare
+from valuetrace.measures.compare.scores import join
 from valuetrace.report import compare as report
 from valuetrace.stats import inference
 
@@ -52,7 +52,7 @@ def recomputed():
         pytest.skip("the authors' score files are not beside the repository")
     files = sorted((PUBLISHED / "big_two_nouns").glob("*.csv"))
     nouns = PUBLISHED / "dict_big2_nouns.csv"
-    return compare.compare_files(files, inputs.known_groups(), nouns, lexicon_draws=99).metrics
+    return compare.compare_files(files, inputs.read_origins(), nouns, lexicon_draws=99).metrics
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_groups_follow_from_params_and_the_published_models(tmp_path):
         "  small: {family: SmolLM2 (Llama architecture), source: {kind: gguf}}\n"
         "  ours: {family: Llama 3, source: {kind: hub, repository: LxzGordon/URM-LLaMa-3.1-8B}}\n"
     )
-    groups = inputs.known_groups(params)
+    groups = inputs.read_origins(params)
     assert groups["small"] == ("SmolLM2", "") and groups["ours"] == ("Llama", "Skywork")
     path = score_file(tmp_path, "big2_rewards_Skywork_Skywork-Reward-Gemma-2-27B-v0.2")
     table = inputs.read_table(path, groups)
@@ -326,7 +326,7 @@ def test_a_file_without_the_known_groups_says_that_nothing_was_checked(tmp_path)
 
 def test_another_file_of_a_model_may_score_the_known_groups(tmp_path):
     """Only the check of the readings sees it; a word that both files score counts as the compared one has it."""
-    known, own = tables.read_lexicon(tables.KNOWN_GROUPS), read(tmp_path)
+    known, own = unrolled.read_lexicon(unrolled.KNOWN_GROUPS), read(tmp_path)
     words = [*known["word"], WORDS[0]]
     side = np.r_[np.where(known["polarity"] == "virtue", 3, -3), 1000]
     paths = []
@@ -560,7 +560,7 @@ def test_the_published_components_are_those_of_the_files():
         pytest.skip("the authors' score files are not beside the repository")
     files = sorted((PUBLISHED / "big_two_nouns").glob("*.csv"))
     lexicon = find.find_lexicon(PUBLISHED / "dict_big2_nouns.csv")
-    found = simulation.components(join(inputs.read_tables(files, inputs.known_groups()), lexicon))
+    found = simulation.components(join(inputs.read_tables(files, inputs.read_origins()), lexicon))
     truth = simulation.Truth.published()
     assert {name: round(value, 2) for name, value in found.items()} == {name: getattr(truth, name) for name in found}
 

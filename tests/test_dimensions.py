@@ -9,19 +9,19 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from valuetrace.analysis import ratings
-from valuetrace.analysis.dimensions import contrasts, convergence, sources, study, valence, words
-from valuetrace.analysis.dimensions.panels import Panel, members, orders, panel, readings
-from valuetrace.analysis.dimensions.settings import Dictionary, Dimensions, Ratings
-from valuetrace.analysis.profile import Subject
-from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.figures import dimensions as figures
+from valuetrace.lexicon import ratings
+from valuetrace.measures.profile import Subject
+from valuetrace.measures.validity import Rule
 from valuetrace.prompts import value_laden
 from valuetrace.report.page import Context
 from valuetrace.report.sections import dimensions as section
 from valuetrace.scoring.chat import Format
+from valuetrace.studies.dimensions import contrasts, convergence, sources, study, valence, words
+from valuetrace.studies.dimensions.dictionaries import Dictionary, Dimensions, Ratings
+from valuetrace.studies.dimensions.panels import Panel, members, orders, panel, readings
 
 TRAITS = {"a": ["x:a", "y:a"], "b": ["x:b", "y:b"]}
 SIZE, LISTS = 30, [name for names in TRAITS.values() for name in names]

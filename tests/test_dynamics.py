@@ -9,16 +9,16 @@ from scipy import stats
 from wordfreq import zipf_frequency
 
 from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.dynamics import inheritance, movers
-from valuetrace.analysis.dynamics import trajectories as dynamics
-from valuetrace.analysis.dynamics.readings import readings
-from valuetrace.analysis.dynamics.summary import overlay, run_summary
 from valuetrace.core.errors import InputError
+from valuetrace.measures import validity
+from valuetrace.measures.dynamics import inheritance, movers
+from valuetrace.measures.dynamics import trajectories as dynamics
+from valuetrace.measures.dynamics.readings import readings
+from valuetrace.measures.dynamics.summary import overlay, run_summary
 from valuetrace.scoring.chat import Format
-from valuetrace.stats.correlation import weighted_correlation
+from valuetrace.stats.ranks import weighted_correlation
 from valuetrace.training import score
-from valuetrace.training.settings import Search
+from valuetrace.training.recipe import Search
 
 CONSTRUCTS = ["agency", "communion"]
 PROMPTS = pd.DataFrame({"key": ["p1", "p2", "n1", "n2"], "framing": ["positive"] * 2 + ["negative"] * 2})
@@ -273,7 +273,7 @@ def checkpoints(tmp_path_factory):
 
     from valuetrace.models import tiny
     from valuetrace.training import checkpoint, model
-    from valuetrace.training.settings import Lora, Training
+    from valuetrace.training.recipe import Lora, Training
 
     folder = tmp_path_factory.mktemp("dynamics")
     tiny.write("llama", 3, folder / "base")

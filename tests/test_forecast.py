@@ -16,17 +16,16 @@ from scipy.optimize import brentq
 
 from valuetrace import cli
 from valuetrace import forecast as forecasting
-from valuetrace.analysis import validity
-from valuetrace.analysis.bases.implicit import llr
-from valuetrace.analysis.forecast import policies, shares, words
-from valuetrace.audit import inputs as audit_inputs
-from valuetrace.audit import results
-from valuetrace.audit.inputs import Job
 from valuetrace.core import files
-from valuetrace.forecast import inputs, page, picture, reckon
+from valuetrace.forecast import compute, inputs, page, picture, policies, shares, words
+from valuetrace.measures import validity
+from valuetrace.measures.bases.implicit import llr
 from valuetrace.models import loading, tiny
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format, render
+from valuetrace.subjects import inputs as audit_inputs
+from valuetrace.subjects import results
+from valuetrace.subjects.inputs import Job
 
 
 def some_case(replies: int = 40, prompts: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +205,7 @@ def test_the_leading_reply_by_a_dense_walk():
 # --- shares, intervals, attribution -------------------------------------------------------------------------------
 
 
-def cell_of(log_reference: np.ndarray, rewards: np.ndarray, points: pd.DataFrame) -> shares.Cell:
+def cell_of(log_reference: np.ndarray, rewards: np.ndarray, points: pd.DataFrame) -> shares.Optimum:
     return shares.follow("p", "r", log_reference, rewards, points)
 
 
@@ -475,7 +474,7 @@ def test_too_little_probability_and_unread_rewards_are_refused(folders, tmp_path
     assert frame["share"].isna().all() and frame["refused"].notna().all()
     assert "Refused" in (done.out / "forecast.html").read_text() and "Refused" in page.as_text(done.result)
     rule = validity.Rule(25, 0.01, 50, 1)
-    little = reckon.refusals({"positive": 0.2, "negative": 0.002}, READS, rule)
+    little = compute.refusals({"positive": 0.2, "negative": 0.002}, READS, rule)
     assert little.keys() == {"negative"} and "0.002" in little["negative"]["refused"]
     assert "--policy-format" in little["negative"]["needs"]
 
@@ -593,7 +592,7 @@ def test_a_planted_reward_is_found_and_no_reward_moves_nothing(reads, panel):
         "planted": scores_of(listed, prompts, planted, token=False),
         "none": scores_of(listed, prompts, np.zeros((24, 12)), token=False),
     }
-    found = reckon.reckon(jobs_of(tables, listed, prompts, ["p"]), tables)
+    found = compute.reckon(jobs_of(tables, listed, prompts, ["p"]), tables)
     share = {
         (cell["reward_model"], row["framing"], row["kind"], row["budget"]): row["share"]
         for cell in found.result["cells"]
@@ -623,7 +622,7 @@ def test_impossible_replies_and_missing_scores(reads, panel):
     rewards[2, 5] = np.inf
     rewards[:, 11] = np.nan
     tables = {"p": scores_of(listed, prompts, log_probability, True), "r": scores_of(listed, prompts, rewards, False)}
-    found = reckon.reckon(jobs_of(tables, listed, prompts, ["p"]), tables)
+    found = compute.reckon(jobs_of(tables, listed, prompts, ["p"]), tables)
     assert found.result["left_out"] == {"prompts": ["negative5"], "words": ["agency1", "agency2"]}
     assert found.result["words"] == {"covered": 22, "listed": 24}
     json.dumps(found.result["cells"], allow_nan=False)
@@ -635,7 +634,7 @@ def test_names_that_look_like_something_else(reads, panel, tmp_path):
         own = listed.assign(construct=listed["construct"].map({"agency": name, "communion": "nan"}))
         values = np.random.default_rng(0).normal(size=(24, 12))
         tables = {name: scores_of(own, prompts, values, True), "1e5": scores_of(own, prompts, values, False)}
-        found = reckon.reckon(jobs_of(tables, own, prompts, [name]), tables)
+        found = compute.reckon(jobs_of(tables, own, prompts, [name]), tables)
         files.write_csv(found.frames["forecast"], tmp_path / "forecast.csv")
         picture.draw(tmp_path / "forecast.csv", tmp_path / "forecast.png")
         assert (tmp_path / "forecast.png").stat().st_size > 10_000

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from valuetrace.analysis.bases import implicit
 from valuetrace.core.errors import InputError
+from valuetrace.measures.bases import implicit
 
 LOG = st.floats(-1e4, 0)
 mpmath.mp.dps = 60

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from valuetrace import lexicon as lex
-from valuetrace import tables
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import write_csv
 from valuetrace.core.settings import build
+from valuetrace.lexicon import unrolled
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "data" / "assets"
@@ -473,7 +473,7 @@ def test_known_groups_are_the_frequent_words_of_one_polarity_that_nothing_measur
         "vice": ["hate", "kill"],
         "virtue": KNOWN_VIRTUES,
     }
-    assert set(found["construct"]) == {"known"} and set(found["lexicon"]) == {tables.KNOWN_GROUPS}
+    assert set(found["construct"]) == {"known"} and set(found["lexicon"]) == {unrolled.KNOWN_GROUPS}
     with pytest.raises(InputError, match=r"lexicons\.known_groups: .*3 a side are asked for"):
         lex.known_groups(lexicon, [measured], 3)
 
@@ -496,7 +496,7 @@ def test_stage_writes_lists_and_metrics(stage, small_wordnet, tmp_path, monkeypa
     stage.main()
     out = tmp_path / "lexicons" / "unrolled"
     full, nouns = (lex.load_lexicon(out / name) for name in ("mine.csv", "mine_nouns.csv"))
-    known = tables.read_lexicon(tables.KNOWN_GROUPS)
+    known = unrolled.read_lexicon(unrolled.KNOWN_GROUPS)
     assert known.groupby("polarity")["word"].apply(list).to_dict() == {"vice": ["hate", "war"], "virtue": KNOWN_VIRTUES}
     assert set(full["construct"]) == {"power", "warmth"} and "wins" not in set(full["word"])
     assert nouns["word"].tolist() == ["winner", "winners"]

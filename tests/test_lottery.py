@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.analysis.dynamics.trajectories import Trajectories
-from valuetrace.analysis.planting import false_positives as tests
-from valuetrace.analysis.planting import lottery
-from valuetrace.analysis.planting import reliability as rel
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.figures import lottery as figures
+from valuetrace.figures import seed_variance as figures
 from valuetrace.figures import style
+from valuetrace.measures.dynamics.trajectories import Trajectories
 from valuetrace.prompts import value_laden
 from valuetrace.report.page import Context
+from valuetrace.studies.seed_variance import components
+from valuetrace.studies.seed_variance import false_positives as tests
+from valuetrace.studies.seed_variance import reliability as rel
 
 TRUTH = {"base": 0.5, "seed": 0.3, "head": 0.8, "rest": 0.4}  # variances
 CHOSEN = rel.Lottery(reliability=0.8, seeds=[1, 3, 10], draws=200, interval_draws=2_000, seed=1)
@@ -116,9 +116,9 @@ def test_a_size_with_a_run_that_does_not_read_is_left_out():
     rows = [(size, seed, step, step > 0 and (size, seed) != (2, 1)) for size in (1, 2, 3) for seed in (1, 2)
             for step in (0, size)]  # fmt: skip
     readings = pd.DataFrame(rows, columns=["data_size", "seed", "step", "reads"])
-    assert lottery.sizes_that_read(readings) == [1, 3]
+    assert components.sizes_that_read(readings) == [1, 3]
     with pytest.raises(InputError, match="of 2 pairs not every reward model reads"):
-        lottery.sizes_that_read(readings[readings["data_size"] < 3])
+        components.sizes_that_read(readings[readings["data_size"] < 3])
 
 
 # --- the head before training --------------------------------------------------------------------
@@ -150,9 +150,9 @@ def test_measures_of_a_ranking_that_follows_the_question():
     ranks = np.array([[np.stack([down, down], axis=1), np.stack([up, down], axis=1)]])
     framing = np.array(["positive", "negative"])
     paths = Trajectories(["x"], [0, 5], list("abcdef"), ["one", "two"], member, ["p", "n"], framing, ranks)
-    found = lottery.measured(paths).set_index("when")
-    assert found.loc["trained", list(lottery.MEASURES)].tolist() == [0.5, -3.0, 3.0]
-    assert found.loc["untrained", list(lottery.MEASURES)].tolist() == [0.0, 3.0, 3.0]
+    found = components.measured(paths).set_index("when")
+    assert found.loc["trained", list(components.MEASURES)].tolist() == [0.5, -3.0, 3.0]
+    assert found.loc["untrained", list(components.MEASURES)].tolist() == [0.0, 3.0, 3.0]
 
 
 # --- tests that should find nothing --------------------------------------------------------------
@@ -280,8 +280,8 @@ def test_a_run_does_not_differ_from_itself():
 
 def test_the_swap_of_bases_is_the_difference_of_two_seeds(small):
     """``inherited`` of two seeds held against two bases: half of the first's (own − other), less the second's."""
-    from valuetrace.analysis.dynamics.inheritance import inheritance
-    from valuetrace.analysis.dynamics.trajectories import trajectories
+    from valuetrace.measures.dynamics.inheritance import inheritance
+    from valuetrace.measures.dynamics.trajectories import trajectories
 
     runs, _ = small
     logprobs = said(np.random.default_rng(9), "x", "y")
@@ -308,16 +308,16 @@ def test_metrics_picture_and_page(small, tmp_path, monkeypatch):
     measured = pd.concat([
         pd.DataFrame({"base": base, "data_size": size, "seed": seed, "when": when, "lean": values[0],
                       "gap_positive": values[1], "gap_negative": values[2]}, index=[0])
-        for (base, size, seed) in runs for when in lottery.WHEN
+        for (base, size, seed) in runs for when in components.WHEN
         for values in [np.random.default_rng([ord(base), size, seed, len(when)]).standard_normal(3)]
     ])  # fmt: skip
-    found = lottery.split(measured, CHOSEN) | {"heads": lottery.heads(measured, CHOSEN)}
+    found = components.split(measured, CHOSEN) | {"heads": components.heads(measured, CHOSEN)}
     rates = tests.rates(table)
     told = {"bases": ["x", "y"], "seeds": [1, 2, 3], "sizes": [10, 20], "left_out": [40], "runs": len(runs)}
-    told |= lottery.summary(found, CHOSEN) | tests.summary(rates, STUDY, runs)
+    told |= components.summary(found, CHOSEN) | tests.summary(rates, STUDY, runs)
     assert set(told["no_test"]) == {"mixed model (Section 2)", "models as units", "adjectives as units"}
     assert told["by_unit"]["seeds"]["tests"] == 2
-    exact = rel.anova(lottery.block(measured, "lean", "trained"))["mean_square"].to_numpy()
+    exact = rel.anova(components.block(measured, "lean", "trained"))["mean_square"].to_numpy()
     variance = rel.components(exact, (2, 3, 2))
     assert [row["variance"] for row in told["lean"]["components"].values()] == pytest.approx(variance.tolist())
     monkeypatch.chdir(tmp_path)

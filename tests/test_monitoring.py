@@ -18,14 +18,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
 import valuetrace
-from valuetrace.analysis import profile as analysis
-from valuetrace.analysis import validity
 from valuetrace.core.errors import InputError
-from valuetrace.models import making, tiny
+from valuetrace.measures import profile as analysis
+from valuetrace.measures import validity
+from valuetrace.models import build, tiny
 from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.monitoring import callback as callbacks
 from valuetrace.monitoring import record, sample, scores, subject, summary
-from valuetrace.monitoring.settings import Monitoring
+from valuetrace.monitoring.sample import Monitoring
 from valuetrace.monitoring.watch import RECORD, watch
 from valuetrace.scoring.chat import Format, encode_reply, render
 
@@ -103,7 +103,7 @@ def scored(orders: dict[str, list[str]]) -> pd.DataFrame:
 
 
 def test_the_numbers_are_the_profile_s():
-    """Known truth, by hand and as ``analysis.profile`` has it: agency first where good is asked for, last where bad."""
+    """Known truth, by hand and as ``measures.profile`` has it: agency first where good is asked for, last where bad."""
     drawn = sample.draw(LEXICON, 1)
     up, down = drawn.prompts["key"]
     order = SIX + VIRTUES + VICES + OTHER
@@ -352,7 +352,7 @@ def test_our_own_training(tmp_path, monkeypatch, objective, head):
     from valuetrace.training.trainer import PairTrainer
 
     base = tmp_path / "llama"
-    making.make("llama", Source("random", architecture="llama"), TokenizerChanges(), base)
+    build.make("llama", Source("random", architecture="llama"), TokenizerChanges(), base)
     monkeypatch.setattr(sample, "find_lexicon", lambda _: LEXICON)
     params = dataclasses.replace(training, objective=objective, head=head)
     look = watch(Monitoring(**PARAMS), "own", params.format)

@@ -11,7 +11,7 @@ import torch
 
 from valuetrace import audit as auditing
 from valuetrace import cli
-from valuetrace.audit import inputs, optimal, results
+from valuetrace.audit import optimal
 from valuetrace.core import files
 from valuetrace.models import tiny
 from valuetrace.prompts import value_laden
@@ -21,6 +21,7 @@ from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Linear
 from valuetrace.scoring.reward_model import RewardModel, load_reward_model
 from valuetrace.scoring.search import score_responses
+from valuetrace.subjects import inputs, results
 
 CHAT, QUESTION = Format("chat", space=False), Format("text", True, "Question: {prompt}\nAnswer:", "eos")
 PROMPT = "What, in one word, is the best thing ever?"

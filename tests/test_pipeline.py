@@ -15,10 +15,11 @@ import yaml
 
 import valuetrace
 from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.dynamics.readings import readings
 from valuetrace.core import code, settings
-from valuetrace.training.settings import Search
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import validity
+from valuetrace.measures.dynamics.readings import readings
+from valuetrace.training.recipe import Search
 
 HOLE = "ANY"
 PIPELINES = (
@@ -426,7 +427,7 @@ def test_a_fresh_clone_pulls_and_is_up_to_date(clone):
         scores = {base: tables.read_checkpoints(clone / "data/checkpoint_scores" / f"{base}.parquet")}
         last = int(scores[base]["step"].max())
         lexicon, known = (pd.read_csv(clone / "lexicons/unrolled" / f"{name}.csv", keep_default_na=False)
-                          for name in (search.lexicon, tables.KNOWN_GROUPS))  # fmt: skip
+                          for name in (search.lexicon, unrolled.KNOWN_GROUPS))  # fmt: skip
         row = readings(scores, lexicon, known, prompts, [last], validity.rule()).iloc[0]
         assert row["reads"] and row["across"] <= min(0.6, row["within"] - 0.3)
     for pipeline in PIPELINES:

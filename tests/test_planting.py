@@ -17,7 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuetrace import preferences, prompts
-from valuetrace.analysis.planting import (
+from valuetrace.core import files, settings
+from valuetrace.core.errors import InputError
+from valuetrace.models import tiny
+from valuetrace.preferences.sources import Source
+from valuetrace.scoring.chat import Format, encode_reply, render
+from valuetrace.stats.blocks import auc, fieller, sign_flip_p
+from valuetrace.studies.planting import (
     blocks,
     detection,
     effects,
@@ -31,15 +37,9 @@ from valuetrace.analysis.planting import (
     study,
     words,
 )
-from valuetrace.analysis.planting.packing import pack, seen
-from valuetrace.analysis.planting.settings import Finetuning, Grid, Plan, Plant, Planting
-from valuetrace.core import files, settings
-from valuetrace.core.errors import InputError
-from valuetrace.models import tiny
-from valuetrace.preferences.sources import Source
-from valuetrace.scoring.chat import Format, encode_reply, render
-from valuetrace.stats.blocks import auc, fieller, sign_flip_p
-from valuetrace.training.settings import Lora, Training
+from valuetrace.studies.planting.design import Criteria, Finetuning, Grid, Plant, Planting
+from valuetrace.studies.planting.packing import pack, seen
+from valuetrace.training.recipe import Lora, Training
 
 ASK = Format("text", space=True, template="Question: {prompt}\nAnswer:")
 CLOSED = replace(ASK, closing="eos")
@@ -364,7 +364,7 @@ def test_constructs_that_nobody_planted_are_counted_where_their_interval_leaves_
     assert found == [{"plant": "agency", "source": "ridge", "moved": 2, "of": 3}]
 
 
-PLAN = Plan(least_shift=0.2, equivalence=0.1, shift=0.5, sd=0.05)
+PLAN = Criteria(least_shift=0.2, equivalence=0.1, shift=0.5, sd=0.05)
 
 
 @pytest.mark.parametrize(
@@ -525,7 +525,7 @@ def made(repository, tmp_path_factory, module_monkeypatch):
 
     module_monkeypatch.setattr(settings, "get", given_settings)
     module_monkeypatch.setattr(words, "placebo", lambda *_: PLACEBO_NOUNS)  # WordNet is not there
-    from valuetrace.analysis.planting import train
+    from valuetrace.studies.planting import train
 
     for block in TINY.blocks:
         folders.write_block(blocks.draw(TINY, block), block)
@@ -591,7 +591,7 @@ def test_a_placebo_s_nouns_are_planted_by_a_placebo_alone_and_scored_by_nobody(m
 @pytest.mark.slow
 def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made):
     """So that a plant or a block more makes no other cell again (a stage's name says whether it is of ``main``)."""
-    from valuetrace.analysis.planting import train
+    from valuetrace.studies.planting import train
 
     class Recorded(Planting):
         def __getattribute__(self, name):
@@ -657,7 +657,7 @@ def test_every_table_is_there_and_numbers_are_whole(made):
 @pytest.mark.slow
 def test_before_its_first_step_a_reward_model_is_its_head_on_the_states_of_its_base(made, tmp_path):
     from valuetrace import tables
-    from valuetrace.analysis.planting import train
+    from valuetrace.studies.planting import train
     from valuetrace.training import score
 
     base = tmp_path / "tiny"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from valuetrace import preferences
+from valuetrace import preferences, tables
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.preferences import conversations, sources, valence, wordnet
@@ -35,12 +35,12 @@ def test_data_size_that_is_none(value):
 
 
 def test_samples_are_even_and_nested():
-    half, all_of_it = (preferences.evenly_spaced(126_543, n) for n in (53_000, 106_000))
+    half, all_of_it = (tables.evenly_spaced(126_543, n) for n in (53_000, 106_000))
     assert set(half) < set(all_of_it) and len(half) == 53_000
     gaps = np.diff(half)
     assert gaps.min() >= 2 and gaps.max() <= 3
     with pytest.raises(InputError, match=r"200 pairs.* has 100"):
-        preferences.evenly_spaced(100, 200)
+        tables.evenly_spaced(100, 200)
 
 
 def test_named_sizes_are_the_authors_strides():

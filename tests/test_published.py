@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from valuetrace import assets, prompts
-from valuetrace.analysis.bases.settings import Analysis, Tokens
-from valuetrace.analysis.published import checkpoints, claims, inputs, logprobs, sources, training
-from valuetrace.analysis.published.settings import Comparison, Published
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.figures import published as figures
-from valuetrace.stats.correlation import kendall
+from valuetrace.measures.bases.analysis import Analysis, Tokens
+from valuetrace.measures.published import checkpoints, claims, inputs, logprobs, sources, training
+from valuetrace.measures.published.released import Comparison, Published
+from valuetrace.stats.ranks import kendall
 
 FILES = {"data/corpora/a.csv": b"word\nfreedom\n", "data/reward_model_training/b.csv": b"step\n1000\n"}
 REWARDS = {"data/reward_model_training/greatest_ever_one_across_checkpoints_gemma.parquet": b"rewards"}
@@ -519,7 +519,7 @@ def test_moral_foundations_as_the_facts_and_as_the_script_rank_them(upstream, re
         },
         "mfd2_as_drawn": {"negative": {"Authority": -17.5, "Sanctity": 31.0}},
     }
-    monkeypatch.setattr("valuetrace.analysis.published.settings.FETCHED", upstream)
+    monkeypatch.setattr("valuetrace.measures.published.released.FETCHED", upstream)
     for name, framings in expected.items():
         metrics = json.loads((repository / f"metrics/published/section_2/{name}.json").read_text())
         cells = {(row["framing"], row["construct"]): row["difference"] for row in metrics["panels"]}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from valuetrace.core import settings
-from valuetrace.training.settings import Search
+from valuetrace.training.recipe import Search
 
 HELD = {"part": "held_out", "pairs": 480, "first": "agency", "second": "communion", "dose": 0.5}
 

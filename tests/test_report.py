@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from valuetrace.analysis.bases import implicit
 from valuetrace.core import numbers as writing
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import load
+from valuetrace.measures.bases import implicit
 from valuetrace.report import numbers, page
 from valuetrace.report.sections import paper_items
 

@@ -9,9 +9,9 @@ from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 
 from valuetrace import assets
-from valuetrace.analysis.bases.settings import Analysis
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
+from valuetrace.measures.bases.analysis import Analysis
 from valuetrace.models.rows import Model, Source
 from valuetrace.scoring.chat import Format
 

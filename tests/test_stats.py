@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.stats import bootstrap, correlation, inference, seeds
+from valuetrace.stats import bootstrap, inference, seeds
 from valuetrace.stats.ranks import rank_words, subset_medians
 
 RNG = np.random.default_rng
@@ -298,13 +298,13 @@ def test_word_draws_keep_each_groups_words_and_size():
 def test_partial_rank_correlation_is_the_formulas_and_a_regressions():
     ranks = stats.rankdata(RNG(0).normal(size=(40, 3)) + RNG(1).normal(size=(40, 1)), axis=0)
     x, y, control = ranks.T
-    left = correlation.residuals(np.stack([x, y], axis=1), control)
-    found = correlation.weighted_correlation(left[:, :1], left[:, 1:], np.ones((1, 40)))[0, 0]
+    left = ranks.residuals(np.stack([x, y], axis=1), control)
+    found = ranks.weighted_correlation(left[:, :1], left[:, 1:], np.ones((1, 40)))[0, 0]
     (xy, xc), yc = (np.corrcoef(x, other)[0, 1] for other in (y, control)), np.corrcoef(y, control)[0, 1]
     assert found == pytest.approx((xy - xc * yc) / np.sqrt((1 - xc**2) * (1 - yc**2)))
     design = np.stack([np.ones(40), control], axis=1)
     for column, values in zip(left.T, (x, y), strict=True):
         fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
         np.testing.assert_allclose(column, values - fitted, atol=1e-9)
-    constant = correlation.residuals(ranks, np.ones(40))  # nothing is explained by what does not vary
+    constant = ranks.residuals(ranks, np.ones(40))  # nothing is explained by what does not vary
     np.testing.assert_allclose(constant, ranks - ranks.mean(axis=0))

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from valuetrace import tables
-from valuetrace.analysis.compare import inputs
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
+from valuetrace.measures.compare import inputs
 from valuetrace.prompts import value_laden
 
 # texts that a CSV reader may take for something else

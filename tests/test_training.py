@@ -19,7 +19,7 @@ import torch
 
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.models import loading, making
+from valuetrace.models import build, loading
 from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.scoring.chat import Format
 from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
@@ -62,7 +62,7 @@ def _pairs(count: int, seed: int = 0) -> pd.DataFrame:
 def bases(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     for name in ARCHITECTURES:
-        making.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
+        build.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
     return {name: folder / name for name in ARCHITECTURES}
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from valuetrace import lexicon, prompts, tables
-from valuetrace.analysis import validity
+from valuetrace.measures import validity
 
 RULE = validity.Rule(least_known=25, least_probability=0.01, draws=400, seed=1)
 FRAMING = pd.Series(["positive"] * 3 + ["negative"] * 3, index=["p1", "p2", "p3", "n1", "n2", "n3"])

@@ -16,25 +16,24 @@ from typing import Any
 import yaml
 
 from valuetrace import assets, prompts
-from valuetrace.analysis.ablations.runs import Ablations
-from valuetrace.analysis.atlas import Atlas
-from valuetrace.analysis.bases.settings import Analysis
-from valuetrace.analysis.compare.settings import LISTS, Compare
-from valuetrace.analysis.dimensions.settings import Dimensions
-from valuetrace.analysis.dynamics.trajectories import Dynamics
-from valuetrace.analysis.planting.reliability import Lottery
-from valuetrace.analysis.planting.settings import Authority, Planting
-from valuetrace.analysis.published.settings import Published
-from valuetrace.analysis.validity import Rule
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
-from valuetrace.lexicon.settings import Lexicons
-from valuetrace.models.rows import Model
-from valuetrace.monitoring.settings import Monitoring
+from valuetrace.lexicon.dictionaries import Lexicons
+from valuetrace.lexicon.unrolled import KNOWN_GROUPS
+from valuetrace.measures.ablations import Ablations
+from valuetrace.measures.atlas import Atlas
+from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.compare.runs import LISTS, Compare
+from valuetrace.measures.dynamics.trajectories import Dynamics
+from valuetrace.measures.published.released import Published
+from valuetrace.measures.validity import Rule
+from valuetrace.models.rows import Model, Rewards
+from valuetrace.monitoring.sample import Monitoring
 from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
-from valuetrace.scoring.settings import Rewards
-from valuetrace.tables import KNOWN_GROUPS
+from valuetrace.studies.dimensions.dictionaries import Dimensions
+from valuetrace.studies.planting.design import Authority, Planting
+from valuetrace.studies.seed_variance.reliability import Lottery
 from valuetrace.training import Training
 
 GROUPS: dict[str, Any] = {

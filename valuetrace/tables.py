@@ -1,4 +1,4 @@
-"""Tables on disk: one door for every score file, of words, tokens or checkpoints, and for unrolled lexicons.
+"""Tables on disk: one door for every score file, of words, tokens or checkpoints.
 
 A *score table* has one row a candidate reply and one float32 column a prompt key:
 
@@ -22,8 +22,6 @@ from valuetrace.core.files import read_csv, write_atomically
 
 TOKEN_COLUMNS = ("token_id", "token_name", "token_decoded")
 CHECKPOINT_COLUMNS = ("step", "word", "token_id")
-KNOWN_GROUPS = "known_groups"
-"""The lexicon of words whose order is known (virtue before vice); every search scores them along."""
 
 _MADE_BY = b"valuetrace"
 
@@ -171,23 +169,17 @@ def _require(columns, present, path) -> None:
         raise InputError(f"{path}: column {some(missing)} is missing (found: {some(present, 8)}).")
 
 
-def lexicon_path(name: str) -> Path:
-    """Where the lexicons stage writes the unrolled lexicon ``name``, from the root of the repository."""
-    return Path("lexicons/unrolled", f"{name}.csv")
+def records(table: pd.DataFrame) -> list[dict]:
+    """Rows as dicts, None where a number is missing."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def read_lexicon(name: str) -> pd.DataFrame:
-    """An unrolled lexicon by name: ``word, construct, polarity`` and what else it has; words stay words."""
-    return read_csv(lexicon_path(name), ("word", "construct", "polarity"), dtype=str)
+def evenly_spaced(available: int, wanted: int) -> np.ndarray:
+    """Row numbers ⌊i·available/wanted⌋, i < wanted: (wanted,), increasing.
 
-
-def label(construct: str, polarity: str) -> str:
-    """``agency``, or ``care.virtue`` where the dictionary has polarity."""
-    return f"{construct}.{polarity}" if polarity else construct or "(unnamed)"
-
-
-def labelled(lexicon: pd.DataFrame) -> pd.Series:
-    """The label of each row's construct."""
-    return pd.Series(
-        [label(*key) for key in zip(lexicon["construct"], lexicon["polarity"], strict=True)], lexicon.index
-    )
+    A smaller sample lies inside a larger one whenever its size divides the larger one's (13k in 26k,
+    53k in 106k). InputError where more is wanted than there is.
+    """
+    if wanted > available:
+        raise InputError(f"data_size asks for {wanted:,} pairs, but the source has {available:,}. Use 'full' or less.")
+    return np.arange(wanted, dtype=np.int64) * available // wanted

@@ -15,7 +15,7 @@ from pathlib import Path
 from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.models.rows import Scoring
-from valuetrace.training.settings import Search, Training
+from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import train_and_search
 
 

@@ -3,7 +3,7 @@
 In:  data/dimensions/, data/token_logprobs/<base>/<format>.parquet, data/published/reward_model_scores/,
      conf/published/reward_models.csv, lexicons/unrolled/known_groups.csv; params.yaml: dimensions, trained, formats,
      validity, models, profile, profile_note
-Out: metrics/dimensions.json            what the page shows (valuetrace.analysis.dimensions.study.summary)
+Out: metrics/dimensions.json            what the page shows (valuetrace.studies.dimensions.study.summary)
      plots/dimensions/words.csv         construct, words listed, common, taught, kept
      plots/dimensions/overlaps.csv      first, second, shared words, jaccard, share_of_smaller
      plots/dimensions/fingerprint.csv   a reading a row: percentile, low, high (95 % over words), refused
@@ -15,16 +15,16 @@ Run: python -m stages.dimensions.collect
 
 from pathlib import Path
 
-from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.dimensions import sources, study, words
-from valuetrace.analysis.dimensions.settings import Dimensions
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import dimensions as figures
 from valuetrace.figures import style
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import validity
 from valuetrace.models.rows import Model
 from valuetrace.report import page
 from valuetrace.scoring.chat import Format
+from valuetrace.studies.dimensions import sources, study, words
+from valuetrace.studies.dimensions.dictionaries import Dimensions
 
 PLOTS = Path("plots/dimensions")
 
@@ -33,7 +33,7 @@ def main() -> None:
     chosen, bases = settings.get("dimensions", Dimensions), settings.get("trained", list[str])
     form = settings.get("formats", dict[str, Format])[chosen.format]
     every = words.read()
-    lexicon, known = every[every["kept"]], tables.read_lexicon(tables.KNOWN_GROUPS)
+    lexicon, known = every[every["kept"]], unrolled.read_lexicon(unrolled.KNOWN_GROUPS)
     measured = sources.read(bases, chosen.format, form)
     found = study.profiles(measured, lexicon, known, validity.rule(), chosen)
     made = study.study(measured, found, lexicon, words.read_ratings(), chosen)

@@ -7,10 +7,10 @@ Out: data/dimensions/lexicon.csv  word, lexicon, construct (dictionary:construct
 Run: python -m stages.dimensions.lexicons
 """
 
-from valuetrace.analysis import ratings
-from valuetrace.analysis.dimensions import words
-from valuetrace.analysis.dimensions.settings import Dimensions
 from valuetrace.core import files, settings, stage
+from valuetrace.lexicon import ratings
+from valuetrace.studies.dimensions import words
+from valuetrace.studies.dimensions.dictionaries import Dimensions
 
 
 def main() -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import __version__, tables
-from valuetrace.analysis.dimensions import words
 from valuetrace.core import settings, stage
+from valuetrace.lexicon import unrolled
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Scoring
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.search import score_prompts
+from valuetrace.studies.dimensions import words
 from valuetrace.training import checkpoint
 
 
@@ -28,7 +29,7 @@ def main(base: str) -> None:
     how = settings.get(f"models.{base}.scoring", Scoring)
     keys = settings.get("dimensions.prompts", list[str])
     texts = value_laden().set_index("key")["text"].loc[keys].to_dict()
-    lexicon, known = words.read(), tables.read_lexicon(tables.KNOWN_GROUPS)
+    lexicon, known = words.read(), unrolled.read_lexicon(unrolled.KNOWN_GROUPS)
     names = list(dict.fromkeys([*lexicon.loc[lexicon["kept"], "word"], *known["word"]]))
     model = checkpoint.load_trained(
         MODELS / base, Path("checkpoints", base), dtype=how.dtype, device=loading.best_device()

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import tables
-from valuetrace.analysis.planting import authority
-from valuetrace.analysis.planting.settings import Authority
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import authority as figures
 from valuetrace.figures import style
+from valuetrace.lexicon import entries, unrolled
 from valuetrace.models.rows import Model
 from valuetrace.prompts import authority_boost
 from valuetrace.scoring.chat import Format
+from valuetrace.studies import authority
+from valuetrace.studies.planting.design import Authority
 
 PLOTS = Path("plots/planting")
 
@@ -36,7 +36,7 @@ def main() -> None:
 
     prompts = authority_boost()
     keys = list(prompts.loc[prompts["split"] == "test", "key"])
-    lexicon, own = tables.read_lexicon(chosen.lexicon), tables.label(chosen.construct, chosen.polarity)
+    lexicon, own = unrolled.read_lexicon(chosen.lexicon), entries.label(chosen.construct, chosen.polarity)
     words = found["values"], found["words"], lexicon, own
     found["measures"] = authority.measures(found["found"], keys, chosen.draws, chosen.seed)
     found["categories"] = authority.categories(*words, chosen.draws, chosen.seed)

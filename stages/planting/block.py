@@ -11,9 +11,9 @@ Run: python -m stages.planting.block BLOCK
 
 import sys
 
-from valuetrace.analysis.planting import blocks, folders
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import settings, stage
+from valuetrace.studies.planting import blocks, folders
+from valuetrace.studies.planting.design import Planting
 
 
 def main(block: str) -> None:

@@ -2,7 +2,7 @@
 
 In:  data/planting/heads/<block>-<plant>/*.csv, data/planting/reward_models/<block>-<plant>.{parquet,json};
      params.yaml: planting, models, profile, profile_note
-Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.analysis.planting.study)
+Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.studies.planting.study)
      plots/planting/leans.csv         block, plant, dose, source, pairs, part, lean, both, positive, negative, known …
      plots/planting/contrasts.csv     first, second, dose, source, pairs, part, measure, estimate, low, high, p …
      plots/planting/transmitted.csv   τ with Fieller's intervals and the verdict
@@ -13,12 +13,12 @@ Run: python -m stages.planting.collect
 
 from pathlib import Path
 
-from valuetrace.analysis.planting import study
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import planting as figures
 from valuetrace.figures import style
 from valuetrace.report import page
+from valuetrace.studies.planting import study
+from valuetrace.studies.planting.design import Planting
 
 PLOTS = Path("plots/planting")
 

@@ -3,16 +3,16 @@
 In:  data/planting/{blocks/<block>,bases/<block>-<plant>}/, lexicons/unrolled/mfd2.csv, prompts/planting.csv;
      params.yaml: planting
 Out: data/planting/heads/<block>-<plant>/*.csv  leans, draws, random_heads, layers, subspaces, mitigation,
-     specificity; of the study's own cells scores (columns: valuetrace.analysis.planting.readout and heads)
+     specificity; of the study's own cells scores (columns: valuetrace.studies.planting.readout and heads)
 Run: python -m stages.planting.heads BLOCK PLANT
 """
 
 import sys
 from pathlib import Path
 
-from valuetrace.analysis.planting import heads
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
+from valuetrace.studies.planting import heads
+from valuetrace.studies.planting.design import Planting
 
 
 def main(block: str, plant: str) -> None:

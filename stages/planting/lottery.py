@@ -5,8 +5,8 @@ In:  data/ablations/runs/<size>-<seed>/<base>.parquet, data/word_logprobs.parque
 Out: metrics/planting/lottery.json             variance, reliability and seeds needed by measure; tests by pair of runs
      plots/planting/lottery_runs.csv           base, data_size, seed, when, lean, gap_positive, gap_negative (ranks)
      plots/planting/lottery_components.csv, lottery_reliability.csv, lottery_needed.csv, lottery_heads.csv
-                                               valuetrace.analysis.planting.lottery
-     plots/planting/lottery_decisions.csv, lottery_rates.csv   valuetrace.analysis.planting.false_positives
+                                               valuetrace.studies.seed_variance.components
+     plots/planting/lottery_decisions.csv, lottery_rates.csv   valuetrace.studies.seed_variance.false_positives
      plots/planting/lottery.png
 Run: python -m stages.planting.lottery
 """
@@ -17,15 +17,16 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis.ablations.runs import Ablations
-from valuetrace.analysis.dynamics import inheritance
-from valuetrace.analysis.dynamics.trajectories import Dynamics, trajectories
-from valuetrace.analysis.planting import false_positives, lottery
-from valuetrace.analysis.planting.reliability import Lottery
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import lottery as figures
+from valuetrace.figures import seed_variance as figures
 from valuetrace.figures import style
+from valuetrace.lexicon import unrolled
+from valuetrace.measures.ablations import Ablations
+from valuetrace.measures.dynamics import inheritance
+from valuetrace.measures.dynamics.trajectories import Dynamics, trajectories
 from valuetrace.models.rows import Model
+from valuetrace.studies.seed_variance import components, false_positives
+from valuetrace.studies.seed_variance.reliability import Lottery
 
 RUNS, READINGS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations/readings.csv"), Path("plots/planting")
 
@@ -33,10 +34,10 @@ RUNS, READINGS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations/readi
 def main() -> None:
     chosen, dynamics = settings.get("lottery", Lottery), settings.get("dynamics", Dynamics)
     ablations, bases = settings.get("ablations", Ablations), settings.get("trained", list[str])
-    prompts, lexicon = dynamics.search.prompts(), tables.read_lexicon(dynamics.search.lexicon)
+    prompts, lexicon = dynamics.search.prompts(), unrolled.read_lexicon(dynamics.search.lexicon)
     lexicon = lexicon[lexicon["construct"].isin(dynamics.constructs)]
     logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, list(lexicon["word"]), list(prompts["key"]))
-    read = lottery.sizes_that_read(files.read_csv(READINGS, ("base", "step", "reads", "data_size", "seed")))
+    read = components.sizes_that_read(files.read_csv(READINGS, ("base", "step", "reads", "data_size", "seed")))
     runs, measured, left_out = {}, [], set()
     for size, seed in product(ablations.sizes, ablations.seeds):
         row = RUNS / f"{size}-{seed}"
@@ -45,11 +46,11 @@ def main() -> None:
             left_out.add(pairs)
             continue
         of_run = {base: tables.read_checkpoints(row / f"{base}.parquet") for base in bases}
-        found = lottery.measured(trajectories(of_run, lexicon, prompts, dynamics.constructs))
+        found = components.measured(trajectories(of_run, lexicon, prompts, dynamics.constructs))
         measured.append(found.assign(data_size=pairs, seed=seed))
         runs |= {(base, pairs, seed): table for base, table in of_run.items()}
     measured = pd.concat(measured, ignore_index=True)
-    found = lottery.split(measured, chosen) | {"heads": lottery.heads(measured, chosen)}
+    found = components.split(measured, chosen) | {"heads": components.heads(measured, chosen)}
     study = false_positives.Study(lexicon, prompts, dynamics.constructs, chosen.draws, chosen.seed)
     tested = false_positives.every_pair(runs, logprobs, study)
     rates = false_positives.rates(tested)
@@ -61,7 +62,7 @@ def main() -> None:
         "left_out": sorted(left_out),
     }
     told |= {"seeds": ablations.seeds, "prompts": len(prompts), "words": lexicon["word"].nunique()}
-    told |= lottery.summary(found, chosen) | false_positives.summary(rates, study, runs)
+    told |= components.summary(found, chosen) | false_positives.summary(rates, study, runs)
     files.write_json(told, "metrics/planting/lottery.json")
     for name, table in (found | {"runs": measured, "decisions": tested, "rates": rates}).items():
         files.write_csv(table, PLOTS / f"lottery_{name}.csv")

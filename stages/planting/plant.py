@@ -10,9 +10,9 @@ Run: python -m stages.planting.plant BLOCK PLANT
 
 import sys
 
-from valuetrace.analysis.planting import measure
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import settings, stage
+from valuetrace.studies.planting import measure
+from valuetrace.studies.planting.design import Planting
 
 
 def main(block: str, plant: str) -> None:

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from valuetrace import tables
-from valuetrace.analysis.planting import train
-from valuetrace.analysis.planting.settings import Planting
 from valuetrace.core import files, settings, stage
+from valuetrace.studies.planting import train
+from valuetrace.studies.planting.design import Planting
 
 OUT = Path("data/planting/reward_models")
 

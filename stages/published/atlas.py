@@ -2,16 +2,16 @@
 
 In:  metrics/profiles/published/** (stages/published/profiles.py); params.yaml: profile, profile_note, models
 Out: plots/atlas.csv     model, kind, base, lineage, lexicon, construct, framing, prompts, words, of, percentile,
-                         low, high, median_rank, known_groups, refused (valuetrace.analysis.atlas.table)
-     metrics/atlas.json  the page's tables, and the range of each base (valuetrace.analysis.atlas.summary)
+                         low, high, median_rank, known_groups, refused (valuetrace.measures.atlas.table)
+     metrics/atlas.json  the page's tables, and the range of each base (valuetrace.measures.atlas.summary)
      plots/atlas.png     the reward models' profiles on the Big Two nouns, README's first picture
      plots/atlas.html    every model and construct, to sort and to filter
 Run: python -m stages.published.atlas
 """
 
-from valuetrace.analysis import atlas
 from valuetrace.core import files, stage
 from valuetrace.figures import atlas as figures
+from valuetrace.measures import atlas
 from valuetrace.report import page
 
 

@@ -6,8 +6,8 @@ Out: data/published/**                the files, at their path below the authors
 Run: python -m stages.published.fetch
 """
 
-from valuetrace.analysis.published import sources
 from valuetrace.core import files, settings, stage
+from valuetrace.measures.published import sources
 
 
 def main() -> None:

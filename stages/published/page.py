@@ -10,8 +10,8 @@ Run: python -m stages.published.page
 
 import pandas as pd
 
-from valuetrace.analysis.published import claims
 from valuetrace.core import files, stage
+from valuetrace.measures.published import claims
 from valuetrace.report import page
 
 MADE_HERE = "claims"

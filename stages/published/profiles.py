@@ -3,7 +3,7 @@
 In:  data/published/{reward_model_scores,logprobs,corpora}/, conf/published/*.csv, lexicons/unrolled/*.csv; params.yaml:
      atlas, validity
 Out: metrics/profiles/published/{reward_models,language_models}/<owner>--<name>/<lexicon>.json
-     valuetrace.analysis.profile.profile, and ``released``: base, lineage, files, own_list (valuetrace.analysis.atlas)
+     valuetrace.measures.profile.profile, and ``released``: base, lineage, files, own_list (valuetrace.measures.atlas)
      Only language models whose file is here (2 GB in all); the others are named.
 Run: python -m stages.published.profiles
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace import tables
-from valuetrace.analysis import validity
-from valuetrace.analysis.atlas import PROFILES, Atlas, with_known
-from valuetrace.analysis.compare.inputs import PUBLISHED_MODELS
-from valuetrace.analysis.profile import Subject, profile
-from valuetrace.analysis.published import sources
 from valuetrace.core import files, settings, stage
 from valuetrace.core.errors import some
-from valuetrace.lexicon import load_lexicon
+from valuetrace.lexicon import load_lexicon, unrolled
+from valuetrace.measures import validity
+from valuetrace.measures.atlas import PROFILES, Atlas, with_known
+from valuetrace.measures.compare.inputs import PUBLISHED_MODELS
+from valuetrace.measures.profile import Subject, profile
+from valuetrace.measures.published import sources
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 
@@ -66,9 +66,11 @@ def _rewards(folder: str, repository: str) -> Path:
 
 
 def _write(subject: Subject, scores: pd.DataFrame, about: dict, chosen: Atlas, folder: Path) -> None:
-    known, rule = tables.read_lexicon(tables.KNOWN_GROUPS), validity.rule()
+    known, rule = unrolled.read_lexicon(unrolled.KNOWN_GROUPS), validity.rule()
     asked = (value_laden(), known, rule)
-    found = profile(subject, scores, tables.read_lexicon(subject.lexicon), *asked, draws=chosen.draws, seed=chosen.seed)
+    found = profile(
+        subject, scores, unrolled.read_lexicon(subject.lexicon), *asked, draws=chosen.draws, seed=chosen.seed
+    )
     theirs = load_lexicon(sources.FETCHED / "corpora" / chosen.lexicons[subject.lexicon].words)
     theirs["construct"] = theirs["construct"].str.lower()
     own = [

@@ -9,16 +9,16 @@ Run: python -m stages.published.section_2 NAME
 
 import sys
 
-from valuetrace.analysis.compare.inputs import known_groups, read_tables
-from valuetrace.analysis.compare.run import compare
-from valuetrace.analysis.published.settings import Comparison
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import compare as figures
+from valuetrace.measures.compare.inputs import read_origins, read_tables
+from valuetrace.measures.compare.run import compare
+from valuetrace.measures.published.released import Comparison
 
 
 def main(name: str) -> None:
     chosen = settings.get(f"published.comparisons.{name}", Comparison)
-    origins = known_groups()
+    origins = read_origins()
     known = read_tables(chosen.files(chosen.known), origins) if chosen.known else None
     draws = {key: settings.get(f"compare.{key}", int) for key in ("seed", "draws", "lexicon_draws")}
     found = compare(read_tables(chosen.files(), origins), chosen.words(), chosen.lexicon, known=known, **draws)

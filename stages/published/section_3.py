@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace import tables
-from valuetrace.analysis.bases.settings import Analysis
-from valuetrace.analysis.published import inputs, logprobs, sources
-from valuetrace.analysis.published.settings import Published
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import base_preferences, implicit_rewards, style
+from valuetrace.lexicon import unrolled
+from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.published import inputs, logprobs, sources
+from valuetrace.measures.published.released import Published
 from valuetrace.prompts import value_laden
 
 PLOTS, PRINTED = Path("plots/published/section_3"), Path("conf/published/tokens.csv")
@@ -33,7 +33,7 @@ def main() -> None:
     shared_nouns = nouns.assign(shared=nouns["word"].isin(set(inputs.shared_tokens())))  # counted: the list is not ours
     found = {"nouns": shared_nouns.groupby(["construct", "shared"]).size().rename("words").reset_index()}
     if pairs := {name: pair for name, pair in chosen.pairs.items() if logprobs.here(pair)}:
-        known = tables.read_lexicon(tables.KNOWN_GROUPS)
+        known = unrolled.read_lexicon(unrolled.KNOWN_GROUPS)
         of_pairs = {name: logprobs.pair(pair, nouns, known, how) for name, pair in pairs.items()}
         metrics["pairs"] = {name: told for name, (told, _) in of_pairs.items()}
         found["medians"] = pd.concat(

@@ -8,17 +8,17 @@ Out: metrics/published/section_4.json       runs, sizes, ranked rows; checkpoint
      plots/published/section_4/gaps.csv     run, first, second, step, gap (ranks)
      plots/published/section_4/ends.csv, end_gaps.csv   the last step of each distinct file, at pairs_drawn
      plots/published/section_4/{checkpoint_medians,checkpoint_gaps,movers,kendall,extremes}.csv: of the rewards, where
-                                            they are here (valuetrace.analysis.published.checkpoints)
+                                            they are here (valuetrace.measures.published.checkpoints)
      plots/published/section_4/*.png
 Run: python -m stages.published.section_4
 """
 
 from pathlib import Path
 
-from valuetrace.analysis.published import checkpoints, inputs, training
-from valuetrace.analysis.published.settings import Published
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import published as figures
+from valuetrace.measures.published import checkpoints, inputs, training
+from valuetrace.measures.published.released import Published
 
 PLOTS = Path("plots/published/section_4")
 

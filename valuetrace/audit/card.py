@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from valuetrace.audit.inputs import Job
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.publish.cards import citation, profile_rows
 from valuetrace.report.page import template
+from valuetrace.subjects.inputs import Job
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace.analysis import beside
+from valuetrace.audit import comparison
 from valuetrace.audit.page import KINDS, refused_rows, visible
 from valuetrace.core import files
 from valuetrace.core.numbers import interval, number
@@ -32,7 +32,7 @@ def compare(audits: Mapping[str, tuple[dict, Path]], failed: Mapping[str, str]) 
     names = Counter(result["model"]["name"] for result, _ in audits.values())
     for given, (result, out) in audits.items():
         name = result["model"]["name"] if names[result["model"]["name"]] == 1 else given
-        home = next((g for g in groups if beside.mismatch(g[0][1]["profile"], result["profile"]) is None), None)
+        home = next((g for g in groups if comparison.mismatch(g[0][1]["profile"], result["profile"]) is None), None)
         groups.append(home := []) if home is None else None
         home.append((name, result, out))
     first = groups[0][0][1]["profile"]
@@ -50,7 +50,7 @@ def table(result: dict) -> pd.DataFrame:
     parts = []
     for group in result["groups"]:
         ours, *others = group["models"]
-        parts.append(beside.side_by_side(ours, others).assign(group=group["title"]))
+        parts.append(comparison.side_by_side(ours, others).assign(group=group["title"]))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 
 
@@ -104,12 +104,12 @@ def _group(group: list[tuple[str, dict, Path]], first: dict) -> dict:
         "kind": ours["kind"],
         "title": f"{KINDS[ours['kind']]}s"
         + (f", format {ours['format']['name']}" if ours["kind"] == "logprob" else ""),
-        "apart": beside.mismatch(first, ours),
-        "common_words": len(beside.common_words(profiles)),
+        "apart": comparison.mismatch(first, ours),
+        "common_words": len(comparison.common_words(profiles)),
         "models": [
             {"model": name, "audit": out.as_posix(), "format": result["profile"]["format"]["name"]}
             | {"ranked_words": result["profile"]["ranked_words"], "not_finite": result["not_finite"]}
-            | {"differs": beside.caveats(ours, result["profile"]), "rows": result["profile"]["rows"]}
+            | {"differs": comparison.caveats(ours, result["profile"]), "rows": result["profile"]["rows"]}
             for name, result, out in group
         ],
     }

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from valuetrace.audit import cost as costs
-from valuetrace.audit.inputs import Job
-from valuetrace.audit.scorers import SAMPLE, Rewards
 from valuetrace.core.errors import InputError
 from valuetrace.scoring import optimal as search
 from valuetrace.scoring.candidates import Candidates, prepare
+from valuetrace.subjects import cost as costs
+from valuetrace.subjects.inputs import Job
+from valuetrace.subjects.scorers import SAMPLE, Rewards
 
 BEAM = 8
 """Beginnings that are kept, where ``--beam`` does not say."""

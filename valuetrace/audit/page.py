@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from valuetrace.audit import cost, optimal
+from valuetrace.audit import optimal
 from valuetrace.core.numbers import interval, number
 from valuetrace.report.numbers import Numbers
 from valuetrace.report.page import picture, template
+from valuetrace.subjects import cost
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
 

@@ -20,7 +20,7 @@ COLUMNS = ("model", "role", "base", "construct", "framing", "words", "percentile
 
 
 def draw(table: str | Path, picture: str | Path) -> None:
-    """Read the CSV of ``analysis.profile.side_by_side`` and write the picture."""
+    """Read the CSV of ``measures.profile.side_by_side`` and write the picture."""
     _write(table, COLUMNS, profile, picture)
 
 

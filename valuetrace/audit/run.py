@@ -14,22 +14,23 @@ import transformers
 from huggingface_hub import ModelCard
 
 from valuetrace import __version__, tables
-from valuetrace.analysis import beside, validity
-from valuetrace.analysis import profile as analysis
-from valuetrace.analysis.extremes import extremes
-from valuetrace.audit import card, optimal, results, scorers
-from valuetrace.audit import cost as costs
-from valuetrace.audit.inputs import Job, Request, resolve
-from valuetrace.audit.scorers import LogProbabilities, Rewards
+from valuetrace.audit import card, comparison, optimal
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
+from valuetrace.measures import profile as analysis
+from valuetrace.measures import validity
+from valuetrace.measures.profile import extremes
 from valuetrace.scoring.spelling import is_words, spellings
+from valuetrace.subjects import cost as costs
+from valuetrace.subjects import results, scorers
+from valuetrace.subjects.inputs import Job, Request, resolve
+from valuetrace.subjects.scorers import LogProbabilities, Rewards
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedAudit:
     """A loaded model, what scoring it will cost, and the search for optimal replies where one was asked for."""
 
     job: Job
@@ -52,7 +53,7 @@ class Audit:
     problem: str | None
 
 
-def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
+def plan(request: Request, say: Callable[[str], None] = print) -> PlannedAudit:
     """Resolve and load, then estimate. InputError for what cannot run, or would run longer than ``max_minutes``."""
     job = resolve(request)
     say(f"{job.name}: {KINDS[job.kind]} ({job.architecture}), format {job.format}, lexicon {request.lexicon}")
@@ -76,7 +77,7 @@ def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
             f"{job.name}: it would take about {costs.duration(seconds)}, more than --max-minutes {limit:g}. "
             f"Raise the limit, or score fewer --prompts or a smaller --lexicon{smaller}."
         )
-    return Plan(job, scorer, cost, replies, readme)
+    return PlannedAudit(job, scorer, cost, replies, readme)
 
 
 def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
@@ -105,7 +106,7 @@ def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
     return Audit(result, job.out, problem)
 
 
-def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
+def evaluate(planned: PlannedAudit, table: pd.DataFrame) -> dict:
     """The whole result but for what the run itself took: profile, references beside it, extremes, refused claims."""
     job, request = planned.job, planned.job.request
     tokenisation = request.tokenisation if job.kind == "reward" else None
@@ -114,7 +115,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
     words = is_words(table)
     listed = table["token_decoded"].isin(spellings(job.lexicon["word"], None, request.case))
     others = [other for other in job.references if other["model"] != job.name and "released" not in other]
-    reasons = [(other, beside.mismatch(profile, other)) for other in others]
+    reasons = [(other, comparison.mismatch(profile, other)) for other in others]
     comparable = [other for other, reason in reasons if reason is None]
     return {
         "model": {
@@ -132,7 +133,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
         "profile": profile,
         "references": [
             {"model": other["model"], "file": other["file"], "ranked_words": other["ranked_words"]}
-            | {"shared_words": beside.shared_words(profile, other), "differs": beside.caveats(profile, other)}
+            | {"shared_words": comparison.shared_words(profile, other), "differs": comparison.caveats(profile, other)}
             | {"rows": other["rows"]}
             for other in comparable
         ],
@@ -144,7 +145,7 @@ def evaluate(planned: Plan, table: pd.DataFrame) -> dict:
             "of": "words" if words else "tokens",
             "rows": extremes(table[listed] if words else table, job.prompts),
         },
-        "unsupported": beside.unsupported(comparable),
+        "unsupported": comparison.unsupported(comparable),
         "cost": {"estimated": planned.cost.as_dict()},
         "versions": results.versions(),
     }
@@ -155,7 +156,7 @@ def draw(result: dict, folder: Path) -> None:
     from valuetrace.audit import picture  # matplotlib: not for --dry-run
 
     placed = result["place"] if result["place"] and "rows" in result["place"] else None
-    table = beside.side_by_side(result["profile"], result["references"], placed)
+    table = comparison.side_by_side(result["profile"], result["references"], placed)
     files.write_csv(table, folder / "profile.csv")
     picture.draw(folder / "profile.csv", folder / "profile.png")
 
@@ -171,14 +172,14 @@ def write(result: dict, folder: Path) -> dict:
     return stored
 
 
-def _profile(planned: Plan, subject: analysis.Subject, table: pd.DataFrame, lexicon: pd.DataFrame) -> dict:
+def _profile(planned: PlannedAudit, subject: analysis.Subject, table: pd.DataFrame, lexicon: pd.DataFrame) -> dict:
     job = planned.job
     seeded = {"draws": job.request.draws, "seed": job.request.seed}
     return analysis.profile(subject, table, lexicon, job.prompts, job.known, validity.rule(), **seeded)
 
 
-def _place(planned: Plan, subject: analysis.Subject, table: pd.DataFrame, profile: dict) -> dict | None:
-    """Where the model stands among those whose scores were released (``beside.place``), or ``refused`` and ``needs``.
+def _place(planned: PlannedAudit, subject: analysis.Subject, table: pd.DataFrame, profile: dict) -> dict | None:
+    """Where the model stands among those whose scores were released (``comparison.place``), or ``refused``, ``needs``.
 
     None where no released model has this kind of score. The model is ranked anew on the words that all of them rank.
     """
@@ -188,16 +189,16 @@ def _place(planned: Plan, subject: analysis.Subject, table: pd.DataFrame, profil
         return None
     if profile["reading"]["refused"]:
         return {key: profile["reading"][key] for key in ("refused", "needs")}
-    comparable = [o for o in released if beside.mismatch(profile, o) is None and not o["reading"]["refused"]]
+    comparable = [o for o in released if comparison.mismatch(profile, o) is None and not o["reading"]["refused"]]
     if not comparable:
-        return beside.unplaced(profile, released)
-    lexicon, common = planned.job.lexicon, beside.common_words(comparable)
+        return comparison.unplaced(profile, released)
+    lexicon, common = planned.job.lexicon, comparison.common_words(comparable)
     same = set(lexicon["word"]) == common
     own = profile if same else _profile(planned, subject, table, lexicon[lexicon["word"].isin(common)])
-    return beside.place(own, comparable)
+    return comparison.place(own, comparable)
 
 
-def _made_by(planned: Plan) -> dict:
+def _made_by(planned: PlannedAudit) -> dict:
     job = planned.job
     return {
         "model": job.name,

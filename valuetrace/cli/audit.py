@@ -110,14 +110,14 @@ def _one(request, options: argparse.Namespace) -> int:
 
 
 def _several(request, options: argparse.Namespace) -> int:
-    from valuetrace.audit import compare, several
+    from valuetrace.audit import batch, compare
 
     if options.dry_run:
-        costs, failed = several.plan_each(options.models, request, say)
+        costs, failed = batch.plan_each(options.models, request, say)
         if options.json:
             _print_json(costs)
         return 2 if failed else 0
-    compared = several.audit_each(options.models, request, say)
+    compared = batch.audit_each(options.models, request, say)
     if compared.result is None:
         say(f"Nothing to compare: {len(compared.done)} of {len(options.models)} models were audited.")
     elif options.json:

@@ -28,14 +28,14 @@ def add(subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from valuetrace.analysis.compare.inputs import known_groups, read_groups
-    from valuetrace.analysis.compare.run import compare_files
     from valuetrace.core.files import write_json, write_text
     from valuetrace.figures import compare as figures
+    from valuetrace.measures.compare.inputs import read_groups, read_origins
+    from valuetrace.measures.compare.run import compare_files
     from valuetrace.report import compare as report
 
     draws = {"seed": options.seed, "draws": options.draws, "lexicon_draws": options.lexicon_draws}
-    groups = read_groups(options.groups) if options.groups else known_groups()
+    groups = read_groups(options.groups) if options.groups else read_origins()
     comparison = compare_files(options.scores, groups, options.lexicon, options.also, **draws)
     write_json(comparison.metrics, options.out / "compare.json")
     comparison.write_plots(options.out / "plots")

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
+from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 
 DIGITS = 6
@@ -184,3 +187,20 @@ def _digits(value):
     if not isinstance(value, float) or not math.isfinite(value) or value.is_integer():
         return value
     return float(f"{value:.{DIGITS}g}")
+
+
+@contextmanager
+def alone(folder: Path, otherwise: str) -> Iterator[None]:
+    """One process at a time makes ``folder``; another says ``otherwise`` and waits."""
+    with files.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"waiting: {otherwise}", file=sys.stderr, flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -33,11 +33,10 @@ WHOLE, AT_IMPORT = "*", "<import>"  # in place of a definition's name: all of a 
 _BY_NAME = {"importlib.import_module", "pkgutil", "__import__", "globals", "eval", "exec"}
 _QUIET = {"dataclass", "property", "setter", "cached_property", "contextmanager", "cache", "lru_cache", "staticmethod"}
 _QUIET |= {"classmethod", "wraps", "inference_mode", "no_grad", "abstractmethod"}  # decorators that register nothing
-_NO_NUMBER = frozenset(
-    "aiohttp annotated-doc anyio certifi charset-normalizer click colorama filelock fsspec h11 hf-xet httpcore2 httpx2 idna "
-    "markdown-it-py mdurl mpmath networkx packaging platformdirs psutil pydantic pydantic-core pydantic-settings pygments "
-    "python-dotenv requests rich setuptools shellingham six sympy tqdm truststore typer typing-extensions "
-    "typing-inspection urllib3 wcwidth".split()
+_NO_NUMBER = re.compile(
+    "aiohttp|annotated-doc|anyio|certifi|charset-normalizer|click|colorama|filelock|fsspec|h11|hf-xet|httpcore2|httpx2|"
+    "idna|markdown-it-py|mdurl|mpmath|networkx|packaging|platformdirs|psutil|pydantic.*|pygments|python-dotenv|requests|"
+    "rich|setuptools|shellingham|six|sympy|tqdm|truststore|typer|typing-.*|urllib3|wcwidth"
 )
 """Required by the others, and without a part in a number: they move bytes, wait, parse options and print."""
 
@@ -60,7 +59,7 @@ class _Read(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """``reached``: every definition that can run; ``digests``: name → digest, templates too; ``libraries``: versions."""
+    """``reached``: each definition that can run; ``digests``: name → digest, templates too; ``libraries``: versions."""
 
     reached: frozenset[Definition]
     digests: dict[str, str]
@@ -107,7 +106,7 @@ def versions(names: set[str], root: Path = ROOT) -> dict[str, str]:
         name = _normal(waiting.pop())
         if name not in pinned:  # ``ruamel`` is ruamel.yaml's
             name = next((pin for pin in pinned if pin.startswith(f"{name}-")), name)
-        if name in found or name in _NO_NUMBER or (pinned and name not in pinned):
+        if name in found or _NO_NUMBER.fullmatch(name) or (pinned and name not in pinned):
             continue
         try:
             distribution = metadata.distribution(name)
@@ -410,7 +409,7 @@ def _imports(statement: ast.Import | ast.ImportFrom, path: Path, whole: bool = F
 
 
 def _scope(function: ast.FunctionDef | ast.Lambda) -> dict[str, str | None]:
-    """The names that a function binds: its arguments and what it assigns or imports, not what lies in a scope within."""
+    """The names that a function binds: arguments and what it assigns or imports, not what lies in a scope within."""
     arguments = [node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)]
     found: dict[str, str | None] = dict.fromkeys(arguments)
     if isinstance(function, ast.Lambda):

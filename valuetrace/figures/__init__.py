@@ -1,0 +1,1 @@
+"""Pictures from tables. Nothing is computed here."""

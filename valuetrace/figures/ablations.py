@@ -44,7 +44,7 @@ def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
 def by_size(runs, levels, fit, curve, labels: dict[str, str], value: str, title: str, axis_label: str) -> Figure:
     """``value`` at the last step against data size: a row a pair of bases, a column a framing, a colour a seed.
 
-    runs, levels, fit, curve: the tables of ``analysis.ablations.runs``. Filled: every reward model of the run reads the
+    runs, levels, fit, curve: the tables of ``measures.ablations``. Filled: every reward model of the run reads the
     prompts; hollow: refused. Grey: the untrained heads, mean and 95 % over seeds. Black: the line within seeds.
     """
     pairs = list(dict.fromkeys(runs[["first", "second"]].itertuples(index=False, name=None)))

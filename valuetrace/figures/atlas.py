@@ -18,7 +18,7 @@ LEXICON = "big_two_nouns"
 
 
 def draw(table: str | Path, picture: str | Path) -> None:
-    """Read ``analysis.atlas.table`` and write the picture of the reward models on ``LEXICON``."""
+    """Read ``measures.atlas.table`` and write the picture of the reward models on ``LEXICON``."""
     frame = read_csv(
         table, ("model", "kind", "base", "lineage", "lexicon", "construct", "framing", "refused"), dtype=str
     )

@@ -12,12 +12,12 @@ from typing import Literal
 
 import pandas as pd
 
-from valuetrace.analysis.forecast import shares
-from valuetrace.audit import inputs as audit
-from valuetrace.audit import results
-from valuetrace.audit.inputs import Job
 from valuetrace.core.errors import InputError, some
+from valuetrace.forecast import shares
 from valuetrace.scoring.spelling import spellings
+from valuetrace.subjects import inputs as audit
+from valuetrace.subjects import results
+from valuetrace.subjects.inputs import Job
 
 RESULTS = ("forecast.json", "forecast.csv", "words.csv", "attribution.csv", "forecast.png", "forecast.html")
 """What a forecast writes into its folder; attribution.csv only where there are two of something."""
@@ -58,7 +58,7 @@ class Request:
 @dataclass(frozen=True)
 class Jobs:
     """A request whose every part was found; each model as an audit's ``Job``. lexicon: all of it; that of the jobs is
-    cut down to the words that every policy can say, once these are known. points: ``analysis.forecast.shares.grid``."""
+    cut down to the words that every policy can say, once these are known. points: ``forecast.shares.grid``."""
 
     request: Request
     out: Path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from valuetrace.analysis.forecast.shares import KINDS
-from valuetrace.audit import cost
 from valuetrace.core.numbers import number
+from valuetrace.forecast.shares import KINDS
 from valuetrace.report.numbers import Numbers
 from valuetrace.report.page import picture, template
+from valuetrace.subjects import cost
 
 SHOWN = {"kl": (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), "best_of_n": (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)}
 """The points that tables show where they are among the forecast's; else as many, evenly spaced among them."""

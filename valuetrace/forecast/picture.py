@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from valuetrace.analysis.validity import FRAMINGS
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
+from valuetrace.measures.validity import FRAMINGS
 
 COLUMNS = (
     *("policy", "reward_model", "framing", "prompt", "kind", "budget", "reached"),

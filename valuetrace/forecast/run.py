@@ -14,15 +14,15 @@ import psutil
 import torch
 import transformers
 
-from valuetrace.audit import cost as costs
-from valuetrace.audit import results, scorers
-from valuetrace.audit.inputs import Job
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.forecast import inputs, reckon
+from valuetrace.forecast import compute, inputs
 from valuetrace.forecast.inputs import Jobs, Request
+from valuetrace.lexicon.entries import labelled
 from valuetrace.models import loading
-from valuetrace.tables import labelled
+from valuetrace.subjects import cost as costs
+from valuetrace.subjects import results, scorers
+from valuetrace.subjects.inputs import Job
 
 _DRAW_SECONDS = 1e-9  # a word, prompt, point, construct and draw of the bootstrap, one core of a server of 2023
 _SOLVE_SECONDS = 5e-5  # a word and prompt, all budgets of the default grid
@@ -30,7 +30,7 @@ _PAGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedForecast:
     """What will be scored, and what that costs. costs: by model, loading apart; seconds: of everything."""
 
     jobs: Jobs
@@ -54,7 +54,7 @@ class Done:
     problems: list[str]
 
 
-def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
+def plan(request: Request, say: Callable[[str], None] = print) -> PlannedForecast:
     """Resolve, then load each model once to estimate. InputError for what cannot run, or longer than ``max_minutes``.
 
     One model is held at a time. The reward models score only the words that every policy can say.
@@ -74,7 +74,7 @@ def plan(request: Request, say: Callable[[str], None] = print) -> Plan:
     for job in jobs.reward_models:
         found[job.name], _ = _estimate(job, "reward model", say)
     seconds = sum(cost.seconds for cost in found.values()) + _after_seconds(jobs)
-    planned = Plan(jobs, found, seconds)
+    planned = PlannedForecast(jobs, found, seconds)
     say(f"Cost: {planned}")
     limit = request.max_minutes
     if limit is not None and seconds > 60 * limit:
@@ -94,7 +94,7 @@ def forecast(request: Request, say: Callable[[str], None] = print) -> Done:
     for job in jobs.every:
         tables[job.name], problem = _scores(job)
         problems += [problem] if problem else []
-    reckoned = reckon.reckon(jobs, tables)
+    reckoned = compute.reckon(jobs, tables)
     result = {
         **reckoned.result,
         "models": {job.name: _about(job, planned.costs[job.name]) for job in jobs.every},

@@ -1,8 +1,8 @@
 """Words from psycholinguistic dictionaries: read them, unroll their wildcards, check and count them."""
 
+from valuetrace.lexicon.dictionaries import KnownGroups, known_groups
 from valuetrace.lexicon.edits import apply_edits, read_edits
 from valuetrace.lexicon.entries import COLUMNS, check, check_contrasts, is_wildcard
-from valuetrace.lexicon.known_groups import KnownGroups, known_groups
 from valuetrace.lexicon.sources import load_lexicon
 from valuetrace.lexicon.summary import overlaps, words_per_construct, words_per_pattern
 from valuetrace.lexicon.vocabulary import Vocabulary, load_vocabulary

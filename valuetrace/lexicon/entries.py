@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
-from valuetrace.tables import label, labelled
 
 COLUMNS = ("word", "lexicon", "construct", "polarity", "pattern", "part_of_speech")
 POLARITIES = ("", "virtue", "vice")
@@ -116,3 +115,15 @@ def _well_formed(entry: str) -> bool:
         return bool(entry) and "*" not in entry
     stem = entry[:-1]
     return "*" not in stem and not stem.endswith(" ") and sum(map(str.isalnum, stem)) >= _SHORTEST_STEM
+
+
+def label(construct: str, polarity: str) -> str:
+    """``agency``, or ``care.virtue`` where the dictionary has polarity."""
+    return f"{construct}.{polarity}" if polarity else construct or "(unnamed)"
+
+
+def labelled(lexicon: pd.DataFrame) -> pd.Series:
+    """The label of each row's construct."""
+    return pd.Series(
+        [label(*key) for key in zip(lexicon["construct"], lexicon["polarity"], strict=True)], lexicon.index
+    )

@@ -84,3 +84,11 @@ def provenance(folder: str | Path) -> dict[str, Any]:
     """What a model folder was made from; just its name for a folder that valuetrace did not make."""
     path = Path(folder) / "provenance.json"
     return files.read_json(path) if path.is_file() else {"model": Path(folder).name}
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """``lexicons``: whose words are the candidates; none means every token of the vocabulary."""
+
+    lexicons: list[str]
+    tokenisation: Literal["exact", "as_published"]

@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 from transformers import Trainer, TrainerCallback
 
-from valuetrace.analysis import validity
 from valuetrace.core.errors import InputError
+from valuetrace.measures import validity
 from valuetrace.monitoring import sample as samples
 from valuetrace.monitoring.record import Record
 from valuetrace.monitoring.scores import Scorer

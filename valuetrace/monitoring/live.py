@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from valuetrace.analysis import validity
+from valuetrace.measures import validity
 from valuetrace.monitoring import sample as samples
 from valuetrace.monitoring.scores import Scorer
 from valuetrace.monitoring.subject import subject

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuetrace.analysis.validity import FRAMINGS
 from valuetrace.core import files
+from valuetrace.measures.validity import FRAMINGS
 from valuetrace.monitoring.summary import correlation
 
 COLUMNS = ("step", "construct", "framing", "prompts", "words", "percentile", "known_groups", "framing_within")

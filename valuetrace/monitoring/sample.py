@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis import validity
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
-from valuetrace.lexicon.find import find_lexicon
+from valuetrace.lexicon.unrolled import KNOWN_GROUPS, find_lexicon, lexicon_path
+from valuetrace.measures import validity
 from valuetrace.prompts import value_laden
 from valuetrace.stats.bootstrap import FEWEST_WORDS
-from valuetrace.tables import KNOWN_GROUPS, lexicon_path
 
 _PROMPT_COLUMNS = ["key", "text", "framing"]
 
@@ -95,3 +94,18 @@ def _first(table: pd.DataFrame, groups: list[str], most: int | None, seed: int) 
     turn = mixed.groupby(groups).cumcount().to_numpy()
     order = np.argsort(turn, kind="stable")
     return mixed.iloc[order if most is None else order[turn[order] < most]]
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """every: optimizer steps; prompts: of the 54, a framing; words: a construct and a side of the
+    known groups; seed: which ones."""
+
+    every: int
+    prompts: int
+    words: int
+    seed: int
+
+    def __post_init__(self):
+        if self.every < 1 or not 1 <= self.prompts <= 27 or self.words < 6:
+            raise ValueError("every must be at least 1, prompts lie in 1 to 27, words be at least 6")

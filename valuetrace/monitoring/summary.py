@@ -1,7 +1,7 @@
 """From a sample's scores to the numbers that are watched: pure functions over tables.
 
-The measure is that of ``analysis.profile`` (mean over prompts of the median rank, as a percentile among the ranked
-words) and the check that of ``analysis.validity``. In a training the check is itself a metric: the percentiles are
+The measure is that of ``measures.profile`` (mean over prompts of the median rank, as a percentile among the ranked
+words) and the check that of ``measures.validity``. In a training the check is itself a metric: the percentiles are
 there from the first step on, and whoever reads them looks first whether the prompts are read (``refused``).
 """
 
@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from valuetrace.analysis import validity
 from valuetrace.core.errors import InputError, some
+from valuetrace.lexicon.entries import labelled
+from valuetrace.measures import validity
 from valuetrace.monitoring.sample import Sample
 from valuetrace.stats.bootstrap import FEWEST_WORDS
-from valuetrace.stats.correlation import weighted_correlation
-from valuetrace.stats.ranks import rank_words
-from valuetrace.tables import labelled
+from valuetrace.stats.ranks import rank_words, weighted_correlation
 
 DRAWS = 200
 """Bootstrap draws over words behind ``refused``; no interval is logged."""

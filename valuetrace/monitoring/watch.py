@@ -6,11 +6,11 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from valuetrace.analysis import validity
 from valuetrace.core import code
+from valuetrace.measures import validity
 from valuetrace.monitoring import sample
 from valuetrace.monitoring.callback import ValueProfileCallback
-from valuetrace.monitoring.settings import Monitoring
+from valuetrace.monitoring.sample import Monitoring
 from valuetrace.scoring.chat import Format
 from valuetrace.training.run import Watch
 

@@ -5,7 +5,7 @@ A *pair table* has one row a pair: ``prompt`` (text), ``chosen`` and ``rejected`
 prompt), ``history`` (JSON list of the messages before the prompt; empty for a single question).
 """
 
-from valuetrace.preferences.sample import COLUMNS, evenly_spaced, parse_size, read, split, take
+from valuetrace.preferences.sample import COLUMNS, parse_size, read, split, take
 from valuetrace.preferences.sources import Preferences, Source, Valence, draw, load, write
 from valuetrace.preferences.summary import summary
 
@@ -15,7 +15,6 @@ __all__ = [
     "Source",
     "Valence",
     "draw",
-    "evenly_spaced",
     "load",
     "parse_size",
     "read",

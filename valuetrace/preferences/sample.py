@@ -6,11 +6,11 @@ import hashlib
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from valuetrace.core.errors import InputError
+from valuetrace.tables import evenly_spaced
 
 COLUMNS = ("prompt", "chosen", "rejected", "source", "key", "history")
 
@@ -32,17 +32,6 @@ def parse_size(value: object) -> int | None:
     if not whole or size < 1:
         raise InputError(f"data_size is {value!r}; it must be a number of pairs (480, 13k, 106k) or 'full'.")
     return int(size)
-
-
-def evenly_spaced(available: int, wanted: int) -> np.ndarray:
-    """Row numbers ⌊i·available/wanted⌋, i < wanted: (wanted,), increasing.
-
-    A smaller sample lies inside a larger one whenever its size divides the larger one's (13k in 26k,
-    53k in 106k). InputError where more is wanted than there is.
-    """
-    if wanted > available:
-        raise InputError(f"data_size asks for {wanted:,} pairs, but the source has {available:,}. Use 'full' or less.")
-    return np.arange(wanted, dtype=np.int64) * available // wanted
 
 
 def take(pairs: pd.DataFrame, size: object, strides: dict[str, int]) -> pd.DataFrame:

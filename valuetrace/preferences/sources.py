@@ -12,10 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuetrace import hub, tables
+from valuetrace import hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 from valuetrace.core.files import read_csv
+from valuetrace.lexicon import unrolled
 from valuetrace.preferences import conversations, valence, wordnet
 from valuetrace.preferences.sample import parse_size, split, take
 
@@ -129,7 +130,7 @@ def load(name: str, source: Source, seed: int) -> tuple[pd.DataFrame, pd.DataFra
     """(train, held out, how many were left out by reason, origin) of a whole source."""
     origin: dict[str, Any] = {"source": name, "kind": source.kind, "licence": source.licence}
     if source.kind == "wordnet":
-        words = {word for lexicon in source.exclude for word in tables.read_lexicon(lexicon)["word"]}
+        words = {word for lexicon in source.exclude for word in unrolled.read_lexicon(lexicon)["word"]}
         synsets = wordnet.read_synsets(source.folder)
         pairs, left_out = wordnet.pairs(synsets, words, source.held_out, seed)
         origin |= {"excluded_lexicons": source.exclude, "excluded_words": len(words)}

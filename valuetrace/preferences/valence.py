@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.core.errors import InputError
-from valuetrace.preferences.sample import COLUMNS, evenly_spaced
+from valuetrace.preferences.sample import COLUMNS
+from valuetrace.tables import evenly_spaced
 
 SIDES = ("pleasant", "unpleasant")
 

@@ -11,9 +11,9 @@ import jinja2
 import pandas as pd
 import yaml
 
-from valuetrace.analysis import references
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
+from valuetrace.measures import references
 from valuetrace.models.rows import Model
 from valuetrace.publish.adapters import PROVENANCE, Adapter
 from valuetrace.publish.stored import as_written

@@ -1,0 +1,1 @@
+"""Pages: every number from a metrics file that it names."""

@@ -1,0 +1,1 @@
+"""Scores from models: conversations as token ids, exhaustive search with reward models, log-probabilities."""

@@ -1,5 +1,5 @@
 """Reward models trained from preference pairs: low-rank adapters and a scalar head on a frozen base."""
 
-from valuetrace.training.settings import Lora, Training
+from valuetrace.training.recipe import Lora, Training
 
 __all__ = ["Lora", "Training"]

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.training.batches import CHOSEN, PAD, PROMPT
-from valuetrace.training.settings import Training
+from valuetrace.training.recipe import Training
 
 MLP_UNITS = 1024  # GRM's released heads (Yang et al. 2024: one hidden layer)
 

@@ -21,11 +21,11 @@ from torch import nn
 
 from valuetrace.core import code, files
 from valuetrace.core.errors import InputError
-from valuetrace.core.locks import alone
+from valuetrace.core.files import alone
 from valuetrace.models import loading
-from valuetrace.preferences import evenly_spaced
+from valuetrace.tables import evenly_spaced
 from valuetrace.training import batches, checkpoint, encoding, losses, model
-from valuetrace.training.settings import Training
+from valuetrace.training.recipe import Training
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from valuetrace.core import files
 from valuetrace.models.rows import MODELS, Scoring, provenance
 from valuetrace.training import run, score
 from valuetrace.training.checkpoint import CHECKPOINTS, LOG
-from valuetrace.training.settings import Search, Training
+from valuetrace.training.recipe import Search, Training
 
 
 class Study(NamedTuple):

@@ -15,7 +15,7 @@ from trl import RewardConfig, RewardTrainer
 from valuetrace.core.errors import InputError
 from valuetrace.training import losses
 from valuetrace.training.batches import collate
-from valuetrace.training.settings import Training
+from valuetrace.training.recipe import Training
 
 # trl asks for a tokenizer with a padding token and writes into it; our pairs are encoded and padded without one.
 _NO_TOKENIZER = SimpleNamespace(pad_token="pad", pad_token_id=0, eos_token=None, get_vocab=lambda: {"pad": 0})

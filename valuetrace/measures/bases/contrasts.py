@@ -1,0 +1,169 @@
+"""How two models differ in a cell (Section 3.1): the paper's tests, and tests of units that are independent.
+
+The paper's tests take the medians of one ranking for independent observations. Beside them stand tests that do not: one
+difference (agency − communion) a prompt, paired between the models; the same with the prompts' adjectives as units; a
+permutation of the construct labels over words.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from valuetrace.measures.bases.cells import Cell
+from valuetrace.stats.bootstrap import CHUNK, percentile_interval, word_draws
+from valuetrace.stats.inference import Welch, cliffs_delta, fdr_bh, group_permutation, holm, smallest_p, welch_t
+from valuetrace.stats.ranks import subset_medians
+
+
+def paper_anova(medians: pd.DataFrame) -> dict:
+    """``anova`` (every term) and ``three_way_anova`` (F and p of the interaction): the paper's test, as it made it."""
+    anova = three_way_anova(medians)
+    interaction = anova.set_index("term").loc["model × construct × framing", ["F", "p"]].to_dict()
+    return {"anova": [row.dropna().to_dict() for _, row in anova.iterrows()], "three_way_anova": interaction}
+
+
+def three_way_anova(medians: pd.DataFrame) -> pd.DataFrame:
+    """Type II ANOVA of ``median_rank ~ model × construct × framing``, every median being an observation.
+
+    Returns ``term, sum_of_squares, df, F, p`` and a residual row (Section 3.1: F(1, 208)). The medians of two
+    constructs in one ranking exclude one another, so each ranking counts twice: ``interaction`` counts it once.
+    """
+    import statsmodels.api as sm
+    import statsmodels.formula.api as smf
+
+    fit = smf.ols("median_rank ~ C(model) * C(construct) * C(framing)", medians).fit()
+    table = sm.stats.anova_lm(fit, typ=2).reset_index()
+    table.columns = ["term", "sum_of_squares", "df", "F", "p"]
+    table["term"] = table["term"].str.replace(r"C\((\w+)\)", r"\1", regex=True).str.replace(":", " × ")
+    return table
+
+
+def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
+    """Each construct and framing, model against model, and the three-way contrast.
+
+    A panel: means of the median rank (prompts averaged), ``difference`` = second − first model in alphabetical order;
+    over words a bootstrap interval, a permutation p and Cliff's δ of the words' mean ranks; over prompts ``p_paired``
+    (the two models answer the same prompts) and the paper's Welch t, as if they did not, with FDR over the panels. The
+    contrast is (agency − communion under positive framing) − (the same under negative), second − first model, in
+    ranks: an interval and p over words, and ``interaction``.
+    """
+    positive = (cell.prompts["framing"] == "positive").to_numpy()
+    member = cell.members
+    observed = subset_medians(cell.ranks, member).reshape(len(member), len(cell.models), -1)
+    statistics = _statistics(observed[None], positive)
+    rng = np.random.default_rng(seed)
+
+    def of(counts: np.ndarray) -> dict[str, np.ndarray]:
+        return _statistics_of_draws(cell, positive, counts)
+
+    relabeled = _joined([of(_relabel(member, min(CHUNK, draws - start), rng)) for start in range(0, draws, CHUNK)])
+    resampled = _joined([of(counts) for counts in word_draws(member, draws, rng)])
+
+    by_word = cell.ranks.reshape(len(cell.words), len(cell.models), -1)
+    rows = []
+    for i, construct in enumerate(cell.constructs):
+        for j, (framing, chosen) in enumerate({"positive": positive, "negative": ~positive}.items()):
+            first, second = observed[i, 0, chosen], observed[i, 1, chosen]
+            welch = welch_t(first, second)
+            rows.append(
+                {
+                    "construct": construct,
+                    "framing": framing,
+                    "means": dict(zip(cell.models, (first.mean(), second.mean()), strict=True)),
+                    "difference": second.mean() - first.mean(),
+                    "ci_words": list(percentile_interval(resampled["difference"][:, i, j])),
+                    "cliffs_delta": cliffs_delta(*by_word[member[i]][:, :, chosen].mean(axis=2).T),
+                    **_told(welch),
+                    "p_paired": _paired_p(second - first),
+                    "p_words": _two_sided(relabeled["difference"][:, i, j], statistics["difference"][0, i, j]),
+                }
+            )
+    for row, p in zip(rows, fdr_bh([row["p_prompts"] for row in rows]), strict=True):
+        row["p_prompts_fdr"] = float(p)
+    contrast = {
+        "contrast": float(statistics["contrast"][0]),
+        "ci_words": list(percentile_interval(resampled["contrast"])),
+        "p_words": _two_sided(relabeled["contrast"], statistics["contrast"][0]),
+    }
+    return rows, contrast | interaction(cell, observed)
+
+
+def interaction(cell: Cell, observed: np.ndarray) -> dict:
+    """The three-way interaction with one number a prompt: agency − communion, second − first model.
+
+    observed: medians (constructs, models, prompts). ``t, df, p_prompts``: Welch's test of the positive prompts' numbers
+    against the negative ones'. ``by_adjective``: framing is a few adjectives against a few others, so the exact p over
+    all assignments of framings to adjectives, and the smallest that so many allow (three against three: .10).
+    """
+    gaps = observed[:, 1] - observed[:, 0]
+    gaps = pd.Series(gaps[0] - gaps[1], index=cell.prompts["key"])
+    framing = cell.prompts.set_index("key")["framing"]
+    welch = welch_t(gaps[framing == "negative"], gaps[framing == "positive"])
+    by_adjective = (
+        cell.prompts.assign(gap=gaps.to_numpy()).groupby(["adjective", "framing"])["gap"].mean().reset_index()
+    )
+    second = (by_adjective["framing"] == "positive").to_numpy()
+    adjectives = {
+        "p": group_permutation(by_adjective["gap"], second),
+        "smallest_p": smallest_p(int((~second).sum()), int(second.sum())),
+    }
+    return _told(welch) | {"by_adjective": adjectives}
+
+
+def corrected(cells: list[dict]) -> list[dict]:
+    """The cells with ``p_words_holm`` beside ``p_words``: a family of all contrasts that are shown, one of all panels.
+
+    cells: of the whole grid (every comparison, format, spelling); refused ones, which hold no test, do not count.
+    """
+    read = [cell for cell in cells if "refused" not in cell]
+    for family in ([cell["three_way"] for cell in read], [panel for cell in read for panel in cell["panels"]]):
+        for row, p in zip(family, holm([row["p_words"] for row in family]), strict=True):
+            row["p_words_holm"] = float(p)
+    return cells
+
+
+def _told(welch: Welch) -> dict[str, float | None]:
+    """``t, df, p_prompts``; where no prompt differs from another there is no t, and p is 1."""
+    if np.isfinite(welch.t):
+        return {"t": float(welch.t), "df": float(welch.df), "p_prompts": float(welch.p)}
+    return {"t": None, "df": None, "p_prompts": 1.0 if np.isnan(welch.t) else 0.0}
+
+
+def _paired_p(differences: np.ndarray) -> float | None:
+    """Two-sided p of a paired t test; None where every prompt has the same difference."""
+    spread = differences.std(ddof=1)
+    if not spread > 0:
+        return None
+    t = differences.mean() / spread * np.sqrt(len(differences))
+    return float(2 * student_t.sf(abs(t), len(differences) - 1))
+
+
+def _statistics(values: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarray]:
+    """From medians (draws, constructs, models, prompts): difference (draws, constructs, framings) and contrast."""
+    means = np.stack([values[..., own].mean(axis=-1) for own in (positive, ~positive)], axis=-1)
+    difference = means[:, :, 1] - means[:, :, 0]
+    by_framing = difference[:, 0] - difference[:, 1]
+    return {"difference": difference, "contrast": by_framing[:, 0] - by_framing[:, 1]}
+
+
+def _statistics_of_draws(cell: Cell, positive: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics of many draws of words, counts (constructs, draws, words)."""
+    values = np.stack([subset_medians(cell.ranks, of_construct) for of_construct in counts], axis=1)
+    return _statistics(values.reshape(*values.shape[:2], len(cell.models), -1), positive)
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _relabel(member: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Construct labels dealt out anew over the words, sizes kept: (constructs, draws, words)."""
+    order = rng.permuted(np.tile(np.arange(member.shape[1]), (draws, 1)), axis=1)
+    return member[:, order]
+
+
+def _two_sided(draws: np.ndarray, observed: float) -> float:
+    """(b + 1) / (m + 1), b of m draws at least as far from 0 as the data."""
+    return float((1 + (np.abs(draws) >= abs(observed) - 1e-9).sum()) / (1 + len(draws)))

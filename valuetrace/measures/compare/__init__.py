@@ -1,0 +1,1 @@
+"""Section 2: reward models compared by their bases, with words, models and lineages as the unit."""

@@ -1,0 +1,148 @@
+"""Do reward models of two bases rank a value's words differently? Section 2, and the same done right.
+
+Every score is a rank within model and prompt over the lexicon's words (1 = best); a construct's
+value is the median rank of its words, by model and prompt. Beside the paper's tests, whose unit is
+one prompt of one model, stand tests whose unit is the model, and the lineage: prompts of one model are
+not independent, so the paper's p-values say less about *bases* than they seem to.
+
+A difference is always *second base − first base* in alphabetical order; a negative one means that
+the second base's models rank the construct better.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from valuetrace.core.files import write_csv
+from valuetrace.lexicon.unrolled import find_lexicon
+from valuetrace.measures.compare import effects, plot_tables, published, random_lexicon, top_k
+from valuetrace.measures.compare.inputs import Origin, Table, read_tables
+from valuetrace.measures.compare.readings import readings, refused
+from valuetrace.measures.compare.scores import Scores, join, other_words, whole_vocabulary
+from valuetrace.measures.compare.sensitivity import sensitivity
+
+DRAWS = 9_999
+"""Draws of each permutation test and of the bootstrap (Section 2's figure script uses as many)."""
+
+LEXICON_DRAWS = 1_000
+"""Random lexicons."""
+
+UNITS = {
+    "p_permutation, p_parametric, cohens_d": "one prompt of one model",
+    "p_model_unit, p_model_unit_studentised, p_model_unit_welch": "model; all assignments of bases to models",
+    "p_lineage": "the models of one lineage within one base; all assignments of bases to them",
+    "ci_models_prompts_words": "models within base, prompts within framing and words within construct, each resampled",
+    "cliffs_delta": "word, by its mean rank over a base's models and a framing's prompts",
+    "p_random_lexicon": "word list; both tails around the middle of the random lists",
+    "paired": "one prompt of one model, both constructs' medians as one difference; a slope a model",
+    "by_adjective": "adjective of the prompts",
+}
+
+
+NUMBERS = ("panels", "three_way", "published", "sensitivity", "top_k", "random_lexicon", "families")
+"""Keys of ``compare``'s metrics that a refused comparison does not have."""
+
+
+class Comparison(NamedTuple):
+    """``metrics`` is what compare.json holds; ``plots`` are the tables that figures are drawn from, by name."""
+
+    metrics: dict
+    plots: dict[str, pd.DataFrame]
+
+    def write_plots(self, folder: str | Path) -> None:
+        """Write each plot table as ``folder/NAME.csv``; of a comparison that is refused none is left there."""
+        if not self.plots:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for name in (*plot_tables.NAMES, "top_k"):
+                Path(folder, f"{name}.csv").unlink(missing_ok=True)
+        for name, frame in self.plots.items():
+            write_csv(frame, Path(folder) / f"{name}.csv")
+
+
+def compare(
+    tables: list[Table],
+    lexicon: pd.DataFrame,
+    name: str,
+    variants: dict[str, pd.DataFrame] | None = None,
+    seed: int = 1,
+    draws: int = DRAWS,
+    lexicon_draws: int = LEXICON_DRAWS,
+    known: list[Table] | None = None,
+) -> Comparison:
+    """The whole comparison of Section 2 over score tables (``inputs.read_tables``) and a lexicon.
+
+    lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity
+    to each is added. ``variants`` are further lexicons for the sensitivity table; ``known`` further tables of the
+    models, for the check of their readings alone. Every random number derives from ``seed``. InputError as
+    ``scores.join``.
+    """
+    scores = join(tables, lexicon)
+    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
+    ranks = scores.ranks()
+    medians = scores.medians(ranks)
+    testable = effects.model_unit_reason(scores) is None
+    boot = effects.bootstrap_differences(scores, ranks, draws, seeds[0]) if testable else None
+    pool = other_words(tables, lexicon, scores.prompts)
+    null, about_null = random_lexicon.random_medians(scores, ranks, lexicon, *pool, lexicon_draws, seeds[1])
+    cells = effects.cells(scores, ranks, medians, boot, null, draws, seeds[2])
+    interaction = effects.three_way(scores, medians, boot, null, draws, seeds[2])
+    top, about_top = top_k.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
+    read = readings(tables, lexicon, scores, known)
+    metrics = {
+        "bases": scores.bases,
+        "difference": f"{scores.bases[1]} − {scores.bases[0]}",
+        "readings": read,
+        "refused": refused(read),
+        "panels": cells,
+        "three_way": interaction,
+        "published": published.compare_with(scores, cells, interaction),
+        "sensitivity": sensitivity(scores, medians, tables, lexicon, variants or {}, draws, seeds[2]),
+        "top_k": about_top,
+        "random_lexicon": about_null,
+        "lineages": effects.lineages(scores),
+        "families": effects.families(cells),
+        "n": sizes(scores),
+        "units": UNITS,
+        "seed": seed,
+        "draws": draws,
+        "lexicon": name,
+        "files": {table.file: table.sha256 for table in tables},
+    }
+    if metrics["refused"]:  # no number of what cannot be read
+        return Comparison({key: value for key, value in metrics.items() if key not in NUMBERS}, {})
+    plots = plot_tables.tables(scores, medians, cells, metrics["sensitivity"])
+    return Comparison(metrics, plots if top is None else plots | {"top_k": top})
+
+
+def compare_files(
+    files: list[str | Path],
+    groups: dict[str, Origin],
+    lexicon: str | Path,
+    also: list[str | Path] | None = None,
+    **options,
+) -> Comparison:
+    """``compare`` on files: score files, base and lineage by model, and lexicons by name or file.
+
+    ``also``: lexicons for the sensitivity table. ``options`` (seed, draws, lexicon_draws) as in
+    ``compare``. InputError names the file that cannot be read or joined.
+    """
+    variants = {str(other): find_lexicon(other) for other in also or []}
+    return compare(read_tables(files, groups), find_lexicon(lexicon), str(lexicon), variants, **options)
+
+
+def sizes(scores: Scores) -> dict:
+    """How many models, prompts and words stand behind the numbers, and what was left out."""
+    return {
+        "models": {
+            base: [m for m, b in zip(scores.models, scores.base_of, strict=True) if b == base] for base in scores.bases
+        },
+        "prompts": {framing: int((scores.framing == framing).sum()) for framing in effects.FRAMINGS},
+        "words": {name: int(row.sum()) for name, row in zip(scores.constructs, scores.member, strict=True)},
+        "words_ranked": len(scores.words),
+        "words_in_several_constructs": int((scores.member.sum(axis=0) > 1).sum()),
+        "excluded": scores.excluded,
+    }

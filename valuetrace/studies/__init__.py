@@ -1,0 +1,1 @@
+"""Experiments on the instrument itself, which may train: planted values, seed variance, authority, dimensions."""

@@ -1,0 +1,218 @@
+"""Two kinds of model behind one face: load, count, time a sample, score.
+
+A scorer has ``candidates``, ``tokens`` (all that the run puts through the model), ``activations()`` and
+``table_bytes()``, ``seconds()``, which runs a part of the work and says how long all of it will take, and
+``score()``, which returns the score table and a message where some scores are not finite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PretrainedConfig
+
+from valuetrace.core.errors import InputError, some
+from valuetrace.models import loading
+from valuetrace.models.rows import DTYPES
+from valuetrace.scoring.chat import encode_reply, render
+from valuetrace.scoring.logprobs import NotFinite, cut_batches, next_token_logprobs
+from valuetrace.scoring.reward_model import load_reward_model
+from valuetrace.scoring.search import NotANumber, score_prompts
+from valuetrace.scoring.spelling import CASES
+from valuetrace.subjects.inputs import Job, find_device
+
+BATCH_TOKENS = 1024  # of prompts, a batch of a language model
+SAMPLE = 512  # candidates scored to time a reward model
+
+
+class Rewards:
+    """A reward model and the words, or token ids, that it scores as replies."""
+
+    def __init__(self, job: Job):
+        self.job = job
+        options = {"dtype": dtype_of(job), **_place(job)}
+        if job.adapter is None:
+            self.model = load_reward_model(job.folder, job.form, head=job.request.head, **options)
+        else:
+            self.model = job.adapter.load(job.folder, job.form, **options)
+        self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
+        self.how = {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation}
+        self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
+        if job.request.vocabulary:
+            self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
+            self.names = list(self.rows["token_id"])
+            lengths = np.ones(len(self.names), dtype=int)
+        else:
+            words = [*job.lexicon["word"], *job.known["word"]]  # the known groups are read, but not ranked
+            self.names = list(dict.fromkeys(map(CASES[job.request.case], words)))
+            self.rows = pd.DataFrame({"token_id": pd.NA, "token_name": self.names, "token_decoded": self.names})
+            lengths = np.array([len(encode_reply(self.tokenizer, job.form, word)) for word in self.names])
+        around = _conversations(job, self.tokenizer)
+        prefixes = {key: len(conversation.prefix) for key, conversation in around.items()}
+        closing = max(len(conversation.closing) for conversation in around.values())
+        _check_context(job, {key: n + int(lengths.max()) + closing for key, n in prefixes.items()}, self.model.context)
+        self.longest = max(prefixes, key=prefixes.get)
+        self.tokens = sum(prefixes.values()) + len(prefixes) * int((lengths + closing).sum())
+
+    @property
+    def candidates(self) -> int:
+        return len(self.names)
+
+    def activations(self) -> int:
+        """Bytes of a batch, as the search cuts it: 2,048 new tokens; 65,536 on a GPU, or half of what is free."""
+        config, device = _text(self.backbone.config), self.backbone.device
+        token = 4 * (10 * config.hidden_size + 4 * config.intermediate_size)
+        if device.type != "cuda":
+            return 2048 * token
+        return min(65_536 * token, torch.cuda.mem_get_info(device)[0] // 2)
+
+    def table_bytes(self) -> int:
+        """Bytes of the score table and its copies."""
+        return 12 * self.candidates * len(self.job.prompts)
+
+    def seconds(self) -> float:
+        """An estimate from the longest prompt: all of a few candidates, or a sample of many.
+
+        What a prompt costs before its candidates is taken from a run of one candidate, the first run warms up.
+        """
+        prompt = self.job.prompts.set_index("key")["text"].loc[[self.longest]].to_dict()
+        sample = self.names
+        if len(sample) > SAMPLE:
+            sample = [sample[i] for i in np.random.default_rng(0).choice(len(sample), SAMPLE, replace=False)]
+        self._run(prompt, sample[:1])
+        one, many = self._run(prompt, sample[:1]), self._run(prompt, sample)
+        each = max(many - one, 0) / max(len(sample) - 1, 1)
+        return len(self.job.prompts) * (one + each * (len(self.names) - 1))
+
+    def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
+        prompts = dict(zip(self.job.prompts["key"], self.job.prompts["text"], strict=True))
+        problem = None
+        try:
+            scores = score_prompts(self.model, prompts, self.names, folder=shards, progress=progress, **self.how)
+        except NotANumber as error:
+            scores, problem = error.scores, str(error)
+        return pd.concat([self.rows, scores.reset_index(drop=True)], axis=1), problem
+
+    def _run(self, prompt: dict[str, str], names: list) -> float:
+        start = time.perf_counter()
+        with contextlib.suppress(NotANumber):  # the run itself reports it
+            score_prompts(self.model, prompt, names, progress=False, **self.how)
+        return time.perf_counter() - start
+
+
+class LogProbabilities:
+    """A language model, whose whole vocabulary gets a log-probability after each prompt."""
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.backbone = loading.load(job.folder, dtype=dtype_of(job), **_place(job))
+        self.tokenizer = loading.load_tokenizer(job.folder)
+        self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
+        self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
+        context = getattr(_text(self.backbone.config), "max_position_embeddings", None)
+        _check_context(job, {key: length + 1 for key, length in self.lengths.items()}, context)
+        self.tokens = sum(self.lengths.values())
+        size = job.request.batch_size
+        self.batch_tokens = BATCH_TOKENS if size is None else size * max(self.lengths.values())
+
+    @property
+    def candidates(self) -> int:
+        return self.backbone.get_input_embeddings().num_embeddings
+
+    def activations(self) -> int:
+        """Bytes of the largest batch's layers and logits."""
+        config, item = _text(self.backbone.config), self.backbone.dtype.itemsize
+        batches = cut_batches(self.lengths, self.batch_tokens)
+        tokens = max(len(batch) * self.lengths[batch[0]] for batch in batches)
+        logits = max(map(len, batches)) * self.candidates * (item + 8)
+        return tokens * item * (10 * config.hidden_size + 4 * config.intermediate_size) + logits
+
+    def table_bytes(self) -> int:
+        """Bytes of the score table, its copies, the ranks of one framing and the tokens' names."""
+        return self.candidates * (20 * len(self.job.prompts) + 300)
+
+    def seconds(self) -> float:
+        """An estimate from the largest batch, after one prompt to warm up."""
+        batch = max(cut_batches(self.lengths, self.batch_tokens), key=lambda keys: len(keys) * self.lengths[keys[0]])
+        self._run(batch[:1])
+        start = time.perf_counter()
+        self._run(batch)
+        return (time.perf_counter() - start) * self.tokens / (len(batch) * self.lengths[batch[0]])
+
+    def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
+        rows = loading.vocabulary(self.backbone, self.tokenizer)
+        scores = self._run(list(self.job.prompts["key"]))
+        table = pd.concat([rows, scores], axis=1).head(len(self.tokenizer))
+        bad = ~np.isfinite(table[scores.columns].to_numpy())
+        if not bad.any():
+            return table, None
+        where = [f"{table['token_decoded'].iloc[r]!r} to prompt {scores.columns[c]!r}" for r, c in np.argwhere(bad)[:5]]
+        return table, (
+            f"{self.job.name}: {int(bad.sum())} of {bad.size} log-probabilities are not finite numbers: candidate "
+            f"{some(where)}. The others are kept; try dtype float32 or bfloat16."
+        )
+
+    def _run(self, keys: list[str]) -> pd.DataFrame:
+        prompts = self.job.prompts.set_index("key").loc[keys].reset_index()
+        form, size = self.job.form, self.batch_tokens
+        try:
+            return next_token_logprobs(self.backbone, self.tokenizer, prompts, form, batch_tokens=size)
+        except NotFinite as error:  # ``score`` names them, in the tokenizer's words
+            return error.scores
+
+
+def load(job: Job) -> Rewards | LogProbabilities:
+    """The model of a job, loaded."""
+    return {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+
+
+def _place(job: Job) -> dict:
+    device = find_device(job.request.device)
+    return {"device_map": "auto"} if device is None else {"device": device}
+
+
+def dtype_of(job: Job) -> str:
+    """The dtype asked for; else the weights' own on an accelerator, float32 on a CPU."""
+    if job.request.dtype is not None:
+        return job.request.dtype
+    config = loading.read_config(job.folder)
+    own = config.get("dtype", config.get("torch_dtype", "float32")).removeprefix("torch.")
+    on_cpu = job.request.device == "cpu" or loading.best_device().type == "cpu"
+    return own if own in DTYPES and not on_cpu else "float32"
+
+
+def _conversations(job: Job, tokenizer) -> dict:
+    try:
+        return {row.key: render(tokenizer, job.form, row.text) for row in job.prompts.itertuples()}
+    except InputError as error:
+        raise InputError(f"{job.name}: {error}. Choose a text format (--format raw).") from None
+
+
+def _check_context(job: Job, lengths: dict[str, int], context: int | None) -> None:
+    for key, length in lengths.items():
+        if context is not None and length > context:
+            raise InputError(
+                f"{job.name}: prompt {key} has {length} tokens with its longest reply, but the model reads at most "
+                f"{context}. Shorten it, or leave it out."
+            )
+
+
+def _unnamed_rows(job: Job, model, tokenizer) -> int:
+    """Rows of the embedding that no token has. InputError where there are more tokens than rows."""
+    rows, known = model.get_input_embeddings().num_embeddings, len(tokenizer)
+    if known > rows:
+        raise InputError(
+            f"{job.name}: the tokenizer has {known} tokens but the embedding only {rows} rows: they do not belong "
+            f"together. Put the model's own tokenizer into {job.folder}."
+        )
+    return rows - known
+
+
+def _text(config: PretrainedConfig) -> PretrainedConfig:
+    """The language model's part of a configuration."""
+    return config.get_text_config()
