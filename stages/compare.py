@@ -2,14 +2,13 @@
 
 In:  the score files and lexicons of params.yaml, compare.runs.<name>; models (family, source), bases, reward_models,
      validity; conf/published/*.csv
-Out: metrics/compare/<name>.json, plots/compare/<name>/*.csv and figure_1, figure_a1, figure_a2 (.png)
+Out: metrics/compare/<name>.json, plots/compare/<name>/*.csv
 Run: python -m stages.compare NAME
 """
 
 import sys
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import compare as figures
 from valuetrace.measures.compare.inputs import read_origins
 from valuetrace.measures.compare.run import compare_files
 from valuetrace.measures.compare.runs import Run
@@ -21,7 +20,6 @@ def main(name: str) -> None:
     comparison = compare_files(run.files(), read_origins(), run.lexicon, run.also, **draws)
     files.write_json({"title": run.title} | comparison.metrics, f"metrics/compare/{name}.json")
     comparison.write_plots(f"plots/compare/{name}")
-    figures.draw(f"plots/compare/{name}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Draw every picture of Sections 3 and 4 from its numbers. Nothing is computed here.
 
-In:  plots/{base_preferences,implicit_rewards,dynamics}/*.csv; params.yaml: models, analysis
+In:  plots/{base_preferences,implicit_rewards,dynamics,compare}/*.csv; params.yaml: models, analysis, compare.runs
 Out: plots/base_preferences.png  Figure 2: median ranks by construct, framing, model, format
      plots/format_grid.png        the three-way contrast in every format and spelling
      plots/implicit_words.png     Figure 3: implicit reward of two word lists
@@ -8,21 +8,22 @@ Out: plots/base_preferences.png  Figure 2: median ranks by construct, framing, m
      plots/dynamics.png           median ranks, gaps, agreement and survival over training (Figures 4a, A4)
      plots/movers.png             words that move most (Figures 5, A6)
      plots/token_paths.png        words that end first and last (Figures A7, A8)
+     plots/figures/compare/<name>/figure_{1,a1,a2}.png  every comparison of compare.runs
 Run: python -m stages.figures
 """
 
 import pandas as pd
 
 from valuetrace.core import settings, stage
-from valuetrace.figures import base_preferences, dynamics, implicit_rewards, style
+from valuetrace.figures import base_preferences, compare, dynamics, implicit_rewards, style
 from valuetrace.measures.bases.analysis import Analysis
-from valuetrace.models.rows import Model
+from valuetrace.models.rows import labels as printed
 from valuetrace.prompts import value_laden
 
 
 def main() -> None:
     chosen = settings.get("analysis", Analysis)
-    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
+    labels = printed()
     style.apply()
 
     medians = pd.read_csv("plots/base_preferences/medians.csv")
@@ -45,6 +46,8 @@ def main() -> None:
     style.save(figure, "plots/implicit_tokens.png")
 
     dynamics.draw("plots/dynamics", labels, "plots")
+    for name in settings.get("compare.runs", dict[str, object]):
+        compare.draw(f"plots/compare/{name}", f"plots/figures/compare/{name}")
 
 
 if __name__ == "__main__":

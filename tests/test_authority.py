@@ -281,7 +281,7 @@ def test_the_numbers_are_told_and_drawn(study, tmp_path):
     context = Context()
     context.labels = {"tiny-x": "Random Llama"}
     context.metrics["planting/authority"] = files.read_json(tmp_path / "a.json")
-    page = context.fill("sections/instrument_authority.html.j2", picture=lambda *_: Markup("<img>"))
+    page = context.fill("sections/authority.html.j2", picture=lambda *_: Markup("<img>"))
     at = told["rows"].index(row)
     assert f'data-source="planting/authority:rows.{at}.measures.mwlr.mean"' in page
     assert "Random Llama" in page and "<img>" in page

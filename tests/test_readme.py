@@ -144,7 +144,7 @@ def test_planted_values(repository, text):
     assert audit["communion"]["limit"] is None
     power = pd.DataFrame(found["detection"]).query("test == 'audit' and measure == 'audit' and plant == 'communion'")
     assert f"never does ({short(power['power'].max())} at the best dose)" in text
-    units = read(repository, "planting/lottery")["by_unit"]
+    units = read(repository, "seed_variance")["by_unit"]
     for unit in ("prompts", "words"):
         least, most = (round(100 * units[unit][end]) for end in ("least", "most"))
         assert f"{least} to {most}" in text, unit

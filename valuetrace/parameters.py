@@ -33,7 +33,7 @@ from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.studies.dimensions.dictionaries import Dimensions
 from valuetrace.studies.planting.design import Authority, Planting
-from valuetrace.studies.seed_variance.reliability import Lottery
+from valuetrace.studies.seed_variance.reliability import SeedVariance
 from valuetrace.training import Training
 
 GROUPS: dict[str, Any] = {
@@ -57,7 +57,7 @@ GROUPS: dict[str, Any] = {
     "dynamics": Dynamics,
     "monitoring": Monitoring,
     "ablations": Ablations,
-    "lottery": Lottery,
+    "seed_variance": SeedVariance,
     "planting": Planting,
     "atlas": Atlas,
     "published": Published,

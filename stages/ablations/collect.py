@@ -19,14 +19,10 @@ import pandas as pd
 
 from valuetrace import tables
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import ablations as figures
-from valuetrace.figures import style
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import ablations, validity
 from valuetrace.measures.dynamics import inheritance
 from valuetrace.measures.dynamics.trajectories import Dynamics
-from valuetrace.models.rows import Model
-from valuetrace.report import page
 
 RUNS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations")
 
@@ -61,10 +57,6 @@ def main() -> None:
     metrics |= {"objective": settings.get("training.objective", str), "bases": bases, "draws": chosen.draws}
     metrics |= {"format": dynamics.format, "log_probabilities_refused": unread}
     files.write_json(metrics | ablations.summary(found), "metrics/ablations.json")
-    style.apply()
-    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
-    figures.draw(PLOTS, labels, "plots")
-    files.write_text(page.single("ablations"), "plots/ablations.html")
 
 
 if __name__ == "__main__":

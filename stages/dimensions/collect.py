@@ -16,12 +16,8 @@ Run: python -m stages.dimensions.collect
 from pathlib import Path
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import dimensions as figures
-from valuetrace.figures import style
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
-from valuetrace.models.rows import Model
-from valuetrace.report import page
 from valuetrace.scoring.chat import Format
 from valuetrace.studies.dimensions import sources, study, words
 from valuetrace.studies.dimensions.dictionaries import Dimensions
@@ -45,11 +41,6 @@ def main() -> None:
         files.replace_folder(temporary, PLOTS)
     metrics = study.summary(measured, found, made["words"], made["overlaps"], made, chosen)
     files.write_json({"profile": settings.get("profile", str), "bases": bases} | metrics, "metrics/dimensions.json")
-    style.apply()
-    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
-    titles = {name: row.title for name, row in chosen.dictionaries.items()}
-    figures.draw(PLOTS, labels, titles, sources.SOURCES, "plots")
-    files.write_text(page.single("dimensions"), "plots/dimensions.html")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Out: metrics/planting/authority.json            words, copies, what each measure
                                                 mean, low, high (prompts), the same less MWLR's, a column a prompt
      plots/planting/authority_categories.csv    …, group, words; mean MWLR (nats), low, high (words)
      plots/planting/authority_tokens.csv        …, rank, token, mwlr (nats, mean over prompts), planted
-     plots/planting/authority.png               Figure A3
 Run: python -m stages.planting.authority
 """
 
@@ -16,8 +15,6 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import authority as figures
-from valuetrace.figures import style
 from valuetrace.lexicon import entries, unrolled
 from valuetrace.models.rows import Model
 from valuetrace.prompts import authority_boost
@@ -47,9 +44,6 @@ def main() -> None:
     metrics |= {"draws": chosen.draws, "prompts": keys, "trained_prompts": len(prompts) - len(keys)}
     metrics |= {"settings": list(chosen.settings), "bases": chosen.bases}
     files.write_json(metrics | authority.summary(found, own, len(keys)), "metrics/planting/authority.json")
-    style.apply()
-    labels = {name: row.label for name, row in models.items()}
-    style.save(figures.draw(PLOTS, labels, chosen.top), PLOTS / "authority.png")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
-"""Is the instrument true? The planting study over its blocks: what arrives, where it lives, what is detected.
+"""The planting study over its blocks: what arrives, where it lives, what is detected.
 
 In:  data/planting/heads/<block>-<plant>/*.csv, data/planting/reward_models/<block>-<plant>.{parquet,json};
-     params.yaml: planting, models, profile, profile_note
+     params.yaml: planting
 Out: metrics/planting/study.json      answers with intervals over blocks (valuetrace.studies.planting.study)
      plots/planting/leans.csv         block, plant, dose, source, pairs, part, lean, both, positive, negative, known …
      plots/planting/contrasts.csv     first, second, dose, source, pairs, part, measure, estimate, low, high, p …
      plots/planting/transmitted.csv   τ with Fieller's intervals and the verdict
      plots/planting/{detection,layers,subspaces,mitigation,specificity,random_heads}.csv
-     plots/planting/{transmission,nulls,dose,detection,where,specificity,mitigation}.png, plots/instrument.html
 Run: python -m stages.planting.collect
 """
 
 from pathlib import Path
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import planting as figures
-from valuetrace.figures import style
-from valuetrace.report import page
 from valuetrace.studies.planting import study
 from valuetrace.studies.planting.design import Planting
 
@@ -29,9 +25,6 @@ def main() -> None:
     for name, table in found.items():
         files.write_csv(table, PLOTS / f"{name}.csv")
     files.write_json(study.summary(chosen, found), "metrics/planting/study.json")
-    style.apply()
-    figures.draw(PLOTS, chosen.constructs, chosen.dose, chosen.pairs)
-    files.write_text(page.single("instrument"), "plots/instrument.html")
 
 
 if __name__ == "__main__":

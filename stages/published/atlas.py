@@ -10,17 +10,13 @@ Run: python -m stages.published.atlas
 """
 
 from valuetrace.core import files, stage
-from valuetrace.figures import atlas as figures
 from valuetrace.measures import atlas
-from valuetrace.report import page
 
 
 def main() -> None:
     profiles = atlas.read()
     files.write_csv(atlas.table(profiles), "plots/atlas.csv")
     files.write_json(atlas.summary(profiles), "metrics/atlas.json")
-    figures.draw("plots/atlas.csv", "plots/atlas.png")
-    files.write_text(page.single("atlas"), "plots/atlas.html")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,13 @@
 
 In:  data/published/reward_model_scores/, data/published/corpora/; params.yaml: published.comparisons.<name>, compare,
      models, validity; conf/published/*.csv
-Out: metrics/published/section_2/<name>.json, plots/published/section_2/<name>/*.csv and figure_1, figure_a1,
-     figure_a2 (.png)
+Out: metrics/published/section_2/<name>.json, plots/published/section_2/<name>/*.csv
 Run: python -m stages.published.section_2 NAME
 """
 
 import sys
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import compare as figures
 from valuetrace.measures.compare.inputs import read_origins, read_tables
 from valuetrace.measures.compare.run import compare
 from valuetrace.measures.published.released import Comparison
@@ -24,7 +22,6 @@ def main(name: str) -> None:
     found = compare(read_tables(chosen.files(), origins), chosen.words(), chosen.lexicon, known=known, **draws)
     files.write_json({"title": chosen.title} | found.metrics, f"metrics/published/section_2/{name}.json")
     found.write_plots(f"plots/published/section_2/{name}")
-    figures.draw(f"plots/published/section_2/{name}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ In:  data/published/logprobs/, data/published/corpora/, lexicons/unrolled/known_
 Out: metrics/published/section_3.json        pairs (Figure 2), tables, contrast (Figure 3), None where files are
                                              lacking; printed_out_of_order
      plots/published/section_3/nouns.csv     construct, shared (whether every vocabulary has them), words: how many
-     plots/published/section_3/{medians,tokens,contrast}.csv, figure_2_*.png, figure_3.png, table_*.png: as far
+     plots/published/section_3/{medians,tokens,contrast}.csv: as far
 Run: python -m stages.published.section_3
 """
 
@@ -14,12 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import base_preferences, implicit_rewards, style
 from valuetrace.lexicon import unrolled
 from valuetrace.measures.bases.analysis import Analysis
 from valuetrace.measures.published import inputs, logprobs, sources
 from valuetrace.measures.published.released import Published
-from valuetrace.prompts import value_laden
 
 PLOTS, PRINTED = Path("plots/published/section_3"), Path("conf/published/tokens.csv")
 
@@ -59,27 +57,8 @@ def main() -> None:
     with files.fresh_folder(PLOTS.with_name(f".{PLOTS.name}.partial")) as temporary:
         for name, table in found.items():
             files.write_csv(table, temporary / f"{name}.csv")
-        _draw(found, chosen, how, dict(zip(models["repository"], models["label"], strict=True)), temporary)
         files.replace_folder(temporary, PLOTS)
     files.write_json(metrics, "metrics/published/section_3.json")
-
-
-def _draw(found: dict, chosen: Published, how: Analysis, labels: dict[str, str], folder: Path) -> None:
-    style.apply()
-    if "medians" in found:
-        for name in found["medians"]["comparison"].unique():
-            figure = base_preferences.medians_by_construct(found["medians"], labels, name, logprobs.CASE)
-            style.save(figure, folder / f"figure_2_{name}.png")
-    if "tokens" in found:
-        for name, (first, second) in chosen.tables.items():
-            tokens = found["tokens"].assign(format="as released", measure=how.tokens.measure)
-            if name in set(tokens["table"]):
-                figure = implicit_rewards.extreme_tokens(tokens, labels, first, second, how.tokens.top)
-                style.save(figure, folder / f"{name.lower().replace(' ', '_')}.png")
-    if "contrast" in found:
-        text = value_laden().set_index("key")["text"][how.tokens.prompt]
-        contrast = found["contrast"].assign(format="as released")
-        style.save(implicit_rewards.word_contrast(contrast, labels, how.tokens.measure, text), folder / "figure_3.png")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ Out: metrics/published/section_4.json       runs, sizes, ranked rows; checkpoint
      plots/published/section_4/ends.csv, end_gaps.csv   the last step of each distinct file, at pairs_drawn
      plots/published/section_4/{checkpoint_medians,checkpoint_gaps,movers,kendall,extremes}.csv: of the rewards, where
                                             they are here (valuetrace.measures.published.checkpoints)
-     plots/published/section_4/*.png
 Run: python -m stages.published.section_4
 """
 
 from pathlib import Path
 
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import published as figures
 from valuetrace.measures.published import checkpoints, inputs, training
 from valuetrace.measures.published.released import Published
 
@@ -40,7 +38,6 @@ def main() -> None:
     with files.fresh_folder(PLOTS.with_name(f".{PLOTS.name}.partial")) as temporary:
         for name, table in found.items():
             files.write_csv(table, temporary / f"{name}.csv")
-        figures.draw(temporary)
         files.replace_folder(temporary, PLOTS)
     files.write_json(metrics, "metrics/published/section_4.json")
 

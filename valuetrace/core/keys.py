@@ -13,6 +13,7 @@ import ast
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
@@ -25,11 +26,14 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.core import files
+from valuetrace.core.errors import InputError
 from valuetrace.core.settings import ROOT
 
 OURS = ("valuetrace", "stages")
 LOCK = "requirements.lock"
 WHOLE, AT_IMPORT = "*", "<import>"  # in place of a definition's name: all of a module, what runs when it is imported
+OUTSIDE = ("valuetrace.core.keys", "valuetrace.core.stage")
+"""What starts a stage and what names its results take no part in them."""
 _BY_NAME = {"importlib.import_module", "pkgutil", "__import__", "globals", "eval", "exec"}
 _QUIET = {"dataclass", "property", "setter", "cached_property", "contextmanager", "cache", "lru_cache", "staticmethod"}
 _QUIET |= {"classmethod", "wraps", "inference_mode", "no_grad", "abstractmethod"}  # decorators that register nothing
@@ -96,6 +100,30 @@ def kernel(entry: str, root: Path = ROOT) -> Kernel:
     return Kernel(frozenset(reached), dict(sorted(digests.items())), versions(libraries, root))
 
 
+def told(entry: str) -> dict[str, Any]:
+    """What metrics/code/<stage>.json holds."""
+    found = kernel(entry)
+    return {"kernel": entry, "key": found.digest, "libraries": found.libraries, "definitions": found.digests}
+
+
+def check_pins(root: Path = ROOT) -> None:
+    """InputError where an installed library is not the one that requirements.lock pins: its numbers would lie."""
+    _check_versions(pins(root), LOCK, f"Run pip install -r {LOCK}, or change the pin.")
+
+
+def check_recorded(path: Path) -> None:
+    """InputError where a library is not of the version that a stage's file of metrics/code/ says."""
+    if path.is_file():
+        _check_versions(files.read_json(path)["libraries"], str(path), "Run dvc repro --force code, or install it.")
+
+
+def _check_versions(wanted: dict[str, str], where: str, remedy: str) -> None:
+    for name, version in wanted.items():
+        found = _distribution(name)  # one of another platform is not here: whoever imports it says so
+        if found and found[0] != version.partition("+")[0]:
+            raise InputError(f"{where} says {name} {version}, {found[0]} is installed. {remedy}")
+
+
 def versions(names: set[str], root: Path = ROOT) -> dict[str, str]:
     """Installed versions of the distributions that hold the imported ``names`` and of what those require.
 
@@ -108,15 +136,21 @@ def versions(names: set[str], root: Path = ROOT) -> dict[str, str]:
             name = next((pin for pin in pinned if pin.startswith(f"{name}-")), name)
         if name in found or _NO_NUMBER.fullmatch(name) or (pinned and name not in pinned):
             continue
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        found[name] = distribution.version.partition("+")[0]
-        for line in distribution.requires or []:
-            if "extra ==" not in line:
-                waiting.append(re.match(r"[\w.-]+", line)[0])
+        if distribution := _distribution(name):
+            found[name], required = distribution
+            waiting += required
     return dict(sorted(found.items()))
+
+
+@functools.cache
+def _distribution(name: str) -> tuple[str, list[str]] | None:
+    """The installed version and what it requires, extras apart; None where it is not installed."""
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+    required = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in found.requires or [] if "extra ==" not in line]
+    return found.version.partition("+")[0], required
 
 
 def pins(root: Path = ROOT) -> dict[str, str]:
@@ -235,7 +269,7 @@ class _Package:
         waiting, reached, imported = [self.resolve(entry)[0]], set[Definition](), set[str]()
         while waiting:
             at = waiting.pop()
-            if at in reached:
+            if at in reached or at.module in OUTSIDE:
                 continue
             module = self.module(at.module)
             if module is None:
@@ -315,7 +349,11 @@ class _Reader:
     def read(self, statements: list[ast.stmt]) -> _Read:
         for statement in statements:
             self._node(statement, {})
-        return _Read(tuple(self.pieces), frozenset(self.imported), frozenset(self.libraries), self.by_name)
+        joined: list[str | Definition] = []
+        for text, run in itertools.groupby(self.pieces, lambda piece: isinstance(piece, str)):
+            pieces = list(run)
+            joined += ["\0".join(map(str, pieces))] if text else pieces
+        return _Read(tuple(joined), frozenset(self.imported), frozenset(self.libraries), self.by_name)
 
     def _node(self, node: Any, scope: dict[str, str | None], silent: bool = False) -> None:
         """scope: names bound inside the definition → what they stand for, None where that is a value."""

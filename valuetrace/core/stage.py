@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from valuetrace.core import keys
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import ROOT
 
@@ -41,6 +42,9 @@ def _check(main: Callable[..., None], arguments: tuple[str, ...]) -> None:
             f"{here} is not the code that was imported ({ROOT / 'valuetrace'}). Run the stage as a module: "
             f"python -m stages.{Path(sys.argv[0]).stem}"
         )
+    name = getattr(sys.modules["__main__"].__spec__, "name", "").removeprefix("stages.")
+    if name and name != "code":
+        keys.check_recorded(Path("metrics/code", *name.split(".")).with_suffix(".json"))
     try:
         inspect.signature(main).bind(*arguments)
     except TypeError as error:

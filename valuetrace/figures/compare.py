@@ -16,16 +16,16 @@ FRAMINGS = ("positive", "negative")
 TABLES = ("medians", "models", "bases", "density", "single_prompts", "single_prompt_bases", "panels")
 
 
-def draw(folder: str | Path) -> list[Path]:
+def draw(folder: str | Path, out: str | Path | None = None) -> list[Path]:
     """Draw ``figure_1.png``, ``figure_a1.png`` and, where its prompts were scored, ``figure_a2.png``.
 
-    Reads the plot tables (``plot_tables.tables``) in ``folder`` and writes the pictures beside them; where there are
-    none the comparison was refused, and the pictures say so.
+    Reads the plot tables (``plot_tables.tables``) in ``folder`` and writes the pictures into ``out``, or beside them;
+    where there are none the comparison was refused, and the pictures say so.
     """
-    folder = Path(folder)
+    folder, out = Path(folder), Path(out or folder)
     style.apply()
     if not (folder / "panels.csv").is_file():
-        return [write_atomically(folder / f"{name}.png", _refused().savefig) for name in ("figure_1", "figure_a1")]
+        return [write_atomically(out / f"{name}.png", _refused().savefig) for name in ("figure_1", "figure_a1")]
     tables = {name: _read(folder / f"{name}.csv") for name in TABLES}
     pictures = {"figure_1": figure_1, "figure_a1": figure_a1, "figure_a2": figure_a2}
     paths = []
@@ -33,7 +33,7 @@ def draw(folder: str | Path) -> list[Path]:
         figure = picture(tables)
         if figure is None:
             continue
-        paths.append(write_atomically(folder / f"{name}.png", figure.savefig))
+        paths.append(write_atomically(out / f"{name}.png", figure.savefig))
         plt.close(figure)
     return paths
 

@@ -14,10 +14,10 @@ from valuetrace.figures import style
 from valuetrace.figures.implicit_rewards import printable
 
 
-def draw(folder: str | Path) -> list[Path]:
-    """Every picture whose table is in ``folder``, beside it: ``figure_4a``, ``figure_4b``, and of the rewards by
+def draw(folder: str | Path, out: str | Path) -> list[Path]:
+    """Every picture whose table is in ``folder``, into ``out``: ``figure_4a``, ``figure_4b``, and of the rewards by
     checkpoint ``movers``, ``kendall`` and ``token_paths`` (.png)."""
-    folder, drawn = Path(folder), []
+    folder, out, drawn = Path(folder), Path(out), list[Path]()
     style.apply()
     pictures = {
         "figure_4a": (course, ("medians", "gaps")),
@@ -28,8 +28,8 @@ def draw(folder: str | Path) -> list[Path]:
     }
     for name, (picture, tables) in pictures.items():
         if all((folder / f"{table}.csv").is_file() for table in tables):
-            style.save(picture(*(read_csv(folder / f"{table}.csv", ()) for table in tables)), folder / f"{name}.png")
-            drawn.append(folder / f"{name}.png")
+            style.save(picture(*(read_csv(folder / f"{table}.csv", ()) for table in tables)), out / f"{name}.png")
+            drawn.append(out / f"{name}.png")
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""The head lottery: one run's lean before and after training, and what the tests say of seeds, from lottery_*.csv."""
+"""Seed variance: each run's L before and after training, and what the tests say of seeds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NOMINAL = 0.05
 
 
 def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
-    """Draw ``out``. folder: holds lottery_{runs,heads,rates}.csv of stages/planting/lottery.py."""
+    """Draw ``out``. folder: holds {runs,heads,rates}.csv of stages/ablations/seed_variance.py."""
     runs, heads, rates = (
-        read_csv(Path(folder) / f"lottery_{name}.csv", (), na_values=[""]) for name in ("runs", "heads", "rates")
+        read_csv(Path(folder) / f"{name}.csv", (), na_values=[""]) for name in ("runs", "heads", "rates")
     )
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 7.2), width_ratios=(1, 1.25))
     leans(left, runs, heads[heads["measure"] == "lean"].iloc[0], labels)

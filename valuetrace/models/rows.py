@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from valuetrace import assets
-from valuetrace.core import files
+from valuetrace.core import files, settings
 from valuetrace.core.errors import some
 
 MODELS = Path("data/models")
@@ -78,6 +78,11 @@ class Model:
     tokenizer: TokenizerChanges
     scoring: Scoring
     note: str = ""  # what is known or unsure about the row
+
+
+def labels() -> dict[str, str]:
+    """Model → its name in print, of every row in params.yaml."""
+    return {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
 
 
 def provenance(folder: str | Path) -> dict[str, Any]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
-
-from valuetrace.core import code
+from valuetrace.core import keys
 from valuetrace.measures import validity
 from valuetrace.monitoring import sample
 from valuetrace.monitoring.callback import ValueProfileCallback
@@ -24,18 +20,11 @@ def watch(settings: Monitoring, lexicon: str, form: Format) -> Watch:
     """
     asked = (lexicon, settings.prompts, settings.words, settings.seed)
     drawn = sample.draw(*asked)
-    tables = [table.to_csv(index=False) for table in (drawn.prompts, drawn.lexicon, drawn.known)]
-    decided_by = [
-        asdict(settings),
-        asdict(form),
-        asdict(validity.rule()),
-        tables,
-        code.digest("valuetrace.monitoring.watch"),
-    ]
+    decided_by = (settings, form, validity.rule(), drawn.prompts, drawn.lexicon, drawn.known)
 
     def callback(tokenizer, folder, done: int) -> ValueProfileCallback:
         options = dict(zip(("lexicon", "prompts", "words", "seed"), asked, strict=True))
         options |= {"every": settings.every, "share": 1.0, "format": form, "csv": folder / RECORD}
         return ValueProfileCallback(tokenizer=tokenizer, done=done, **options)
 
-    return Watch(hashlib.sha256(json.dumps(decided_by).encode()).hexdigest(), callback)
+    return Watch(keys.key("valuetrace.monitoring.watch", *decided_by), callback)

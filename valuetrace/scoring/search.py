@@ -19,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from valuetrace.core import code, files
+from valuetrace.core import files, keys
 from valuetrace.core.errors import InputError, some
 from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
@@ -113,12 +113,10 @@ def score_prompts(
 def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: int) -> Path:
     """One subfolder a search, named by everything that determines its scores, code included: stale shards lie
     elsewhere."""
-    made_by = code.digest("valuetrace.scoring.search")
-    digest = hashlib.sha256(f"{made_by} {weights} {shard_size} {plan.prefix}".encode())
-    digest.update(plan.shared.tobytes())
-    digest.update(np.fromiter((len(rest) for rest in plan.rests), np.int64).tobytes())
-    digest.update(np.fromiter((i for rest in plan.rests for i in rest), np.int64).tobytes())
-    return folder / digest.hexdigest()[:32]
+    lengths = np.fromiter((len(rest) for rest in plan.rests), np.int64)
+    ids = np.fromiter((i for rest in plan.rests for i in rest), np.int64)
+    decided_by = (weights, shard_size, plan.prefix, plan.shared, lengths, ids)
+    return folder / keys.key("valuetrace.scoring.search", *decided_by)[:32]
 
 
 def _score(

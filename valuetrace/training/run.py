@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import shutil
 import sys
 import tempfile
@@ -19,7 +17,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from valuetrace.core import code, files
+from valuetrace.core import files, keys
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import alone
 from valuetrace.models import loading
@@ -81,10 +79,8 @@ def config_hash(
     """
     told = dataclasses.asdict(params)
     del told["max_hours"]
-    texts = [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in (train_pairs, held_out)]
-    decided_by = [told, files.fingerprint(base_folder), texts, code.digest("valuetrace.training.run")]
-    decided_by += [] if watch is None else [watch.key]
-    return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
+    looks_on = None if watch is None else watch.key
+    return keys.key("valuetrace.training.run", told, base_folder, train_pairs, held_out, looks_on)
 
 
 def _train(base_folder, train_pairs, held_out, params: Training, out: Path, process, watch) -> dict[str, Any]:

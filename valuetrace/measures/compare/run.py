@@ -54,12 +54,11 @@ class Comparison(NamedTuple):
     plots: dict[str, pd.DataFrame]
 
     def write_plots(self, folder: str | Path) -> None:
-        """Write each plot table as ``folder/NAME.csv``; of a comparison that is refused none is left there."""
-        if not self.plots:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            for name in (*plot_tables.NAMES, "top_k"):
-                Path(folder, f"{name}.csv").unlink(missing_ok=True)
-        for name, frame in self.plots.items():
+        """Write each plot table as ``folder/NAME.csv``; of a comparison that is refused only why (``refused.csv``)."""
+        for name in (*plot_tables.NAMES, "top_k", "refused"):
+            Path(folder, f"{name}.csv").unlink(missing_ok=True)
+        refused = pd.DataFrame(self.metrics.get("refused") or {}).T.rename_axis("model").reset_index()
+        for name, frame in (self.plots or {"refused": refused}).items():
             write_csv(frame, Path(folder) / f"{name}.csv")
 
 

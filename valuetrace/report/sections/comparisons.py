@@ -8,17 +8,18 @@ from valuetrace.report.page import Context
 
 TITLE, ORDER = "Bases compared over score tables (Section 2)", 50
 ABSENT = "A comparison was not made."
+PICTURES = "plots/figures/compare"
 
 
 def needs() -> list[str]:
     names = settings.get("compare.runs", dict[str, object])
-    return [path for name in names for path in (f"metrics/compare/{name}.json", f"plots/compare/{name}/figure_1.png")]
+    return [path for name in names for path in (f"metrics/compare/{name}.json", f"{PICTURES}/{name}/figure_1.png")]
 
 
 def render(context: Context) -> Markup:
     names = settings.get("compare.runs", dict[str, object])
     told = {name: context.metrics[f"compare/{name}"] for name in names}
     return Markup("\n").join(
-        compare.section(context.n, f"compare/{name}", made["title"], f"plots/compare/{name}")
+        compare.section(context.n, f"compare/{name}", made["title"], f"{PICTURES}/{name}")
         for name, made in told.items()
     )

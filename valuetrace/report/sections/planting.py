@@ -9,20 +9,23 @@ from markupsafe import Markup
 from valuetrace.report.page import Context
 
 TITLE, ORDER = "Is the instrument true?", 80
-PAGE, MADE_BY = "instrument.html", "make validate"
+PAGE, MADE_BY = "planting.html", "make planting"
 NOTE = (
     "One small base, planted by preference optimisation (in three blocks by other ways, too), two "
     "constructs. The way, the dose and the penalty of the ridge heads were chosen on the first block, one of those "
     "that count; the rest was fixed before it."
 )
 PICTURES = ("transmission", "nulls", "dose", "detection", "where", "specificity", "mitigation")
-PARTS = ("authority", "lottery")  # studies of the same group, each a template part and metrics of its own
+PARTS = {
+    "authority": "planting/authority",
+    "seed_variance": "seed_variance",
+}  # part → its metrics
 REWARD_MODELS = {"ridge": "ridge head", "lora": "LoRA", "lora_untrained": "LoRA, before training"}
 
 
 def needs() -> list[str]:
-    metrics = [f"metrics/planting/{name}.json" for name in ("study", *PARTS)]
-    return [*metrics, *(f"plots/planting/{name}.png" for name in (*PICTURES, *PARTS))]
+    metrics = [f"metrics/{name}.json" for name in ("planting/study", *PARTS.values())]
+    return [*metrics, *(f"plots/planting/{name}.png" for name in (*PICTURES, "authority")), "plots/seed_variance.png"]
 
 
 def render(context: Context) -> Markup:
@@ -36,4 +39,4 @@ def render(context: Context) -> Markup:
             if all(row[key] in (value if isinstance(value, tuple) else (value,)) for key, value in wanted.items())
         ]
 
-    return context.fill("sections/instrument.html.j2", s=told, rows=rows, reward_models=REWARD_MODELS)
+    return context.fill("sections/planting.html.j2", s=told, rows=rows, reward_models=REWARD_MODELS)

@@ -17,8 +17,9 @@ NOTE = (
     "as independent says less about bases than its p-value seems to."
 )
 ORIGINS = "conf/published/reward_models.csv"
+PICTURES = "plots/figures/published"
 METRICS = ("sources", "section_3", "section_4", "claims")
-SHOWN = {  # beside plots/published/: what a picture shows
+SHOWN = {  # beside PICTURES: what a picture shows
     "section_3/figure_2_instruction-tuned.png": "Figure 2a: log-probabilities of the instruction-tuned pair",
     "section_3/figure_2_pretrained.png": "Figure 2b: log-probabilities of the pretrained pair",
     "section_3/table_1.png": "Table 1: optimal and pessimal tokens",
@@ -32,15 +33,15 @@ SHOWN = {  # beside plots/published/: what a picture shows
 def needs() -> list[str]:
     found = [f"metrics/published/{name}.json" for name in METRICS]
     found += [f"metrics/published/section_2/{name}.json" for name in _comparisons()]
-    found += [f"plots/published/section_2/{name}/figure_{n}.png" for name in _comparisons() for n in ("1", "a1")]
-    return [*found, "plots/published/section_4/figure_4a.png", "plots/published/section_4/figure_4b.png"]
+    found += [f"{PICTURES}/section_2/{name}/figure_{n}.png" for name in _comparisons() for n in ("1", "a1")]
+    return [*found, *(f"{PICTURES}/section_4/figure_4{n}.png" for n in "ab")]
 
 
 def render(context: Context) -> Markup:
     told = {name: context.metrics[f"published/{name}"] for name in METRICS}
     parts = {name: _part(context, name) for name in _comparisons()}
     models = {name: _models(f"plots/published/section_2/{name}/models.csv") for name in parts}
-    shown = {path: picture(f"plots/published/{path}", text) for path, text in SHOWN.items() if _is_there(path)}
+    shown = {path: picture(f"{PICTURES}/{path}", text) for path, text in SHOWN.items() if _is_there(path)}
     given = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
     owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
     given |= {"repository": f"{owner}/{name}", "commit": commit}
@@ -57,8 +58,8 @@ def _comparisons() -> dict[str, object]:
 
 
 def _part(context: Context, name: str) -> Markup:
-    title, plots = context.metrics[f"published/section_2/{name}"]["title"], f"plots/published/section_2/{name}"
-    return compare.section(context.n, f"published/section_2/{name}", title, plots)
+    title = context.metrics[f"published/section_2/{name}"]["title"]
+    return compare.section(context.n, f"published/section_2/{name}", title, f"{PICTURES}/section_2/{name}")
 
 
 def _models(path: str) -> pd.DataFrame:
@@ -69,4 +70,4 @@ def _models(path: str) -> pd.DataFrame:
 
 
 def _is_there(path: str) -> bool:
-    return Path("plots/published", path).is_file()
+    return Path(PICTURES, path).is_file()

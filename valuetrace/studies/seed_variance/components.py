@@ -1,4 +1,4 @@
-"""The head lottery: what one training's values owe to its seed, from the runs of the ablation (Section 4.2).
+"""Seed variance: what one training's values owe to its seed, from the runs of the ablation (Section 4.2).
 
 A run is measured twice, before training and at its last step. The head before training is that of every size of the
 base and seed. Three measures: L (``lean``), ½ (AUC positive − AUC negative) of the first construct over the second,
@@ -19,7 +19,7 @@ from valuetrace.stats.ranks import subset_medians
 from valuetrace.studies.planting import preference
 from valuetrace.studies.seed_variance.reliability import (
     TARGETS,
-    Lottery,
+    SeedVariance,
     anova,
     components,
     drawn_squares,
@@ -85,7 +85,7 @@ def block(runs: pd.DataFrame, measure: str, when: str) -> np.ndarray:
     return of.reindex(pd.MultiIndex.from_product(levels)).to_numpy().reshape([len(level) for level in levels])
 
 
-def split(runs: pd.DataFrame, chosen: Lottery) -> dict[str, pd.DataFrame]:
+def split(runs: pd.DataFrame, chosen: SeedVariance) -> dict[str, pd.DataFrame]:
     """Variance, reliability and seeds needed of every measure after training.
 
     ``components``: a row a measure and source, ``df, mean_square, F, p, variance`` (may be below 0), ``low, high`` (not
@@ -123,7 +123,7 @@ def split(runs: pd.DataFrame, chosen: Lottery) -> dict[str, pd.DataFrame]:
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
 
-def heads(runs: pd.DataFrame, chosen: Lottery) -> pd.DataFrame:
+def heads(runs: pd.DataFrame, chosen: SeedVariance) -> pd.DataFrame:
     """Each measure before training against after it: a row a measure, ``head_correlation`` and standard deviations.
 
     ``sd_untrained``, ``sd_trained``: between the seeds of a base, pooled; trained, of means over its sizes.
@@ -141,8 +141,8 @@ def heads(runs: pd.DataFrame, chosen: Lottery) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(found: dict[str, pd.DataFrame], chosen: Lottery) -> dict[str, object]:
-    """What metrics/planting/lottery.json says of the measures: by measure, then by source or target."""
+def summary(found: dict[str, pd.DataFrame], chosen: SeedVariance) -> dict[str, object]:
+    """What metrics/seed_variance.json says of the measures: by measure, then by source or target."""
     result: dict[str, object] = {"wanted": chosen.reliability, "measures": MEASURES}
     for measure in MEASURES:
         own = {name: table[table["measure"] == measure].drop(columns="measure") for name, table in found.items()}

@@ -174,7 +174,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 def summary(
     found: pd.DataFrame, study: Study, runs: dict[tuple[str, int, int], pd.DataFrame]
 ) -> dict[str, list | dict]:
-    """The tests in metrics/planting/lottery.json: ``tests``, ``by_unit``, ``no_test`` (``refusals``).
+    """The tests in metrics/seed_variance.json: ``tests``, ``by_unit``, ``no_test`` (``refusals``).
 
     ``tests``: a test and cell with its numbers for ``seed`` and ``base`` (trained) and ``untrained`` (two heads of one
     base; None where there is no such test). ``by_unit``: unit → the least and the greatest share of the seed pairs that

@@ -28,8 +28,8 @@ TARGETS = ("one base", "difference of two bases")
 
 
 @dataclass(frozen=True)
-class Lottery:
-    """Group ``lottery`` of params.yaml.
+class SeedVariance:
+    """Group ``seed_variance`` of params.yaml.
 
     reliability: asked of a study. seeds: numbers of seeds for which it is told. draws: of every test that draws;
     interval_draws: of the intervals of components.

@@ -1,14 +1,13 @@
 """What do one training's values owe to its seed, and which tests see that? From the runs of the ablation.
 
 In:  data/ablations/runs/<size>-<seed>/<base>.parquet, data/word_logprobs.parquet, plots/ablations/readings.csv,
-     lexicons/unrolled/*.csv, params.yaml: trained, ablations, dynamics, lottery, models
-Out: metrics/planting/lottery.json             variance, reliability and seeds needed by measure; tests by pair of runs
-     plots/planting/lottery_runs.csv           base, data_size, seed, when, lean, gap_positive, gap_negative (ranks)
-     plots/planting/lottery_components.csv, lottery_reliability.csv, lottery_needed.csv, lottery_heads.csv
+     lexicons/unrolled/*.csv, params.yaml: trained, ablations, dynamics, seed_variance
+Out: metrics/seed_variance.json             variance, reliability and seeds needed by measure; tests by pair of runs
+     plots/seed_variance/runs.csv           base, data_size, seed, when, lean, gap_positive, gap_negative (ranks)
+     plots/seed_variance/{components,reliability,needed,heads}.csv
                                                valuetrace.studies.seed_variance.components
-     plots/planting/lottery_decisions.csv, lottery_rates.csv   valuetrace.studies.seed_variance.false_positives
-     plots/planting/lottery.png
-Run: python -m stages.planting.lottery
+     plots/seed_variance/{decisions,rates}.csv   valuetrace.studies.seed_variance.false_positives
+Run: python -m stages.ablations.seed_variance
 """
 
 from itertools import product
@@ -18,21 +17,18 @@ import pandas as pd
 
 from valuetrace import tables
 from valuetrace.core import files, settings, stage
-from valuetrace.figures import seed_variance as figures
-from valuetrace.figures import style
 from valuetrace.lexicon import unrolled
 from valuetrace.measures.ablations import Ablations
 from valuetrace.measures.dynamics import inheritance
 from valuetrace.measures.dynamics.trajectories import Dynamics, trajectories
-from valuetrace.models.rows import Model
 from valuetrace.studies.seed_variance import components, false_positives
-from valuetrace.studies.seed_variance.reliability import Lottery
+from valuetrace.studies.seed_variance.reliability import SeedVariance
 
-RUNS, READINGS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations/readings.csv"), Path("plots/planting")
+RUNS, READINGS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations/readings.csv"), Path("plots/seed_variance")
 
 
 def main() -> None:
-    chosen, dynamics = settings.get("lottery", Lottery), settings.get("dynamics", Dynamics)
+    chosen, dynamics = settings.get("seed_variance", SeedVariance), settings.get("dynamics", Dynamics)
     ablations, bases = settings.get("ablations", Ablations), settings.get("trained", list[str])
     prompts, lexicon = dynamics.search.prompts(), unrolled.read_lexicon(dynamics.search.lexicon)
     lexicon = lexicon[lexicon["construct"].isin(dynamics.constructs)]
@@ -63,12 +59,9 @@ def main() -> None:
     }
     told |= {"seeds": ablations.seeds, "prompts": len(prompts), "words": lexicon["word"].nunique()}
     told |= components.summary(found, chosen) | false_positives.summary(rates, study, runs)
-    files.write_json(told, "metrics/planting/lottery.json")
+    files.write_json(told, "metrics/seed_variance.json")
     for name, table in (found | {"runs": measured, "decisions": tested, "rates": rates}).items():
-        files.write_csv(table, PLOTS / f"lottery_{name}.csv")
-    style.apply()
-    labels = {name: row.label for name, row in settings.get("models", dict[str, Model]).items()}
-    figures.draw(PLOTS, labels, PLOTS / "lottery.png")
+        files.write_csv(table, PLOTS / f"{name}.csv")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The head lottery: components, reliability and intervals against simulated truth; tests that should find nothing."""
+"""Seed variance: components, reliability and intervals against simulated truth; tests that should find nothing."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from valuetrace.studies.seed_variance import false_positives as tests
 from valuetrace.studies.seed_variance import reliability as rel
 
 TRUTH = {"base": 0.5, "seed": 0.3, "head": 0.8, "rest": 0.4}  # variances
-CHOSEN = rel.Lottery(reliability=0.8, seeds=[1, 3, 10], draws=200, interval_draws=2_000, seed=1)
+CHOSEN = rel.SeedVariance(reliability=0.8, seeds=[1, 3, 10], draws=200, interval_draws=2_000, seed=1)
 
 
 def studies(count: int, shape: tuple[int, int, int], seed: int = 0, **truth) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_runs_that_are_no_block_are_refused():
     with pytest.raises(InputError, match=r"\(2, 1, 3\)"):
         rel.anova(np.zeros((2, 1, 3)))
     with pytest.raises(ValueError, match="reliability lies between 0 and 1"):
-        rel.Lottery(1.0, [1], 1, 1, 1)
+        rel.SeedVariance(1.0, [1], 1, 1, 1)
 
 
 def test_a_size_with_a_run_that_does_not_read_is_left_out():
@@ -321,15 +321,15 @@ def test_metrics_picture_and_page(small, tmp_path, monkeypatch):
     variance = rel.components(exact, (2, 3, 2))
     assert [row["variance"] for row in told["lean"]["components"].values()] == pytest.approx(variance.tolist())
     monkeypatch.chdir(tmp_path)
-    files.write_json(told, "metrics/planting/lottery.json")
+    files.write_json(told, "metrics/seed_variance.json")
     for name, part in (found | {"runs": measured, "rates": rates}).items():
-        files.write_csv(part, f"plots/planting/lottery_{name}.csv")
+        files.write_csv(part, f"plots/seed_variance/{name}.csv")
     style.apply()
-    figures.draw("plots/planting", {"x": "X", "y": "Y"}, "plots/planting/lottery.png")
-    assert (tmp_path / "plots/planting/lottery.png").read_bytes().startswith(b"\x89PNG")
+    figures.draw("plots/seed_variance", {"x": "X", "y": "Y"}, "plots/seed_variance.png")
+    assert (tmp_path / "plots/seed_variance.png").read_bytes().startswith(b"\x89PNG")
     context = Context()
-    context.metrics["planting/lottery"] = files.read_json("metrics/planting/lottery.json")
+    context.metrics["seed_variance"] = files.read_json("metrics/seed_variance.json")
     monkeypatch.setattr(Context, "labels", {})
-    page = context.fill("sections/instrument_lottery.html.j2")
+    page = context.fill("sections/seed_variance.html.j2")
     assert page.count("data-source") > 200
     assert "of 12" not in page and "sizes left out because a reward model does not read the\nprompts: 40" in page

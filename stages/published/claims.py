@@ -1,18 +1,15 @@
-"""Every printed number beside the recomputed one, and the page that tells it.
+"""Every printed number beside the recomputed one.
 
-In:  metrics/published/**/*.json, plots/published/; conf/published/claims.csv; params.yaml: published, profile,
-     profile_note, models
+In:  metrics/published/**/*.json, plots/published/; conf/published/claims.csv
 Out: metrics/published/claims.json  claims: item, claim, printed, recomputed, beside, agrees, explanation; counts
      plots/published/claims.csv     the same table
-     plots/published.html
-Run: python -m stages.published.page
+Run: python -m stages.published.claims
 """
 
 import pandas as pd
 
 from valuetrace.core import files, stage
 from valuetrace.measures.published import claims
-from valuetrace.report import page
 
 MADE_HERE = "claims"
 
@@ -25,7 +22,6 @@ def main() -> None:
     found = claims.check(claims.rows(), metrics)
     files.write_json({"counts": claims.counts(found), "claims": found}, claims.METRICS / f"{MADE_HERE}.json")
     files.write_csv(pd.DataFrame(found), "plots/published/claims.csv")
-    files.write_text(page.single("published"), "plots/published.html")
 
 
 if __name__ == "__main__":
