@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from valuetrace.cli import audit, compare, forecast, publish, verify
+from valuetrace.cli import adopt, audit, compare, forecast, publish, verify
 from valuetrace.core.errors import InputError
 
 
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="valuetrace", description="Which human values reward models prefer.")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (audit, compare, forecast, publish, verify):
+    for command in (adopt, audit, compare, forecast, publish, verify):
         command.add(subcommands)
     options = parser.parse_args(arguments)
     try:

@@ -47,7 +47,7 @@ class Run:
 
 def track(folder: Path) -> None:
     """``dvc add folder``: refresh <folder>.dvc and .gitignore. InputError outside a DVC repository."""
-    with _repository() as repo:
+    with repository() as repo:
         repo.add(str(folder))
 
 
@@ -59,7 +59,7 @@ def push(say: Callable[[str], None], limit: int = LIMIT) -> int:
     out (``say`` names them), and loses what neither the workspace nor a kept run uses. InputError where the
     workspace's own outputs are too large or are not here, or DVC fails.
     """
-    with _repository() as repo:
+    with repository() as repo:
         odb = repo.cloud.get_remote_odb(None, "push", hash_name="md5-dos2unix")  # its path: the remote's root
         inside = odb.fs.protocol == "local" and Path(odb.path).is_relative_to(repo.root_dir)
         repo.stage_cache.pull(None)  # what others published stays
@@ -96,10 +96,10 @@ def usable_runs(repo: Any) -> list[Run]:
     """The run cache's entries that present code and sources can use, one a key: the workspace's, then small ones first.
 
     Usable: a stage has the entry's command and outputs, all of which may be pushed; the entry's dependencies
-    that no stage makes (code, prompts …) are as they are now; its files are here or in the remote.
+    that no stage makes (prompts …), and the keys of its code, are as they are now; its files are here or in the remote.
     """
     stages = {str(stage.cmd): stage for stage in repo.index.stages if stage.cmd}
-    made = [out.fs_path for out in repo.index.outs]
+    made = [out.fs_path for out in repo.index.outs if out.def_path != "metrics/code"]
     runs: dict[str, Run] = {}
     entries = Path(repo.stage_cache.cache_dir).glob("*/*/*")
     for path in sorted(entries, key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -185,7 +185,8 @@ def _prune(root: Path, oids: set[str], places: set[tuple[str, ...]]) -> int:
 
 
 @contextmanager
-def _repository() -> Iterator[Any]:
+def repository() -> Iterator[Any]:
+    """The DVC repository of this folder; what DVC says is an InputError."""
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 

@@ -1,0 +1,178 @@
+"""Adopt results after a refactoring that was meant to change nothing: run some cells again and demand equal bytes.
+
+A stage depends on the key of its code (``core.keys``). Where only that key has changed, ``adopt`` runs a sample of the
+stage's cells in a folder of its own, with the code as it is, and compares every byte that they write with what the lock
+file records; where a machine's last digits differ from the recording machine's, with what the code of a git revision
+writes here. Equal bytes, and the lock files name the new key; metrics/adopted.json keeps who vouches for what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from valuetrace.core import files
+from valuetrace.core.errors import InputError, some
+from valuetrace.publish.remote import repository
+
+RECORD = Path("metrics/adopted.json")
+CODE = "metrics/code/"
+_SHARED = ("data/models", "data/assets")  # what stages read beyond their declared dependencies (dvc.yaml says why)
+_TREE = ("conf", "lexicons", "metrics", "params.yaml", "prompts", "requirements.lock", "stages", "valuetrace")
+
+
+def adopt(kernel: str, sample: int, seed: int, against: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Compare ``sample`` cells of a stage's script (``planting.plant``) and let its lock entries name the new key.
+
+    against: the git revision whose code is run where this machine does not write the recorded bytes. Returns the new
+    entry of metrics/adopted.json, None where the lock files have the key already. Raises InputError where something
+    other than code has changed, where no cell can run here, and where a byte differs.
+    """
+    with repository() as repo:
+        cells = [stage for stage in repo.index.stages if (stage.cmd or "").split()[2:3] == [f"stages.{kernel}"]]
+        recorded = [stage for stage in cells if stage.outs and all(out.hash_info for out in stage.outs)]
+        if not recorded:
+            raise InputError(f"stages.{kernel}: no lock file has a run of it. Run it: dvc repro.")
+        stale = [stage for stage in recorded if _code(stage).hash_info != _code(stage).get_hash()]
+        if not stale:
+            return None
+        for stage in stale:
+            _only_code_changed(stage)
+        here = [stage for stage in stale if _can_run(stage)]
+        if not here:
+            lacking = (dep.def_path for dep in stale[0].deps if not dep.exists)
+            raise InputError(f"stages.{kernel}: no cell has all its inputs here ({some(lacking)}). Pull or make them.")
+        compared = []
+        for stage in random.Random(seed).sample(here, min(sample, len(here))):
+            say(f"{stage.cmd}: once more")
+            compared.append({"cell": stage.addressing, "equal_to": _compare(stage, against, say)})
+        old = sorted({str(_code(stage).hash_info.value) for stage in stale})
+        for stage in stale:
+            _code(stage).save()
+        _write_locks(stale)
+    made = {"kernel": kernel, "key": files.read_json(Path(CODE, *kernel.split(".")).with_suffix(".json"))["key"]}
+    made |= {"old": old, "commit": _git("rev-parse", "HEAD"), "cells": len(stale), "seed": seed, "compared": compared}
+    files.write_json([*read(), made], RECORD)
+    return made
+
+
+def read() -> list[dict[str, Any]]:
+    """Every adoption so far; none where nothing was adopted."""
+    return files.read_json(RECORD) if RECORD.is_file() else []  # type: ignore[return-value]
+
+
+def prune() -> list[str]:
+    """Take out of the lock files what no pipeline has a stage for; the names that are gone."""
+    from dvc.utils.serialize import modify_yaml
+
+    gone = []
+    with repository() as repo:
+        names: dict[str, set[str]] = {}
+        for stage in repo.index.stages:
+            if stage.cmd:
+                names.setdefault(stage.path, set()).add(stage.name)
+        for path, wanted in names.items():
+            lock = Path(path).with_suffix(".lock")
+            with modify_yaml(str(lock)) as data:
+                dead = sorted(set(data.get("stages", {})) - wanted)
+                for name in dead:
+                    del data["stages"][name]
+                gone += dead
+    return gone
+
+
+def _code(stage: Any) -> Any:
+    """The dependency on the stage's own key."""
+    return next(dep for dep in stage.deps if str(dep.def_path).startswith(CODE) or f"/{CODE}" in str(dep.def_path))
+
+
+def _only_code_changed(stage: Any) -> None:
+    for dep in stage.deps:
+        if dep is _code(stage):
+            continue
+        changed = dep.status() if dep.hash_info and dep.exists else {}
+        if changed or not dep.hash_info:
+            raise InputError(f"{stage.addressing}: {dep} has changed, too. That is no refactoring: dvc repro runs it.")
+
+
+def _can_run(stage: Any) -> bool:
+    return all(dep.exists for dep in stage.deps)
+
+
+def _compare(stage: Any, against: str, say: Callable[[str], None]) -> str:
+    """``recorded``, or the commit whose code writes the same bytes here; InputError where there is no such."""
+    with tempfile.TemporaryDirectory(prefix="valuetrace-adopt-") as scratch:
+        made = _run(stage, Path(scratch, "new"), None)
+        if all(made[path] == str(out.hash_info.value) for path, out in _outs(stage).items()):
+            return "recorded"
+        say(f"not the bytes that are recorded, which another machine may have made; {against}'s code, here")
+        others = _run(stage, Path(scratch, "old"), against)
+        if differ := sorted(path for path in made if made[path] != others[path]):
+            raise InputError(
+                f"{stage.addressing}: {some(differ)} differ from what {against} writes. Nothing is adopted."
+            )
+    return _git("rev-parse", against)
+
+
+def _outs(stage: Any) -> dict[str, Any]:
+    return {os.path.relpath(out.fs_path): out for out in stage.outs}
+
+
+def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
+    """Run a cell in a tree of its own; path → DVC's hash of what it wrote."""
+    tree.mkdir()
+    if revision is None:
+        for name in _TREE:
+            copy = shutil.copytree if Path(name).is_dir() else shutil.copy2
+            copy(name, tree / name)
+    else:
+        archive = subprocess.run(["git", "archive", revision, *_TREE], capture_output=True, check=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, check=True)
+    outs = _outs(stage)
+    for path in outs:
+        shutil.rmtree(tree / path, ignore_errors=True) if (tree / path).is_dir() else (tree / path).unlink(True)
+    inputs = [os.path.relpath(dep.fs_path) for dep in stage.deps if not hasattr(dep, "params")]
+    for name in [*inputs, *_SHARED]:
+        target = tree / name
+        if not target.exists() and Path(name).exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(Path(name).resolve())
+    command = [sys.executable, *stage.cmd.split()[1:]]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise InputError(f"{stage.addressing} failed with {revision or 'the code as it is'}: {last}")
+    return {path: _hash(tree / path) for path in outs}
+
+
+def _hash(path: Path) -> str:
+    """DVC's hash of a file or folder."""
+    if path.is_dir():
+        listed = [
+            {"md5": _hash(at), "relpath": at.relative_to(path).as_posix()} for at in path.rglob("*") if at.is_file()
+        ]
+        text = json.dumps(sorted(listed, key=lambda row: row["relpath"]), sort_keys=True)
+        return f"{hashlib.md5(text.encode()).hexdigest()}.dir"
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _write_locks(stages: Iterable[Any]) -> None:
+    of: dict[str, list[Any]] = {}
+    for stage in stages:
+        of.setdefault(stage.path, []).append(stage)
+    for group in of.values():
+        group[0].dvcfile._lockfile.dump_stages(group)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
