@@ -39,7 +39,7 @@ _QUIET = {"dataclass", "property", "setter", "cached_property", "contextmanager"
 _QUIET |= {"classmethod", "wraps", "inference_mode", "no_grad", "abstractmethod"}  # decorators that register nothing
 _NO_NUMBER = re.compile(
     "aiohttp|annotated-doc|anyio|certifi|charset-normalizer|click|colorama|filelock|fsspec|h11|hf-xet|httpcore2|httpx2|"
-    "idna|markdown-it-py|mdurl|mpmath|networkx|packaging|platformdirs|psutil|pydantic.*|pygments|python-dotenv|requests|"
+    "idna|markdown-it-py|mdurl|mpmath|networkx|packaging|platformdirs|psutil|pydantic-settings|pygments|python-dotenv|requests|"
     "rich|setuptools|shellingham|six|sympy|tqdm|truststore|typer|typing-.*|urllib3|wcwidth"
 )
 """Required by the others, and without a part in a number: they move bytes, wait, parse options and print."""
