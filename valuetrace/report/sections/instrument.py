@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from markupsafe import Markup
 
 from valuetrace.report.page import Context
@@ -26,14 +24,5 @@ def needs() -> list[str]:
 
 
 def render(context: Context) -> Markup:
-    told = context.metrics["planting/study"]
-
-    def rows(name: str, **wanted: Any) -> list[tuple[str, dict]]:
-        """Rows of a table with these values, each with where it stands."""
-        return [
-            (f"planting/study:{name}.{i}", row)
-            for i, row in enumerate(told[name])
-            if all(row[key] in (value if isinstance(value, tuple) else (value,)) for key, value in wanted.items())
-        ]
-
-    return context.fill("sections/instrument.html.j2", s=told, rows=rows, reward_models=REWARD_MODELS)
+    study = context.metrics["planting/study"]
+    return context.fill("sections/instrument.html.j2", s=study, reward_models=REWARD_MODELS)
