@@ -1,4 +1,4 @@
-"""Is the instrument true? Values of known truth planted into bases, a page of its own."""
+"""Validation with planted values, a page of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from valuetrace.report.page import Context
 
-TITLE, ORDER = "Is the instrument true?", 80
+TITLE, ORDER = "Validation with planted values", 80
 PAGE, MADE_BY = "instrument.html", "make validate"
 NOTE = (
     "One small base, planted by preference optimisation (in three blocks by other ways, too), two "
