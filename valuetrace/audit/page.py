@@ -15,15 +15,16 @@ KINDS = {"reward": "reward model", "logprob": "language model"}
 
 def page(result: dict, image: Path) -> str:
     """The page (audit.html): nothing in it comes from the network."""
-    extremes: dict[str, dict[str, list]] = {}
-    for index, row in enumerate(result["extremes"]["rows"]):
-        extremes.setdefault(row["framing"], {"top": [], "bottom": []})[row["end"]].append((index, row))
+    extremes = list(enumerate(result["extremes"]["rows"]))
+    ends = [(name, end) for name in dict.fromkeys(row["framing"] for _, row in extremes) for end in ("top", "bottom")]
+    columns = [[(i, row) for i, row in extremes if (row["framing"], row["end"]) == key] for key in ends]
     return template("audit.html.j2", "valuetrace.audit").render(
         n=Numbers({"profile": result}, folder=""),
         r=result,
         p=result["profile"],
         kind=KINDS[result["model"]["kind"]],
-        extremes=extremes,
+        ends=ends,
+        by_rank=list(zip(*columns, strict=False)),
         refused=refused_rows(result["profile"]),
         place=result["place"],
         excluded=excluded(result["references_not_comparable"]),

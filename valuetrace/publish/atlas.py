@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from valuetrace.core import files
@@ -15,6 +14,7 @@ from valuetrace.publish import hub
 from valuetrace.publish.adapters import CARD
 from valuetrace.publish.cards import citation
 from valuetrace.publish.stored import as_written
+from valuetrace.report.page import template
 
 TABLE, METRICS = Path("plots/atlas.csv"), Path("metrics/atlas.json")
 FOLDER = Path("data/atlas")
@@ -55,11 +55,8 @@ def card(repository: str) -> str:
         given |= {"lineages": len(set(lineages.values())), "reward_models": len(lineages)}
     with as_written(SOURCES):
         given["url"] = sources["url"]
-    given |= {"rows": len(rows), "repository": repository}
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("valuetrace.publish", "."), trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("atlas.md.j2").render(given | {"header": _header(), "citation": citation()})
+    given |= {"rows": len(rows), "repository": repository, "header": _header(), "citation": citation()}
+    return template("atlas.md.j2", "valuetrace.publish", escape=False).render(given)
 
 
 def _header() -> str:

@@ -17,6 +17,7 @@ from valuetrace.measures import references
 from valuetrace.models.rows import Model
 from valuetrace.publish.adapters import PROVENANCE, Adapter
 from valuetrace.publish.stored import as_written
+from valuetrace.report.page import template
 
 PUBLISH = settings.ROOT / "conf" / "publish.yaml"
 CITATION = settings.ROOT / "CITATION.cff"
@@ -63,12 +64,8 @@ def known(path: Path = PUBLISH) -> Known:
 
 def render(context: Mapping[str, Any]) -> str:
     """The card's text; InputError for a value that is missing from ``context``, which is no empty place."""
-    loader = jinja2.PackageLoader("valuetrace.publish", ".")
-    environment = jinja2.Environment(
-        loader=loader, trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
-    )
     try:
-        return environment.get_template("card.md.j2").render(context).rstrip() + "\n"
+        return template("card.md.j2", "valuetrace.publish", escape=False).render(context).rstrip() + "\n"
     except (TypeError, ValueError, jinja2.UndefinedError) as error:
         where = f"{METRICS}/training/{context['base']}.json, {METRICS}/dynamics.json or {PLOTS}/dynamics/ranks.csv"
         raise InputError(f"{where}: a number of the card is missing or none ({error}). Make it again.") from None

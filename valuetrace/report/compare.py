@@ -44,12 +44,12 @@ def section(n: Numbers, name: str, title: str, plots: str | Path) -> Markup:
 
 def as_text(metrics: dict) -> str:
     """The panels, the interaction and what was left out, for a terminal; no number of what is refused."""
-    say, n = template("sentences.j2", escape=False).module, Numbers({"compare": metrics}, folder="", plain=True)
+    say, n = template("sentences.j2", escape=False).module, Numbers({"compare": metrics}, "", plain=True, at="compare:")
 
     def said(sentence) -> str:
-        return " ".join(sentence(n, "compare:", metrics).split())
+        return " ".join(sentence(n, metrics).split())
 
-    if refused := said(say.refused):
+    if refused := " ".join(say.refused(metrics).split()):
         return "\n".join([said(say.summary), "", refused, said(say.left_out)])
     columns = [column for column in CELLS if column[0] in TERMINAL]
     lines = [f"{'construct':<14}{'framing':<10}" + "".join(f"{head:>{TERMINAL[key]}}" for key, head, _ in columns)]

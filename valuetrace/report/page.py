@@ -60,7 +60,7 @@ class Context:
         """A template (``sections/dynamics.html.j2``) with the context, ``n``, ``labels``, ``metrics`` and ``given``."""
         always = {"context": self, "n": self.n, "labels": self.labels, "metrics": self.metrics}
         always |= {"picture": picture, "written": written}
-        return Markup(template(name).render(always | given))
+        return Markup(template(name).render(always | given).removesuffix("\n"))
 
 
 def report() -> str:

@@ -21,5 +21,10 @@ def needs() -> list[str]:
 def render(context: Context) -> Markup:
     told = context.metrics["atlas"]
     choices = {key: sorted({row[key] for t in told["tables"] for row in t["rows"]}) for key in ("base", "lineage")}
-    given = {"choices": choices, "kinds": KINDS, "lexicons": LEXICONS}
+    given = {"choices": choices, "kinds": KINDS, "lexicons": LEXICONS, "tint": tint}
     return context.fill("sections/atlas.html.j2", a=told, **given)
+
+
+def tint(percentile: float) -> str:
+    """The colour behind a percentile: blue above chance, orange below; the number always stands in it."""
+    return f"rgba({'0,114,178' if percentile >= 50 else '213,94,0'},{abs(percentile - 50) / 80:.2f})"

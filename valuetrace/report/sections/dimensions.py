@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from markupsafe import Markup
 
 from valuetrace.report.page import Context
@@ -20,17 +18,9 @@ def needs() -> list[str]:
 def render(context: Context) -> Markup:
     told = context.metrics["dimensions"]
 
-    def rows(*path: str, **wanted: Any) -> list[tuple[str, dict]]:
-        """Rows of a table with these values, each with where it stands."""
-        table = told
-        for key in path:
-            table = table[key]
-        at = f"dimensions:{'.'.join(path)}"
-        return [(f"{at}.{i}", row) for i, row in enumerate(table) if all(row[k] == v for k, v in wanted.items())]
-
     def named(construct: str) -> str:
         dictionary, _, name = construct.partition(":")
         return f"{told['titles'][dictionary]}: {name.replace('_', ' ').replace('.', ', ')}"
 
-    given = {"d": told, "rows": rows, "named": named, "framings": FRAMINGS, "units": UNITS}
+    given = {"d": told, "named": named, "framings": FRAMINGS, "units": UNITS}
     return context.fill("sections/dimensions.html.j2", **given)

@@ -18,17 +18,12 @@ def needs() -> list[str]:
 
 def render(context: Context) -> Markup:
     told = context.metrics["dynamics"]
-    last = {name: at_step(told[name], told["last_step"]) for name in ("readings", "inherited")}
     refused = set(told["refused"])
-    last["inherited"] = [(i, row) for i, row in last["inherited"] if not refused & {row["first"], row["second"]}]
+    last = context.n.rows("dynamics:inherited", step=told["last_step"])
+    inherited = [(v, row) for v, row in last if not refused & {row["first"], row["second"]}]
     survival = [row for row in _survival(told["survival"]) if row["base"] not in refused]
-    given = {"gaps": _gaps(told), "survival": survival, "last": last}
+    given = {"gaps": _gaps(told), "survival": survival, "inherited": inherited}
     return context.fill("sections/dynamics.html.j2", d=told, **given)
-
-
-def at_step(rows: list[dict], step: int) -> list[tuple[int, dict]]:
-    """The rows of one step, with their positions."""
-    return [(i, row) for i, row in enumerate(rows) if row["step"] == step]
 
 
 def _gaps(told: dict) -> list[dict]:

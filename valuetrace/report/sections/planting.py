@@ -1,14 +1,12 @@
-"""Is the instrument true? Values of known truth planted into bases, a page of its own."""
+"""Validation with planted values, a page of its own."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from markupsafe import Markup
 
 from valuetrace.report.page import Context
 
-TITLE, ORDER = "Is the instrument true?", 80
+TITLE, ORDER = "Validation with planted values", 80
 PAGE, MADE_BY = "planting.html", "make planting"
 NOTE = (
     "One small base, planted by preference optimisation (in three blocks by other ways, too), two "
@@ -29,14 +27,5 @@ def needs() -> list[str]:
 
 
 def render(context: Context) -> Markup:
-    told = context.metrics["planting/study"]
-
-    def rows(name: str, **wanted: Any) -> list[tuple[str, dict]]:
-        """Rows of a table with these values, each with where it stands."""
-        return [
-            (f"planting/study:{name}.{i}", row)
-            for i, row in enumerate(told[name])
-            if all(row[key] in (value if isinstance(value, tuple) else (value,)) for key, value in wanted.items())
-        ]
-
-    return context.fill("sections/planting.html.j2", s=told, rows=rows, reward_models=REWARD_MODELS)
+    study = context.metrics["planting/study"]
+    return context.fill("sections/planting.html.j2", s=study, reward_models=REWARD_MODELS)

@@ -49,7 +49,14 @@ def render(context: Context) -> Markup:
     given["data_known"] = origins["preference_data"].notna().sum()
     given["with_skywork"] = origins["preference_data"].str.contains("Skywork", na=False).sum()
     given["origins"] = origins.fillna("not known").to_dict("records")
-    given["big_two"] = context.metrics["published/section_2/big_two"]
+    panels = context.metrics["published/section_2/big_two"]["panels"]
+    below = {
+        "printed": ("p_parametric", 0.0001),
+        "criterion": ("p_parametric", 0.00125),
+        "model_unit": ("p_model_unit", 0.05),
+    }
+    counts = {name: sum(row[key] < level for row in panels) for name, (key, level) in below.items()}
+    given["p_values"] = {"panels": len(panels)} | counts
     return context.fill("sections/published.html.j2", **given)
 
 
