@@ -6,7 +6,7 @@ import numpy as np
 import scipy  # loads scipy.stats when it is used: a second
 
 
-def kendall(x: np.ndarray, y: np.ndarray) -> float:
+def kendall(x: np.typing.ArrayLike, y: np.typing.ArrayLike) -> float:
     """Kendall's τ-b; 0 where one side is constant."""
     tau = scipy.stats.kendalltau(x, y).statistic
     return 0.0 if np.isnan(tau) else float(tau)
