@@ -34,7 +34,7 @@ def watch(settings: Monitoring, lexicon: str, form: Format) -> Watch:
     ]
 
     def callback(tokenizer, folder, done: int) -> ValueProfileCallback:
-        options = dict(zip(("lexicon", "prompts", "words", "seed"), asked, strict=True))
+        options: dict = dict(zip(("lexicon", "prompts", "words", "seed"), asked, strict=True))
         options |= {"every": settings.every, "share": 1.0, "format": form, "csv": folder / RECORD}
         return ValueProfileCallback(tokenizer=tokenizer, done=done, **options)
 
