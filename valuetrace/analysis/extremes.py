@@ -19,7 +19,7 @@ def extremes(table: pd.DataFrame, prompts: pd.DataFrame, shown: int = SHOWN) -> 
     score that is not finite are left out; a prompt without any finite score, too.
     """
     keys = [key for key in prompts["key"] if np.isfinite(table[key]).mean() > 0.5]
-    known = table[(table["token_decoded"] != "") & np.isfinite(table[keys]).all(axis=1)]
+    known = table[(table["token_decoded"] != "") & np.isfinite(table[keys]).all(axis=1)]  # type: ignore[operator]
     found = []
     for framing, of_framing in prompts[prompts["key"].isin(keys)].groupby("framing", sort=False):
         mean = rank_words(known[list(of_framing["key"])].to_numpy()).mean(axis=1)
