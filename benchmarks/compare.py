@@ -15,10 +15,12 @@ from scipy import stats
 
 from valuetrace import prompts
 from valuetrace.measures.compare.effects import FRAMINGS, bootstrap_differences, effects
+from valuetrace.measures.compare.inputs import Origin, Table
 from valuetrace.measures.compare.matching import match_strata
 from valuetrace.measures.compare.random_lexicon import exchange_labels, random_medians
 from valuetrace.measures.compare.run import DRAWS, LEXICON_DRAWS, compare
-from valuetrace.measures.compare.scores import Table, build_cube
+from valuetrace.measures.compare.scores import join
+from valuetrace.scoring.chat import Format
 
 WORDS, MODELS = 2_040, 10
 SHARES = {"authority": 0.18, "care": 0.23, "fairness": 0.16, "loyalty": 0.10, "sanctity": 0.33}
@@ -34,8 +36,9 @@ def study(seed: int = 1) -> tuple[list[Table], pd.DataFrame]:
     tables = []
     for m in range(MODELS):
         scores = pd.DataFrame(rng.normal(size=(WORDS, len(keys))).astype(np.float32), index=words, columns=keys)
-        base, none = "A" if m < 4 else "B", pd.Index([])
-        tables.append(Table(f"model{m}", base, f"model{m}", "", None, scores, none, {"same_scores": 0}, False))
+        frame = scores.rename_axis("token_decoded").reset_index().assign(token_id=None, token_name=words)
+        origin, form = Origin("A" if m < 4 else "B"), Format("chat", space=False)
+        tables.append(Table(f"model{m}", origin, f"model{m}", "", {}, form, frame, {"same_scores": 0}))
     return tables, lexicon
 
 
@@ -80,7 +83,7 @@ def timed(function, *arguments) -> float:
 
 def main() -> None:
     tables, lexicon = study()
-    cube = build_cube(tables, lexicon)
+    cube = join(tables, lexicon)
     ranks = cube.ranks()
     medians = cube.medians(ranks)
     rng = np.random.default_rng(0)
@@ -94,7 +97,7 @@ def main() -> None:
         ),
         (
             "random lexicons",
-            timed(random_medians, cube, ranks, *nothing, LEXICON_DRAWS, 1),
+            timed(random_medians, cube, ranks, lexicon, *nothing, LEXICON_DRAWS, 1),
             timed(plain_lexicons, cube, ranks, 20, rng) / 20 * LEXICON_DRAWS,
             LEXICON_DRAWS,
         ),

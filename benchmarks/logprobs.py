@@ -47,7 +47,7 @@ def main() -> None:
         tokenizer, model = loading.load_tokenizer(MODELS / name), loading.load_row(MODELS / name, how)
         for form_name in [arguments.format] if arguments.format else how.formats:
             form = replace(formats[form_name], arguments=how.chat_arguments)
-            seconds = {"plain": [], "stage": []}
+            seconds: dict[str, list[float]] = {"plain": [], "stage": []}
             for _ in range(arguments.repeats):
                 start = time.perf_counter()
                 theirs = plain(model, tokenizer, prompts, form)

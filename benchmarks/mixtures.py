@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -40,7 +41,9 @@ def run(base: str, definitions: int, valence: int, seed: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         preferences.write({"train": drawn.train, "held_out": drawn.held_out}, Path(folder))
         pairs = [Path(folder, f"{name}.parquet") for name in ("train", "held_out")]
-        made = train_and_search(base, how, *pairs, replace(training, seed=seed), search, scratch="mixtures")
+        made = train_and_search(
+            base, how, *cast("tuple[Path, Path]", pairs), replace(training, seed=seed), search, scratch="mixtures"
+        )
     lexicon, known = (unrolled.read_lexicon(name) for name in (search.lexicon, unrolled.KNOWN_GROUPS))
     last = int(made.scores["step"].max())
     checked = readings({base: made.scores}, lexicon, known, search.prompts(), [last], validity.rule()).iloc[0]
@@ -64,7 +67,7 @@ def table() -> str:
     ]
     labels = settings.get("models", dict[str, dict])
     told: tuple = ()
-    for row in runs.itertuples():
+    for row in cast(Any, runs.itertuples()):
         mixture = f"{row.definitions} + {row.valence}" if row.pairs else "untrained"
         same_base, same = told[:1] == (row.base,), told == (row.base, mixture)
         told = (row.base, mixture)

@@ -7,6 +7,7 @@ Run: python -m benchmarks.planting [--pairs N] [--repeats N]     (after dvc repr
 
 import argparse
 import time
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def by_conversation(backbone, encoded) -> np.ndarray:
 @torch.inference_mode()
 def by_pair(backbone, encoded) -> np.ndarray:
     """The prompt once for both replies, as in training."""
-    config, parts = backbone.config.get_text_config(), {}
+    config, parts = backbone.config.get_text_config(), cast("dict[int, np.ndarray]", {})
     order = np.argsort(batches.tokens(encoded), kind="stable")
     for start in range(0, len(order), AT_ONCE // 2):
         at = order[start : start + AT_ONCE // 2]
@@ -65,7 +66,7 @@ def main() -> None:
     chosen, training = settings.get("planting", Planting), settings.get("training", Training)
     drawn = preferences.draw(settings.get("preferences", preferences.Preferences), arguments.pairs, 1)
     folder = MODELS / chosen.base
-    tokenizer, backbone = loading.load_tokenizer(folder), loading.load(folder, dtype="float32").base_model
+    tokenizer, backbone = loading.load_tokenizer(folder), cast(Any, loading.load(folder, dtype="float32").base_model)
     encoded, _ = encoding.encode(drawn.train, tokenizer, training.format, training.max_length)
 
     def shared() -> np.ndarray:
@@ -77,7 +78,7 @@ def main() -> None:
         "one row a pair": lambda: by_pair(backbone, encoded),
         "trees of beginnings (the study's)": shared,
     }
-    seconds, found = {name: [] for name in ways}, {}
+    seconds, found = cast("dict[str, list[float]]", {name: [] for name in ways}), {}
     for _ in range(arguments.repeats):
         for name, way in ways.items():
             start = time.perf_counter()

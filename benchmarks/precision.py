@@ -9,6 +9,7 @@ Run: python -m benchmarks.precision [--device cuda] [--turns N]      (after dvc 
 import argparse
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def main() -> None:
         base = MODELS / adapter.name
         models = {d: load_trained(base, adapter, dtype=d, device=arguments.device) for d in (FULL, HALF)}
         for prompt in PROMPTS:
-            seconds, scores = {FULL: [], HALF: []}, {}
+            seconds, scores = cast("dict[str, list[float]]", {FULL: [], HALF: []}), {}
             for _ in range(arguments.turns):
                 for dtype, model in models.items():
                     start = time.perf_counter()

@@ -8,6 +8,7 @@ Run: python -m benchmarks.rounding CELL …      (1-agency, …; after make vali
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def again(chosen: Planting, block: int, plant: str) -> dict[str, float]:
     _, scores = train.train_and_search(moved, block, plant)
     base, of, training = MODELS / chosen.base, folders.read_block(block), settings.get("training", Training)
     backbone = finetune.load_planted(base, folders.planted(block, plant) / folders.PLANT, moved.dose).base_model
-    told = backbone, loading.load_tokenizer(base), training.format
+    told: tuple[Any, Any, Any] = backbone, loading.load_tokenizer(base), training.format
     found = {
         "words": states.of_words(*told, chosen.asked(), list(of.scored["word"]), []),
         "pairs": states.of_pairs(*told, of.pairs.head(chosen.pairs), training.max_length, []),

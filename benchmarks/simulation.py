@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,9 @@ class Truth:
         """
         table = read_csv(PUBLISHED_COMPONENTS, ("component", "estimate"))
         found = dict(zip(table["component"], table["estimate"], strict=True))
-        return cls(**{"prompts": 54, "words": 262, "lineages": ((3,), (3, 2))} | found | changes)
+        return cls(
+            **cast("dict[str, Any]", {"prompts": 54, "words": 262, "lineages": ((3,), (3, 2))} | found | changes)
+        )
 
 
 def components(scores: Scores) -> dict[str, float]:
@@ -77,7 +80,7 @@ def components(scores: Scores) -> dict[str, float]:
     and one lineage within it; a model's own variance has the rest. Models of one lineage and two bases are left out.
     """
     found = [_framing_components(scores, scores.framing == framing) for framing in FRAMINGS]
-    return {name: float(np.sqrt(max(0.0, np.mean([one[name] for one in found])))) for name in found[0]}
+    return {name: float(np.sqrt(max(0.0, cast(float, np.mean([one[name] for one in found]))))) for name in found[0]}
 
 
 def _framing_components(scores: Scores, asked: np.ndarray) -> dict[str, float]:

@@ -12,6 +12,7 @@ Run: python -m benchmarks.test_sizes RUNS   (studies a scenario: 2,000 take half
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import cast
 
 from benchmarks import simulation
 from valuetrace.core.files import read_json, write_json
@@ -49,15 +50,15 @@ WITH_DRAWN = ("no effect", "the published effect")
 
 
 def rates(truth: simulation.Truth, runs: int, with_drawn: bool) -> dict[str, dict]:
-    exact = dict(EXACT)
+    exact: dict = dict(EXACT)
     if any(truth.lineages):
         exact[LINEAGES] = partial(simulation.three_way_p, name="p_lineage")
     found = [simulation.p_values(truth, exact, runs, SEED)]
     if with_drawn:
-        drawn = simulation.p_values(truth, DRAWN, max(10, runs // 2), SEED)
+        drawn = simulation.p_values(truth, cast(dict, DRAWN), max(10, runs // 2), SEED)
         drawn["both: models as units and random lexicons"] = drawn[["models as units", "random lexicons"]].max(axis=1)
         found.append(drawn.drop(columns="models as units"))
-    result = {}
+    result: dict = {}
     for table in found:
         for name, p in table.items():
             count = int((p <= ALPHA).sum())

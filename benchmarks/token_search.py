@@ -16,6 +16,7 @@ import resource
 import statistics
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModel
@@ -102,7 +103,7 @@ def random_shape(shape: str, dtype: torch.dtype, device: str) -> RewardModel:
     """Random weights in a released model's exact shape, under a small tokenizer of its family."""
     family, sizes = SHAPES[shape]
     tokenizer = tiny.tokenizer(family)
-    model_type = tiny.ARCHITECTURES[family]["model_type"]
+    model_type = cast(Any, tiny.ARCHITECTURES[family])["model_type"]
     config = AutoConfig.for_model(model_type, **sizes, pad_token_id=0, bos_token_id=2, eos_token_id=1)
     with torch.device(device):
         backbone = AutoModel.from_config(config, dtype=dtype).eval()
@@ -119,7 +120,7 @@ def demo_base(folder: Path, dtype: str, device: str) -> RewardModel:
 
 
 def text(model: RewardModel, candidate: int) -> str:
-    return chat._conversation_text(model.tokenizer, model.form, PROMPT, model.tokenizer.decode([candidate]))
+    return chat._conversation_text(model.tokenizer, model.form, PROMPT, cast(str, model.tokenizer.decode([candidate])))
 
 
 def tokenize(model: RewardModel, texts: list[str], **options):
@@ -143,7 +144,7 @@ def loop(model: RewardModel, ids: list[int], batch: int = 32) -> list[float]:
 
 def matrix_product(model: RewardModel, tokens: int) -> float:
     """Floating-point operations of one feed-forward matrix product over ``tokens`` rows, done ten times."""
-    weight = model.backbone.layers[0].mlp.up_proj.weight
+    weight = cast(Any, model.backbone.layers)[0].mlp.up_proj.weight
     rows = torch.randn(tokens, weight.shape[1], dtype=weight.dtype, device=weight.device)
     for _ in range(10):
         rows @ weight.T
@@ -154,7 +155,12 @@ class Timer:
     """Work done and the seconds it took, a turn at a time; peak memory of its own turns."""
 
     def __init__(self, device: str):
-        self.cuda, self.rates, self.cpu_rates, self.peak = device.startswith("cuda"), [], [], 0.0
+        self.cuda, self.rates, self.cpu_rates, self.peak = (
+            device.startswith("cuda"),
+            cast("list[float]", []),
+            cast("list[float]", []),
+            0.0,
+        )
 
     def turn(self, work, call):
         self._reset_peak()
@@ -200,7 +206,7 @@ def measure(model: RewardModel, arguments: argparse.Namespace) -> float:
         timers["product"].turn(None, lambda: matrix_product(model, arguments.product_rows))
         theirs = timers["loop"].turn(len(sample), lambda: loop(model, sample))
         ours = timers["search"].turn(len(ids), lambda: search.score_responses(model, PROMPT, ids, **options))
-    parameters = sum(p.numel() for layer in model.backbone.layers for p in layer.parameters())
+    parameters = sum(p.numel() for layer in cast(Any, model.backbone.layers) for p in layer.parameters())
     middle = {name: statistics.median(t.rates) for name, t in timers.items()}
     cpu = {name: statistics.median(t.cpu_rates) for name, t in timers.items()}
     flops = 2 * parameters * new

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,7 @@ def trls(base: Path, pairs: pd.DataFrame, plan: np.ndarray, **options) -> Clock:
     with torch.random.fork_rng():  # the same first weights as model.build draws
         plain = model.load_base(base, head="linear", dtype="float32")
         torch.manual_seed(PARAMS.seed)
-        model.draw_head(plain.score, PARAMS.head_std)
+        model.draw_head(cast(Any, plain.score), PARAMS.head_std)
         built = get_peft_model(plain, model.lora_config(PARAMS))
     chosen = pairs.iloc[plan.ravel()]
     texts = {"prompt": [TEMPLATE.format(prompt=prompt) for prompt in chosen["prompt"]]}

@@ -10,6 +10,7 @@ Run: python -m stages.implicit_rewards
 
 from itertools import product
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -48,7 +49,7 @@ def _by_measure(frame: pd.DataFrame) -> dict:
     return {
         measure: {
             row.label: {"score": None if pd.isna(row.score) else row.score, "variants": row.variants}
-            for row in of_measure.itertuples()
+            for row in cast(Any, of_measure.itertuples())
         }
         for measure, of_measure in frame.groupby("measure", sort=False)
     }

@@ -40,7 +40,7 @@ def main(name: str) -> None:
     else:
         tokens = loading.vocabulary(model.backbone, model.tokenizer).head(len(model.tokenizer))
         candidates = list(tokens["token_id"])
-    prompts = dict(value_laden()[["key", "text"]].itertuples(index=False))
+    prompts: dict[str, str] = dict(value_laden()[["key", "text"]].itertuples(index=False))
     shards = Path("data/shards", name)  # what a killed run goes on from
     scores = score_prompts(model, prompts, candidates, tokenisation=chosen.tokenisation, folder=shards)
     scores = scores.reset_index(drop=True)

@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal, cast
 
 from tqdm import tqdm
 
@@ -91,9 +91,9 @@ def fetch(name: str, asset: Asset, folder: Path | None = None) -> Path:
             if asset.kind == "url":
                 _fetch_url(name, file_name, file, to, folder.parent)
             elif asset.kind == "file":
-                if not Path(file.path).is_file():
+                if not Path(cast(str, file.path)).is_file():
                     raise InputError(f"asset {name}: {file.path} does not exist. Put the file there.")
-                shutil.copyfile(file.path, to)
+                shutil.copyfile(cast(str, file.path), to)
             verify(to, file.sha256, f"asset {name}: {file_name}")
         files.replace_folder(temporary, folder)
     return folder
@@ -174,7 +174,7 @@ def _unpack(archives: list[Path], wanted: set[str], to: Path) -> dict[str, Path]
     to.mkdir()
     unpacked: dict[str, Path] = {}
 
-    def keep(member: str, stream: BinaryIO) -> None:
+    def keep(member: str, stream: IO[bytes]) -> None:
         unpacked[member] = to / str(len(unpacked))
         with stream, open(unpacked[member], "wb") as out:
             shutil.copyfileobj(stream, out, _CHUNK)
@@ -188,7 +188,7 @@ def _unpack(archives: list[Path], wanted: set[str], to: Path) -> dict[str, Path]
             with tarfile.open(path, "r|*") as archive:
                 for entry in archive:
                     if entry.name in wanted and entry.isfile():
-                        keep(entry.name, archive.extractfile(entry))
+                        keep(entry.name, cast("IO[bytes]", archive.extractfile(entry)))
     return unpacked
 
 
@@ -200,11 +200,7 @@ def _fetch_url(name: str, file_name: str, file: File, to: Path, keep: Path) -> N
     # a broken download is kept beside the folder, so that the next attempt goes on from there
     part = keep / f".{name}.{file_name}.{file.sha256[:8]}.part"
     try:
-        retry(
-            f"asset {name}",
-            lambda: _download(file.url, part, file_name),
-            _BROKEN,
-        )
+        retry(f"asset {name}", lambda: _download(cast(str, file.url), part, file_name), _BROKEN)
     except _BROKEN as error:
         raise InputError(
             f"asset {name}: {file.url} cannot be fetched ({error}). Check the network and the row's url, or put "

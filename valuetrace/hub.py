@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from filelock import FileLock
 
@@ -29,14 +30,14 @@ def told(said: object, limit: int = 300) -> str:
     return _SECRETS.sub("***", text.replace(get_token() or "\n", "***"))[:limit]
 
 
-def resolve_revision(repository: str, lookup: Callable[[str], str], lock: Path = REVISIONS) -> str:
+def resolve_revision(repository: str, lookup: Callable[[str], str | None], lock: Path = REVISIONS) -> str:
     """The revision of a Hub repository whose row pins none: from the lock file, else looked up and recorded."""
     with files.writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     with files.writing(lock), FileLock(lock.with_name(f".{lock.name}.lock")):
         known = settings.build(dict[str, str], files.read_json(lock), str(lock)) if lock.is_file() else {}
         if repository not in known:
-            known[repository] = lookup(repository)
+            known[repository] = cast(str, lookup(repository))
             if not re.fullmatch("[0-9a-f]{40}", str(known[repository])):
                 raise InputError(f"{repository}: the server names no revision, but {told(known[repository], 50)}.")
             files.write_json(dict(sorted(known.items())), lock)
@@ -83,7 +84,7 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
             f"{where} cannot be fetched ({type(error).__name__}: {told(error)}). Check the network, or put a copy "
             f"under ${MIRROR}/{repository.replace('/', '--')}/REVISION/."
         ) from None
-    for sibling in info.siblings:
+    for sibling in cast(Any, info.siblings):
         if sibling.lfs and (folder / sibling.rfilename).is_file():
             verify(folder / sibling.rfilename, sibling.lfs.sha256, f"{where}: {sibling.rfilename}")
     shutil.rmtree(folder / ".cache", ignore_errors=True)

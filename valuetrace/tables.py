@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def _read_authors_csv(path: Path, prompts: list[str] | None) -> pd.DataFrame:
     if "response" in frame.columns:
         frame = frame.rename(columns={"response": "token_decoded"})
         frame.insert(0, "token_name", frame["token_decoded"])
-        frame.insert(0, "token_id", pd.NA)
+        frame.insert(0, "token_id", cast(Any, pd.NA))
     if "token_decoded" not in frame.columns:
         raise InputError(
             f"{path}: neither 'response' nor 'token_decoded' among its columns ({some(frame.columns, 8)}). "
@@ -136,7 +137,7 @@ def _read_authors_csv(path: Path, prompts: list[str] | None) -> pd.DataFrame:
         )
     for column in ("token_id", "token_name"):
         if column not in frame.columns:
-            frame.insert(0, column, pd.NA if column == "token_id" else frame["token_decoded"])
+            frame.insert(0, column, cast(Any, pd.NA) if column == "token_id" else frame["token_decoded"])
     keys = prompt_keys(frame) if prompts is None else prompts
     _require(keys, frame.columns, path)
     frame = frame[[*TOKEN_COLUMNS, *keys]].copy()

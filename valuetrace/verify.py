@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, cast
 
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
@@ -129,7 +130,7 @@ def read_git(revision: str, folder: str | Path, patterns: list[str]) -> dict[str
     names = [name for name in names if _compared(name, patterns)]
     if not names:
         return {}
-    with tarfile.open(fileobj=io.BytesIO(_git(folder, "archive", tree, "--", *names))) as archive:
+    with cast(Any, tarfile.open(fileobj=io.BytesIO(_git(folder, "archive", tree, "--", *names)))) as archive:
         return {m.name: _text(archive.extractfile(m).read(), f"{revision}:{m.name}") for m in archive if m.isfile()}
 
 
@@ -203,7 +204,7 @@ def _leaves(path: str, text: str, key: list[str]) -> dict[str, str]:
     try:
         if path.endswith(".csv"):
             return _csv_leaves(text, key)
-        number = dict.fromkeys(("parse_int", "parse_float"), _Number)
+        number: dict = dict.fromkeys(("parse_int", "parse_float"), _Number)
         return dict(_json_leaves(json.loads(text, **number), ""))
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error}). Make it again (dvc repro).") from None
@@ -223,7 +224,7 @@ def _json_leaves(value, key: str):
 
 def _csv_leaves(text: str, key: list[str]) -> dict[str, str]:
     header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    leaves, seen = {"header": ",".join(header)}, Counter()
+    leaves, seen = {"header": ",".join(header)}, cast("Counter[str]", Counter())
     for line, row in enumerate(rows, start=2):
         cells = dict(zip(header, row, strict=True))
         name = "/".join(cells[column] for column in key) if key else str(line)

@@ -35,7 +35,7 @@ def main() -> None:
     logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, list(lexicon["word"]), keys)
     unread = inheritance.unread(inheritance.LOGPROBS, bases, lexicon, known, dynamics.search.prompts(), rule)
     parts: dict[str, list[pd.DataFrame]] = {}
-    training = {}
+    training: dict[tuple[str, int, int], dict] = {}
     for size, seed in product(chosen.sizes, chosen.seeds):
         row = RUNS / f"{size}-{seed}"
         scores = {base: tables.read_checkpoints(row / f"{base}.parquet") for base in bases}

@@ -12,6 +12,7 @@ Run: python -m stages.ablations.seed_variance
 
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -34,7 +35,7 @@ def main() -> None:
     lexicon = lexicon[lexicon["construct"].isin(dynamics.constructs)]
     logprobs = inheritance.read_logprobs(inheritance.LOGPROBS, bases, list(lexicon["word"]), list(prompts["key"]))
     read = components.sizes_that_read(files.read_csv(READINGS, ("base", "step", "reads", "data_size", "seed")))
-    runs, measured, left_out = {}, [], set()
+    runs, measured, left_out = cast("dict[tuple[str, int, int], pd.DataFrame]", {}), [], set()
     for size, seed in product(ablations.sizes, ablations.seeds):
         row = RUNS / f"{size}-{seed}"
         pairs = files.read_json(row / f"{bases[0]}.json")["pairs"]

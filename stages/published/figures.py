@@ -46,7 +46,8 @@ def _section_3(chosen: Published, how: Analysis, out: Path) -> None:
     if "tokens" in found:
         tokens = found["tokens"].assign(format="as released", measure=how.tokens.measure)
         for name in [name for name in chosen.tables if name in set(tokens["table"])]:
-            figure = implicit_rewards.extreme_tokens(tokens, labels, *chosen.tables[name], how.tokens.top)
+            first, second = chosen.tables[name]
+            figure = implicit_rewards.extreme_tokens(tokens, labels, first, second, how.tokens.top)
             style.save(figure, out / f"{name.lower().replace(' ', '_')}.png")
     if "contrast" in found:
         text = value_laden().set_index("key")["text"][how.tokens.prompt]

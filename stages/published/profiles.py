@@ -10,6 +10,7 @@ Run: python -m stages.published.profiles
 
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -35,16 +36,16 @@ def main() -> None:
         for row in files.read_csv(PUBLISHED_MODELS, ("repository", "base", "lineage"), dtype=str).itertuples():
             paths = {name: _rewards(lists.rewards, row.repository) for name, lists in chosen.lexicons.items()}
             scores = {name: tables.read_scores(path) for name, path in paths.items()}
-            about = {"base": row.base, "lineage": row.lineage}
+            about: dict = {"base": row.base, "lineage": row.lineage}
             about["files"] = {
                 path.relative_to(sources.FETCHED).as_posix(): files.sha256(path) for path in paths.values()
             }
             for name in chosen.lexicons:
                 whole = with_known(scores[name], [table for other, table in scores.items() if other != name])
-                subject = Subject(row.repository, "reward", name, "chat", BARE, tokenisation="as_published")
+                subject = Subject(cast(str, row.repository), "reward", name, "chat", BARE, tokenisation="as_published")
                 _write(subject, whole, about, chosen, temporary / "reward_models")
         lacking = []
-        for row in sources.language_models().itertuples():
+        for row in cast(Any, sources.language_models().itertuples()):
             path = sources.FETCHED / "logprobs" / sources.logprobs_file(row.repository)
             if not path.is_file():
                 lacking.append(row.repository)
@@ -59,7 +60,7 @@ def main() -> None:
         files.replace_folder(temporary, PROFILES)
 
 
-def _rewards(folder: str, repository: str) -> Path:
+def _rewards(folder: str, repository: Any) -> Path:
     """A model's released file: some names begin with MFD20_, some with big2_, whatever their words."""
     found = sorted((SCORES / folder).glob(f"*_rewards_{repository.replace('/', '_')}.csv"))
     return found[0] if found else SCORES / folder / f"big2_rewards_{repository.replace('/', '_')}.csv"

@@ -25,7 +25,7 @@ PLOTS, PRINTED = Path("plots/published/section_3"), Path("conf/published/tokens.
 def main() -> None:
     chosen, how = settings.get("published", Published), settings.get("analysis", Analysis)
     nouns, models = inputs.nouns(), sources.language_models()
-    metrics = {"pairs": None, "tables": None, "contrast": None}
+    metrics: dict = {"pairs": None, "tables": None, "contrast": None}
     printed = files.read_csv(PRINTED, ("table", "side", "place", "token", "score"), dtype=str)
     metrics["printed_out_of_order"] = logprobs.out_of_order(printed)
     shared_nouns = nouns.assign(shared=nouns["word"].isin(set(inputs.shared_tokens())))  # counted: the list is not ours

@@ -27,7 +27,7 @@ def main() -> None:
     medians = training.medians(rows)
     gaps = training.gaps(medians)
     found = training.tables(rows, medians, gaps)
-    metrics = {"runs": training.summary(rows, medians, gaps), "by_size": training.by_size(rows, medians, gaps)}
+    metrics: dict = {"runs": training.summary(rows, medians, gaps), "by_size": training.by_size(rows, medians, gaps)}
     metrics |= {"ranked": training.ranked(), "checkpoints": None}
     if here := checkpoints.paths(list(chosen.sources.checkpoints)):
         rewards = {base: inputs.read_rewards(path) for base, path in here.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -46,7 +46,7 @@ def read(job: Job) -> ModelCard:
     return card
 
 
-def write(card: ModelCard, result: dict, folder: Path) -> None:
+def write(card: Any, result: dict, folder: Path) -> None:
     """card.md: ``card`` with the profile of ``result`` (profile.json) in its text and metadata."""
     others = [found for found in card.data.eval_results or [] if found.dataset_type != OURS]
     entries = [*others, *evaluations(result["profile"])]

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -34,7 +35,7 @@ def compare(audits: Mapping[str, tuple[dict, Path]], failed: Mapping[str, str]) 
         name = result["model"]["name"] if names[result["model"]["name"]] == 1 else given
         home = next((g for g in groups if comparison.mismatch(g[0][1]["profile"], result["profile"]) is None), None)
         groups.append(home := []) if home is None else None
-        home.append((name, result, out))
+        cast(list, home).append((name, result, out))
     first = groups[0][0][1]["profile"]
     return {
         "lexicon": first["lexicon"],

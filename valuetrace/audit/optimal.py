@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -87,11 +88,11 @@ def find(planned: Planned, job: Job, scorer: Rewards, shards: Path, progress: bo
     beam scored, for one end of one prompt. ``random_ahead``: in how many of the ``searches`` (a prompt and an end)
     random replies found a plain one beyond the beam's.
     """
-    kept = {"folder": shards, "weights": scorer.model.fingerprint(), "batch_size": job.request.batch_size}
-    how = {"length": planned.length, "beam": planned.beam, "seed": job.request.seed}
+    kept: dict = {"folder": shards, "weights": scorer.model.fingerprint(), "batch_size": job.request.batch_size}
+    how: dict = {"length": planned.length, "beam": planned.beam, "seed": job.request.seed}
     prompts, rows, scored = [], [], {}
     with tqdm(total=planned.cost.candidates, unit="candidate", disable=not progress) as bar:
-        for row in planned.prompts.itertuples():
+        for row in cast(Any, planned.prompts.itertuples()):
             bar.set_description(f"optimal, {row.key}")
             found = search.optimal(scorer.model, row.text, planned.plain, **how, **kept, bar=bar)
             single = found.single[np.isfinite(found.single)].astype(float)
@@ -143,13 +144,13 @@ def behind(rows: list[dict], at: int) -> list[str]:
 
 def _ahead(rows: list[dict], prompt: str, end: str) -> bool:
     """Whether a random reply is beyond the beam's."""
-    at = [first(rows, prompt, end, "plain", method) for method in ("random", "beam")]
+    at: list = [first(rows, prompt, end, "plain", method) for method in ("random", "beam")]
     return None not in at and search.ENDS[end] * (rows[at[0]]["reward"] - rows[at[1]]["reward"]) > 0
 
 
 def _rows(prompt, replies: pd.DataFrame, single: np.ndarray, tokenizer) -> list[dict]:
     rows = []
-    for reply in replies.itertuples():
+    for reply in cast(Any, replies.itertuples()):
         sign = search.ENDS[reply.end]
         numbers = {
             "reward": float(reply.reward),

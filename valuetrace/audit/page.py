@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from valuetrace.audit import optimal
 from valuetrace.core.numbers import interval, number
@@ -95,7 +96,7 @@ def optimal_rows(found: dict | None) -> list[dict]:
     if found is None:
         return []
     one = "one token" if found["length"] > 1 else "one token, exhaustive"
-    asked = {f"{one}, plain": ("plain", "beam", 1), f"{one}, any": ("any", "beam", 1)}
+    asked: dict[str, tuple] = {f"{one}, plain": ("plain", "beam", 1), f"{one}, any": ("any", "beam", 1)}
     if found["length"] > 1:
         asked |= {f"beam of {found['beam']}": ("plain", "beam", None), "greedy": ("plain", "greedy", None)}
         asked |= {"random": ("plain", "random", None), "beam, any last token": ("any", "beam", None)}
@@ -113,11 +114,11 @@ def optimal_lines(found: dict | None) -> list[str]:
     """The optimal replies, for a terminal; empty where none were searched."""
     lines = []
     for shown in optimal_rows(found):
-        row = found["rows"][shown["row"]]
+        row = cast(dict, found)["rows"][shown["row"]]
         if row["kind"] == "plain" or row["length"] > 1:
             start = f"{shown['end'].capitalize()} reply to {row['prompt']}, {shown['what']}: {row['reply']!r}"
             lines.append(f"{start} {number(row['reward'], 3)}; then " + " ".join(map(repr, shown["then"])))
-    return lines and [*lines, optimal_reach(found)]
+    return lines and [*lines, optimal_reach(cast(dict, found))]
 
 
 def optimal_reach(found: dict) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -61,7 +62,7 @@ def profile(frame: pd.DataFrame) -> Figure:
         Line2D([], [], lw=1.6, label=name + (" (audited)" if name == audited else ""), **look)
         for name, look in looks.items()
     ]
-    for base, of_base in among.groupby("base"):
+    for base, of_base in cast(Any, among.groupby("base")):
         label = f"released, {base} (n = {of_base['model'].nunique()})" if base else f"{audited} on their words"
         handles.append(Line2D([], [], lw=0, label=label, **_among(base, among)))
     _legend(figure, handles)
@@ -100,7 +101,7 @@ def _panels(axes, lines: pd.DataFrame, looks: dict, constructs: list[str], frami
         axis.axvline(50, color="0.7", lw=0.8, ls="--", zorder=0)
         for at in range(1, len(constructs)):
             axis.axhline(at - 0.5, color="0.9", lw=0.8, zorder=0)
-        for row in lines[lines["framing"] == framing].itertuples():
+        for row in cast(Any, lines[lines["framing"] == framing].itertuples()):
             slot = list(looks).index(row.model)
             _draw_line(axis, row, constructs.index(row.construct) + _height(slot, slots), **looks[row.model])
         axis.set_xlim(0, 100)
@@ -124,14 +125,14 @@ def _draw_line(axis: Axes, row, y: float, color: str, marker: str) -> None:
     """One number with its interval, or the word that there is none."""
     if row.refused:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        look = {"ha": "center", "va": "center", "fontsize": 7, "style": "italic", "color": color, "bbox": box}
+        look: dict = {"ha": "center", "va": "center", "fontsize": 7, "style": "italic", "color": color, "bbox": box}
         axis.text(50, y, "refused", **look)
         return
     axis.hlines(y, row.low, row.high, color=color, lw=1.6)
     axis.plot(row.percentile, y, marker, ms=6, color=color)
 
 
-def _looks(models: list[str]) -> dict[str, dict[str, str]]:
+def _looks(models: list[str]) -> dict[str, dict]:
     """Model → colour and marker; the first, which is audited, black."""
     others = models[1:]
     colours, names = style.base_colours(others), sorted(others)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import psutil
@@ -94,7 +95,7 @@ def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
     result = evaluate(planned, table)
     result["not_finite"] = problem
     if planned.optimal is not None:
-        result["optimal"] = optimal.find(planned.optimal, job, scorer, results.shards(job.out), progress)
+        result["optimal"] = optimal.find(planned.optimal, job, cast(Any, scorer), results.shards(job.out), progress)
     with results.whole(job.out) as folder:
         tables.write_scores(table, folder / "scores.parquet", _made_by(planned))
         draw(result, folder)

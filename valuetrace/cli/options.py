@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import Any, cast
 
 from valuetrace.core.errors import InputError
 
@@ -13,7 +14,7 @@ from valuetrace.core.errors import InputError
 def shared(add: Callable, *names: str) -> None:
     """Add options of ``_SHARED``; their defaults stand where the request is built, so none is given here."""
     for name in names:
-        add(f"--{name}", **_SHARED[name])
+        add(f"--{name}", **cast(Any, _SHARED[name]))
 
 
 def go_offline() -> None:

@@ -46,7 +46,7 @@ def writing(path: str | Path) -> Iterator[None]:
         raise
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+def write_atomically(path: str | Path, write: Callable[..., object]) -> Path:
     """Call ``write(temporary)`` beside ``path``, then move the result into place.
 
     A writer that fails or is killed leaves ``path`` as it was; no half file is ever believed.
@@ -113,7 +113,7 @@ def write_text(text: str, path: str | Path) -> Path:
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
     """Write a table for git and people: UTF-8, no index, Unix line ends, numbers of ``DIGITS`` digits."""
-    frame = frame.astype(dict.fromkeys(frame.select_dtypes("floating"), "float64"))
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes("floating"), "float64"))  # type: ignore[call-overload]
     frame = frame.apply(lambda column: column.map(_digits) if column.dtype in (float, object) else column)
     return write_atomically(path, lambda to: frame.to_csv(to, index=False, lineterminator="\n"))
 

@@ -165,7 +165,7 @@ def _normal(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
@@ -174,7 +174,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         return hashlib.sha256(value.to_csv(index=False).encode()).hexdigest()
     if isinstance(value, np.ndarray):
-        return [str(value.dtype), value.shape, hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
     if isinstance(value, Path):
         return files.fingerprint(value) if value.is_dir() else files.sha256(value)
     return value
@@ -366,6 +366,8 @@ class _Reader:
             self.pieces.append(f"{type(node).__name__}:{node!r};")
         elif isinstance(node, ast.stmt) and (_is_text(node) or _never_at_import(node)):
             pass
+        elif isinstance(node, ast.AnnAssign) and scope:  # in a function: its type is a comment
+            self._node(node.value and ast.Assign([node.target], node.value), scope, silent)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names = set(_imports(node, Path(self.name), whole=True).values())
             self.imported |= {name for name in names if _ours(name)}
@@ -374,8 +376,8 @@ class _Reader:
             self.pieces.append("text;")
         elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
             self._name(node, scope, silent)
-        elif isinstance(node, ast.Call) and _last(node.func) == "cast" and len(node.args) == 2:
-            self._node(node.args[1], scope, silent)
+        elif (inside := _uncast(node)) is not node:
+            self._node(inside, scope, silent)
         else:
             self._tree(node, scope, silent)
 
@@ -402,7 +404,7 @@ class _Reader:
         base, attributes = node, list[str]()
         while isinstance(base, ast.Attribute):
             attributes.insert(0, base.attr)
-            base = base.value
+            base = _uncast(base.value)
         known = base.id if isinstance(base, ast.Name) else None
         stands_for = None
         if known is not None and known in scope:
@@ -415,7 +417,7 @@ class _Reader:
         if stands_for is None:
             self.pieces.append(f"{type(base).__name__}:")
             if known is None:
-                self._tree(base, scope, silent)
+                self._node(base, scope, silent)
             else:
                 self.pieces.append(known)
         elif _ours(stands_for):
@@ -485,6 +487,13 @@ def _last(node: ast.AST) -> str:
     """The last part of a dotted name, called or not."""
     node = node.func if isinstance(node, ast.Call) else node
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _uncast(node: ast.AST) -> ast.AST:
+    """``x`` of ``cast(T, x)``, which says a type and computes nothing."""
+    if isinstance(node, ast.Call) and _last(node.func) == "cast" and len(node.args) == 2:
+        return node.args[1]
+    return node
 
 
 def _ours(name: str) -> bool:

@@ -75,7 +75,7 @@ def build(as_type: Any, value: Any, where: str) -> Any:
         _expect(list, value, where)
         return [build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
     if dataclasses.is_dataclass(as_type):
-        return _build_dataclass(as_type, value, where)
+        return _build_dataclass(typing.cast(type, as_type), value, where)
     if as_type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     _expect(as_type, value, where)

@@ -82,7 +82,7 @@ def by_size(runs, levels, fit, curve, labels: dict[str, str], value: str, title:
             axis.set_title(f"{framing} framing\n{note}", fontsize=8)
             _size_axis(axis, runs)
         axes[row, 0].set_ylabel(f"{axis_label}\n{labels[second]} − {labels[first]}" if value == "gap" else axis_label)
-    handles = [
+    handles: list = [
         Line2D([], [], color=colours[seed], marker=style.MARKERS[i % 8], label=f"seed {seed} (bars: 95% over words)")
         for i, seed in enumerate(seeds)
     ]

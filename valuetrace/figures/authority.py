@@ -58,7 +58,7 @@ def draw(folder: str | Path, labels: dict[str, str], top: int) -> Figure:
     return figure
 
 
-def _found(axis, found: pd.DataFrame, templates: list[str], prompts: list[str], top: int) -> None:
+def _found(axis, found: pd.DataFrame, templates: list[str], prompts: list, top: int) -> None:
     """Planted words among the top tokens: a place a measure, a colour a template, a dot a prompt."""
     measures = list(dict.fromkeys(found["measure"]))
     width = 0.8 / len(templates)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -50,7 +52,7 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
     for axis in axes[0]:
         axis.invert_yaxis()
     prompts = shown["prompt"].nunique()
-    handles = [Patch(color=colours[name], label=labels[name]) for name in names]
+    handles: list = [Patch(color=colours[name], label=labels[name]) for name in names]
     handles.append(Line2D([], [], color="black", lw=2, label="median over prompts"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.suptitle(
@@ -75,7 +77,7 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     for i, why in grid["refused"].items():
         if isinstance(why, str) and why:
             short = "the prompts are not read" if "not read" in why else "the words are too improbable"
-            place = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center", "color": "0.45"}
+            place: dict = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center", "color": "0.45"}
             axis.annotate(f"refused: {short}", (0.5, i), **place)
     axis.hlines(y, grid["low"], grid["high"], color="0.35", lw=1.5)
     axis.scatter(grid["contrast"], y, s=36, c=np.where(clear, "#0072B2", "white"), edgecolors="#0072B2", zorder=3)
@@ -86,7 +88,7 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
         [
             f"{f'{r.comparison}: ' if several else ''}{r.format}, {r.case} "
             f"({r.words} words, mass {p_value(r.probability)})"
-            for r in grid.itertuples()
+            for r in cast(Any, grid.itertuples())
         ],
     )
     for i, row in grid.iterrows():

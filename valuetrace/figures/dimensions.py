@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -44,7 +45,7 @@ def fingerprint(
 ) -> Figure:
     """Percentile of each construct's median word: a row a construct, a column a framing, a colour and marker a base."""
     constructs = list(dict.fromkeys(readings["construct"]))
-    places, groups, y = {}, {}, 0.0
+    places, groups, y = {}, cast("dict[str, float]", {}), 0.0
     for construct in constructs:
         dictionary = construct.partition(":")[0]
         if dictionary not in groups:
@@ -60,7 +61,7 @@ def fingerprint(
         part = readings[readings["framing"] == framing]
         there = part[part["source"] == "released"]
         axis.plot(there["percentile"], there["construct"].map(places), "|", color="0.45", ms=8, mew=1, zorder=1)
-        for (source, base), row in own[own["framing"] == framing].groupby(["source", "base"], sort=False):
+        for (source, base), row in cast(Any, own[own["framing"] == framing].groupby(["source", "base"], sort=False)):
             at = row["construct"].map(places) + _OFFSET[source] + _STEP * list(colours).index(base)
             axis.hlines(at, row["low"], row["high"], color=colours[base], lw=1, alpha=0.7)
             face = colours[base] if source == "reward" else "white"
@@ -130,7 +131,7 @@ def multitrait(pairs: pd.DataFrame, titles: dict[str, str], sources: dict[str, s
         line[0].set_ylim(len(rows) - 0.5, -0.6)
     for axis in axes[-1]:
         axis.set_xlabel("correlation of the readings")
-    handles = [Line2D([], [], marker=markers[kind], color=colours[kind], lw=1, label=kind) for kind in kinds]
+    handles: list = [Line2D([], [], marker=markers[kind], color=colours[kind], lw=1, label=kind) for kind in kinds]
     handles += [
         Line2D(
             [],

@@ -32,7 +32,7 @@ def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
     style.save(token_paths(table["extremes"], labels), out / "token_paths.png")
 
 
-def course(table: dict[str, pd.DataFrame], labels: dict[str, str]) -> Figure:
+def course(table: dict[str, pd.DataFrame], labels: dict) -> Figure:
     """Known groups, medians, gaps, agreement with the end and survival over the steps; a column a framing.
 
     table: ``readings, ranks, gaps, kendall, survival`` of stages/dynamics.py.

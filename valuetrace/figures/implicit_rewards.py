@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from valuetrace.figures.style import MARKERS, OKABE_ITO
 
 
-def word_contrast(contrast: pd.DataFrame, labels: dict[str, str], measure: str, prompt: str) -> Figure:
+def word_contrast(contrast: pd.DataFrame, labels: dict, measure: str, prompt: str) -> Figure:
     """Figure 3: the implicit reward of two word lists for every pair of models and format.
 
     contrast: ``first, second, format, measure, label, score, variants``; prompt: its text.

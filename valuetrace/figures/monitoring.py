@@ -55,7 +55,7 @@ def course(record: pd.DataFrame, title: str) -> Figure:
         Line2D([], [], color=colours[name], marker=markers[name], label=f"{name} ({words[name]} words)")
         for name in constructs
     ]
-    hollow = {"color": "0.3", "ls": "", "marker": "o", "mfc": "white"}
+    hollow: dict = {"color": "0.3", "ls": "", "marker": "o", "mfc": "white"}
     handles.append(Line2D([], [], **hollow, label="hollow: the prompts are not read, percentiles mean nothing"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), fontsize=8)
     figure.suptitle(title, fontsize=10)

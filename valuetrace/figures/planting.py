@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +42,7 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
     sources = [name for name in SOURCES if name in set(own["source"])]
     plants = list(dict.fromkeys(own["plant"]))
     counts = [own.loc[own["source"] == source, "plant"].nunique() for source in sources]
-    wide = {"width_ratios": [count + 1 for count in counts], "figsize": (2.6 + 0.36 * sum(counts), 4.4)}
+    wide: dict = {"width_ratios": [count + 1 for count in counts], "figsize": (2.6 + 0.36 * sum(counts), 4.4)}
     figure, axes = plt.subplots(1, len(sources), sharey=True, squeeze=False, **wide)
     for axis, source in zip(axes[0], sources, strict=True):
         axis.axhline(0, color="0.6", lw=0.8)
@@ -72,7 +73,7 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     own = contrasts[(contrasts["measure"] == "lean") & (contrasts["part"] == "held_out")]
     first, second = _study(contrasts)
     own = own[(own["first"] == first) & (own["second"] == second)]
-    for i, (source, table) in enumerate(own.groupby("source")):
+    for i, (source, table) in enumerate(cast(Any, own.groupby("source"))):
         table = table.sort_values("dose")
         x = np.concatenate([[0], table["dose"]])
         y, low, high = (np.concatenate([[0], table[name]]) for name in ("estimate", "low", "high"))
@@ -86,7 +87,7 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     left.legend(fontsize=7)
     tau = transmitted[(transmitted["dose"] == dose) & (transmitted["source"] == "ridge")]
     tau = tau[(tau["first"] == first) & (tau["second"] == second)]
-    for i, (part, table) in enumerate(tau.groupby("part")):
+    for i, (part, table) in enumerate(cast(Any, tau.groupby("part"))):
         table = table.sort_values("pairs")
         options = {"marker": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
         x = table["pairs"] * 1.03**i
@@ -110,7 +111,7 @@ def nulls(contrasts: pd.DataFrame, dose: float) -> Figure:
     rows = list(dict.fromkeys(zip(own["first"], own["second"], own["source"], strict=True)))
     parts = {"held_out": "held-out words", "planted": "planted words"}
     measures = {"lean": "L: opposite under the two framings", "both": "both framings alike"}
-    options = {"sharey": True, "sharex": True, "figsize": (9, 0.27 * len(rows) + 1.6)}
+    options: dict = {"sharey": True, "sharex": True, "figsize": (9, 0.27 * len(rows) + 1.6)}
     figure, axes = plt.subplots(1, 2, **options)
     for axis, (part, title) in zip(axes, parts.items(), strict=True):
         axis.axvline(0, color="0.6", lw=0.8)
@@ -134,12 +135,12 @@ def specificity(table: pd.DataFrame, plants: list[str]) -> Figure:
     plants = [plant for plant in plants if plant in set(own["plant"])]
     constructs = list(dict.fromkeys(own["construct"]))
     counts = own.groupby("construct")["words"].max().astype(int)
-    options = {"sharey": True, "sharex": True, "figsize": (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)}
+    options: dict = {"sharey": True, "sharex": True, "figsize": (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)}
     figure, axes = plt.subplots(1, len(plants), squeeze=False, **options)
     for axis, plant in zip(axes[0], plants, strict=True):
         axis.axvline(0, color="0.6", lw=0.8)
         of_plant = own[own["plant"] == plant]
-        for i, (source, part) in enumerate(of_plant.groupby("source")):
+        for i, (source, part) in enumerate(cast(Any, of_plant.groupby("source"))):
             y = [-constructs.index(name) - 0.25 * i for name in part["construct"]]
             look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2}
             axis.errorbar(part["estimate"], y, xerr=_bars(part), label=SOURCES[source], **look)
@@ -165,7 +166,7 @@ def where(layers: pd.DataFrame, subspaces: pd.DataFrame) -> Figure:
     left.set(xlabel="layer that the head reads (from 1)", ylabel="L of the ridge head, held-out words")
     left.legend(fontsize=7)
     own = subspaces[subspaces["of"] != "none"]
-    for i, (removed, table) in enumerate(own.groupby("removed", sort=False)):
+    for i, (removed, table) in enumerate(cast(Any, own.groupby("removed", sort=False))):
         table = table.sort_values("rank")
         x = np.arange(len(table)) + 0.15 * (i - 0.5)
         name = {"lexicon": "the lexicon's output directions", "random": "random directions of equal variance"}[removed]
@@ -190,7 +191,7 @@ def detection(power: pd.DataFrame) -> Figure:
     for axis, (test, title) in zip(axes, tests.items(), strict=True):
         part = own[own["test"] == test]
         start = part[part["plant"] == "none"]["power"]
-        for plant, table in part[part["plant"] != "none"].groupby("plant", sort=False):
+        for plant, table in cast(Any, part[part["plant"] != "none"].groupby("plant", sort=False)):
             table = table.sort_values("dose")
             value, _, kind = plant.partition("_")
             look = {
@@ -230,7 +231,7 @@ def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure
         names = [_remedy(row) for row in part.itertuples()]
         y = np.arange(len(part))[::-1]
         axis.errorbar(part["estimate"], y, xerr=_bars(part), fmt="o", color=style.OKABE_ITO[1], capsize=3)
-        for at, row in zip(y, part.itertuples(), strict=True):
+        for at, row in zip(y, cast(Any, part.itertuples()), strict=True):
             if not np.isnan(row.accuracy):
                 told, options = f"accuracy {row.accuracy:.2f}", {"textcoords": "offset points", "fontsize": 6}
                 axis.annotate(told, (row.estimate, at), (0, 5), **options)

@@ -19,7 +19,7 @@ def draw(folder: str | Path, out: str | Path) -> list[Path]:
     checkpoint ``movers``, ``kendall`` and ``token_paths`` (.png)."""
     folder, out, drawn = Path(folder), Path(out), list[Path]()
     style.apply()
-    pictures = {
+    pictures: dict[str, tuple] = {
         "figure_4a": (course, ("medians", "gaps")),
         "figure_4b": (ends, ("ends", "end_gaps")),
         "movers": (movers, ("movers",)),

@@ -37,7 +37,7 @@ def apply() -> None:
     )
 
 
-def base_colours(names: Iterable[str]) -> dict[str, str]:
+def base_colours(names: Iterable[str]) -> dict:
     """A colour for each base, by alphabetical order of the distinct names (the same in every figure)."""
     return _by_order(names, OKABE_ITO)
 

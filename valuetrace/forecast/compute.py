@@ -83,7 +83,7 @@ def reckon(jobs: Jobs, tables: dict[str, pd.DataFrame]) -> Reckoned:
         cells[-1] |= {"gainers": gains.to_dict("records"), "leaders": leaders, "first_changes": changes}
         frames.append(frame)
         gained.append(gains.assign(**named)[[*named, *words.GAINERS]])
-    result = {
+    result: dict = {
         "lexicon": jobs.request.lexicon,
         "case": jobs.request.case,
         "words": {"covered": len(covered.words), "listed": int(jobs.lexicon["word"].nunique())},
@@ -194,7 +194,7 @@ def _refused_rows(groups: list[dict], framings: dict, refused: dict) -> pd.DataF
     return pd.DataFrame(rows, columns=["framing", "construct", "refused"])
 
 
-def _attribution(jobs: Jobs, drawn: dict, covered: Covered, groups: list[dict], refused: list[dict]) -> list[dict]:
+def _attribution(jobs: Jobs, drawn: dict, covered: Covered, groups: list[dict], refused: list) -> list[dict]:
     """What exchanging policy and reward model does to each share, where no forecast of the four is refused."""
     rows, none = [], {name for of in refused for name in of}
     for group in groups:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pandas as pd
 
@@ -80,7 +80,7 @@ class Jobs:
         """The same with these words of the lexicon alone."""
         chosen = self.lexicon[self.lexicon["word"].isin(words)].reset_index(drop=True)
         cut = {of: [replace(job, lexicon=chosen) for job in getattr(self, of)] for of in ("reward_models", "policies")}
-        return replace(self, **cut)
+        return replace(self, **cast(dict, cut))
 
 
 def resolve(request: Request) -> Jobs:
@@ -160,7 +160,7 @@ def _job(request: Request, name: str, kind: str) -> Job:
     """One model. Its out is where its shards lie: beside the forecast's folder, in none of its own."""
     shared = ("lexicon", "prompts", "case", "device", "dtype", "batch_size", "draws", "seed", "max_minutes", "offline")
     options = {key: getattr(request, key) for key in shared}
-    options["out"] = request.out.with_name(f"{request.out.name}.rewards")
+    options["out"] = cast(Path, request.out).with_name(f"{cast(Path, request.out).name}.rewards")
     if kind == "reward":
         options |= {"format": request.format, "template_arguments": request.template_arguments, "head": request.head}
         job = audit.resolve(audit.Request(name, **options))

@@ -61,7 +61,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     return result
 
 
-def _panel(axis: Axes, cell: pd.DataFrame, kind: str, looks: dict[str, dict]) -> None:
+def _panel(axis: Axes, cell: pd.DataFrame, kind: str, looks: dict) -> None:
     own = cell[cell["kind"] == kind]
     if kind == "best_of_n":
         axis.set_xscale("log", base=2)

@@ -103,7 +103,7 @@ def best_of(log_reference: np.ndarray, rewards: np.ndarray, counts: np.ndarray) 
     return np.where(possible & ~np.isnan(log_policy), log_policy, -np.inf)
 
 
-def best_of_bound(counts: np.ndarray) -> np.ndarray:
+def best_of_bound(counts: np.typing.ArrayLike) -> np.ndarray:
     """log n − (n − 1) / n nats: the usual bound on the KL of best-of-n, met where no two replies tie and none is
     likely (Beirami et al. 2024)."""
     counts = np.asarray(counts, dtype=np.float64)

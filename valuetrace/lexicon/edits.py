@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -22,15 +23,15 @@ def read_edits(path: str | Path) -> pd.DataFrame:
     edits = read_csv(path, EDIT_COLUMNS, dtype=str)
     edits["word"] = edits["word"].map(clean)
     edits["line"] = [f"{path}, line {number}" for number in range(2, len(edits) + 2)]
-    for edit in edits.itertuples():
+    for edit in cast(Any, edits.itertuples()):
         if edit.action not in ("exclude", "include"):
             raise InputError(f"{edit.line}: action {edit.action!r}; it is exclude or include.")
         if not edit.word or not edit.reason.strip():
             raise InputError(f"{edit.line}: an edit needs a word and a reason.")
         if edit.action == "include" and (is_wildcard(edit.word) or not matches(edit.pattern, edit.word)):
             raise InputError(f"{edit.line}: cannot include '{edit.word}': {edit.pattern} does not match it.")
-    for at, edit in enumerate(edits.itertuples()):
-        for other in edits.iloc[:at].itertuples():
+    for at, edit in enumerate(cast(Any, edits.itertuples())):
+        for other in cast(Any, edits.iloc[:at].itertuples()):
             if edit.construct != other.construct:
                 continue
             if edit.action == other.action and edit.word == other.word:
@@ -49,7 +50,7 @@ def apply_edits(unrolled: pd.DataFrame, dictionary: pd.DataFrame, edits: pd.Data
     """
     kept = unrolled
     added = []
-    for edit in edits.itertuples():
+    for edit in cast(Any, edits.itertuples()):
         here = (kept["construct"] == edit.construct) & kept["word"].map(
             lambda word, edit=edit: matches(edit.word, word)
         )

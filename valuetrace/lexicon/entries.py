@@ -7,6 +7,7 @@ until it is unrolled. ``polarity`` is ``virtue``, ``vice`` or empty. ``part_of_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 
@@ -81,7 +82,7 @@ def check(lexicon: pd.DataFrame, where: str, groups: Iterable[tuple[str, str]] =
         raise InputError(f"{where}: polarity {some(map(repr, unknown))}; it is virtue, vice or empty.")
     twice = lexicon[lexicon.duplicated(["construct", "polarity", "word"])]
     if len(twice):
-        named = (f"'{row.word}' in {label(row.construct, row.polarity)}" for row in twice.itertuples())
+        named = (f"'{row.word}' in {label(row.construct, row.polarity)}" for row in cast(Any, twice.itertuples()))
         raise InputError(f"{where}: duplicate {some(named)}. Keep one of each.")
 
 

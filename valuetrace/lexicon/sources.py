@@ -130,7 +130,7 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
             "A lexicon has construct and word, or Category and token_decoded."
         )
     frame["word"] = frame["word"].map(clean)
-    defaults = {"lexicon": name, "polarity": "", "pattern": frame["word"], "part_of_speech": ""}
+    defaults: dict = {"lexicon": name, "polarity": "", "pattern": frame["word"], "part_of_speech": ""}
     frame = frame.assign(**{column: value for column, value in defaults.items() if column not in frame.columns})
     nameless = frame.index[frame["construct"].str.strip() == ""]
     if len(nameless):

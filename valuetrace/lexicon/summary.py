@@ -9,7 +9,7 @@ import pandas as pd
 from valuetrace.lexicon.entries import is_wildcard, labelled
 
 
-def words_per_construct(lexicon: pd.DataFrame) -> dict[str, int]:
+def words_per_construct(lexicon: pd.DataFrame) -> dict:
     """Words in each construct (and polarity: ``care.virtue``)."""
     return labelled(lexicon).value_counts().sort_index().to_dict()
 

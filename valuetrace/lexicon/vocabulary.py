@@ -53,7 +53,7 @@ class Vocabulary:
 
     def lemmas(self, word: str) -> dict[str, set[str]]:
         """The WordNet words that ``word`` is or is a form of, each with its parts of speech there."""
-        found: dict[str, set[str]] = {}
+        found: dict[str, set] = {}
         if word in self.wordnet.readings:
             found[word] = set(self.wordnet.readings[word])
         for upos, lemmas in _all_lemmas(word).items():

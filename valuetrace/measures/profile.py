@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,7 @@ def profile(
     unread = {"refused": reading["refused"], "needs": reading["needs"]} if reading["refused"] else None
     single = not is_words(table)
     rows, differences, groups = [], [], []
-    for index, ((construct, polarity), listed) in enumerate(lexicon.groupby(["construct", "polarity"])):
+    for index, ((construct, polarity), listed) in enumerate(cast(Any, lexicon.groupby(["construct", "polarity"]))):
         member = scores.index.isin(listed["word"])
         group = {"construct": construct, "polarity": polarity, "label": label(construct, polarity)}
         groups.append(group | {"in_lexicon": len(listed), "ranked": int(member.sum())})
@@ -128,7 +128,7 @@ def _about(subject: Subject, lexicon: pd.DataFrame, prompts: pd.DataFrame, frami
 
 def _finite(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
     """Leave out prompts in which most scores are not finite, then words that have any such score."""
-    finite = np.isfinite(scores)
+    finite: Any = np.isfinite(scores)
     kept = finite.mean(axis=0) > 0.5 if len(scores) else pd.Series(True, index=scores.columns)
     whole = finite.loc[:, kept].all(axis=1)
     left_out = {"prompts": list(scores.columns[~kept]), "words": list(scores.index[~whole])}
@@ -231,7 +231,7 @@ def extremes(table: pd.DataFrame, prompts: pd.DataFrame, shown: int = SHOWN) -> 
     score that is not finite are left out; a prompt without any finite score, too.
     """
     keys = [key for key in prompts["key"] if np.isfinite(table[key]).mean() > 0.5]
-    known = table[(table["token_decoded"] != "") & np.isfinite(table[keys]).all(axis=1)]
+    known = table[(table["token_decoded"] != "") & np.isfinite(table[keys]).all(axis=1)]  # type: ignore[operator]
     found = []
     for framing, of_framing in prompts[prompts["key"].isin(keys)].groupby("framing", sort=False):
         mean = rank_words(known[list(of_framing["key"])].to_numpy()).mean(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from valuetrace import assets, hub
 from valuetrace.core import files
@@ -16,30 +17,30 @@ def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> 
     temporary = folder.with_name(f".{folder.name}.partial")
     with files.fresh_folder(temporary):
         if source.kind == "hub":
-            origin = hub.fetch_hub(source.repository, source.revision, temporary)
+            origin = hub.fetch_hub(cast(str, source.repository), source.revision, temporary)
         elif source.kind == "gguf":
             origin = _convert_gguf(name, source, temporary)
         else:
             from valuetrace.models import tiny
 
-            tiny.write(source.architecture, source.seed, temporary, source.reward)
+            tiny.write(cast(str, source.architecture), source.seed, temporary, source.reward)
             origin = {"architecture": source.architecture, "seed": source.seed}
         _change_tokenizer(changes, temporary)
         files.write_json({"model": name, "kind": source.kind, "origin": origin}, temporary / "provenance.json")
         files.replace_folder(temporary, folder)
 
 
-def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, str]:
+def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, Any]:
     """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
     from transformers import AutoTokenizer, GgufConfig
 
     with files.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
-        assets.fetch(name, source.asset, fetched)
+        assets.fetch(name, cast(assets.Asset, source.asset), fetched)
         whole = GgufConfig(dequantize=True)
         loading.load_whole(fetched, gguf_file=source.file, quantization_config=whole).save_pretrained(folder)
-        with loading.reading(fetched / source.file, "the tokenizer"):
+        with loading.reading(fetched / cast(str, source.file), "the tokenizer"):
             AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
-    return {"file": source.file, "sha256": source.asset.files[source.file].sha256}
+    return {"file": source.file, "sha256": cast(Any, source.asset).files[source.file].sha256}
 
 
 def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -134,7 +134,7 @@ def load(
     """
     options |= {"attn_implementation": attention(read_config(folder)), "use_safetensors": True}
     model = load_whole(folder, cls, dtype=dtype, **options)
-    return (model if device is None else model.to(device)).eval()
+    return (model if device is None else cast(Any, model).to(device)).eval()
 
 
 def load_whole(
@@ -163,7 +163,9 @@ def load_whole(
     logging.set_verbosity_error()  # its report is read below
     try:
         with reading(folder, "the model"):
-            model, report = (cls or AutoModelForCausalLM).from_pretrained(folder, output_loading_info=True, **options)
+            model, report = cast(Any, cls or AutoModelForCausalLM).from_pretrained(
+                folder, output_loading_info=True, **options
+            )
     finally:
         logging.set_verbosity(verbosity)
     unused = [name for name in report["unexpected_keys"] if name not in elsewhere and not _LEFTOVERS.search(name)]
@@ -215,7 +217,11 @@ def best_device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
     import torch
 
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    return (
+        cast("torch.device", torch.accelerator.current_accelerator())
+        if torch.accelerator.is_available()
+        else torch.device("cpu")
+    )
 
 
 def vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
@@ -224,7 +230,7 @@ def vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd
     Ids beyond the tokenizer's own are padding rows that no text yields: they are named ``<unused id>``,
     with an empty text. Raises InputError where the tokenizer has more tokens than the embedding has rows.
     """
-    size, known = model.get_input_embeddings().num_embeddings, len(tokenizer)
+    size, known = cast(Any, model.get_input_embeddings()).num_embeddings, len(tokenizer)
     if known > size:
         raise InputError(
             f"the tokenizer has {known} tokens but the embedding only {size} rows: "

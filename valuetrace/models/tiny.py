@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -75,7 +75,7 @@ def config(architecture: str, reward: bool = False, **changes: Any) -> dict[str,
         raise InputError(f"architecture {architecture!r} is unknown; there are {some(ARCHITECTURES)}.")
     labels = {"id2label": {"0": "reward"}, "label2id": {"reward": 0}} if reward else {}
     head = {"architectures": [_CLASSES[architecture][reward]], "dtype": "float32", **labels}
-    return {**head, **_SIZES, **ARCHITECTURES[architecture], **changes}
+    return {**head, **_SIZES, **cast(Any, ARCHITECTURES[architecture]), **changes}
 
 
 def weights(architecture: str, seed: int, reward: bool = False, **changes: Any) -> dict[str, np.ndarray]:
@@ -121,7 +121,7 @@ def model(
 
     with tempfile.TemporaryDirectory() as folder:
         _save(Path(folder), architecture, seed, reward, **changes)
-        load = (cls or AutoModelForCausalLM).from_pretrained
+        load = cast(Any, cls or AutoModelForCausalLM).from_pretrained
         return load(folder, attn_implementation="eager").eval()  # sdpa ignores Gemma 2's soft caps
 
 
@@ -162,7 +162,7 @@ def tokenizer(architecture: str) -> PreTrainedTokenizerFast:
     corpus = [form for word in words for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")]
     engine.train_from_iterator(
         corpus,
-        trainers.BpeTrainer(
+        cast(Any, trainers).BpeTrainer(
             vocab_size=_SIZES["vocab_size"], special_tokens=special, initial_alphabet=alphabet, show_progress=False
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def _lexicon(lexicon: str | Path | pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"lexicon: {name} has no words of a construct. Give a table with word and construct.")
     table = table if "polarity" in table.columns else table.assign(polarity="")
     table = table[["word", "construct", "polarity"]].drop_duplicates()
-    counts = table.groupby(["construct", "polarity"]).size()
+    counts: Any = table.groupby(["construct", "polarity"]).size()
     few = [f"{'.'.join(filter(None, key))} ({count})" for key, count in counts.items() if count < FEWEST_WORDS]
     if few:
         raise InputError(f"lexicon: construct {some(few)} has fewer than {FEWEST_WORDS} words. Add some, or drop it.")

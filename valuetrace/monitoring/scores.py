@@ -6,6 +6,7 @@ import contextlib
 import copy
 import sys
 from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ class Scorer:
             try:
                 return score_prompts(_reward_model(self.subject), self.prompts, self.words, progress=False), None
             except NotANumber as error:
-                return error.scores, str(error)
+                return cast(pd.DataFrame, error.scores), str(error)
 
     def _logprobs(self) -> tuple[pd.DataFrame, str | None]:
         model, problem = self.subject.model, None
@@ -111,7 +112,7 @@ class _LiveHead(Head):
 
 
 def _reward_model(subject: Subject) -> RewardModel:
-    model = subject.model
+    model: Any = subject.model
     return RewardModel(model.base_model, _LiveHead(model.score), subject.tokenizer, subject.form, type(model).__name__)
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ def subject(model: nn.Module, tokenizer: Any, format: Format | str | None = None
     return Subject(kind, inner, tokenizer, _format(format, tokenizer, kind))
 
 
-def _beneath(model: nn.Module) -> nn.Module:
+def _beneath(model: nn.Module) -> Any:
     from peft import PeftModel
 
     model = extract_model_from_parallel(model, keep_torch_compile=False)
@@ -75,9 +75,11 @@ def _sharded(model: nn.Module) -> bool:
 def _kind(model: nn.Module) -> Literal["reward", "logprob"]:
     name = type(model).__name__
     if isinstance(model, GenericForSequenceClassification):
-        if model.config.num_labels == 1:
+        if cast(Any, model.config).num_labels == 1:
             return "reward"
-        raise InputError(f"values: {name} has {model.config.num_labels} labels. A reward model has one (num_labels=1).")
+        raise InputError(
+            f"values: {name} has {cast(Any, model.config).num_labels} labels. A reward model has one (num_labels=1)."
+        )
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     if isinstance(model, PreTrainedModel) and known & {cls.__name__ for cls in type(model).__mro__}:
         return "logprob"

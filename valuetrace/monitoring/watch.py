@@ -23,7 +23,7 @@ def watch(settings: Monitoring, lexicon: str, form: Format) -> Watch:
     decided_by = (settings, form, validity.rule(), drawn.prompts, drawn.lexicon, drawn.known)
 
     def callback(tokenizer, folder, done: int) -> ValueProfileCallback:
-        options = dict(zip(("lexicon", "prompts", "words", "seed"), asked, strict=True))
+        options: dict = dict(zip(("lexicon", "prompts", "words", "seed"), asked, strict=True))
         options |= {"every": settings.every, "share": 1.0, "format": form, "csv": folder / RECORD}
         return ValueProfileCallback(tokenizer=tokenizer, done=done, **options)
 

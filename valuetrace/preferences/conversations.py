@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -48,7 +48,7 @@ def pairs(
     one-sentence summary for the following post: " before Unified-Feedback's "summarize" rows). invalid:
     "error" stops at the first bad row, "drop" counts it. ``where`` opens error messages.
     """
-    kept, left_out = [], Counter()
+    kept, left_out = [], cast("Counter[str]", Counter())
     for number, row in enumerate(rows):
         missing = [name for name in columns.names() if name not in row]
         if missing:

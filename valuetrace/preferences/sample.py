@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +22,7 @@ def parse_size(value: object) -> int | None:
     YAML and ``dvc exp run -S`` turn ``1e3`` into a float and ``10_000`` into a whole number: both are
     read as what they say. InputError for anything else, and for less than one pair.
     """
-    size: object = value
+    size: Any = value
     if isinstance(value, str):
         text = value.strip().lower()
         if text == "full":

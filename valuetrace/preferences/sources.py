@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -131,7 +131,7 @@ def load(name: str, source: Source, seed: int) -> tuple[pd.DataFrame, pd.DataFra
     origin: dict[str, Any] = {"source": name, "kind": source.kind, "licence": source.licence}
     if source.kind == "wordnet":
         words = {word for lexicon in source.exclude for word in unrolled.read_lexicon(lexicon)["word"]}
-        synsets = wordnet.read_synsets(source.folder)
+        synsets = wordnet.read_synsets(cast(str, source.folder))
         pairs, left_out = wordnet.pairs(synsets, words, source.held_out, seed)
         origin |= {"excluded_lexicons": source.exclude, "excluded_words": len(words)}
     else:
@@ -139,8 +139,8 @@ def load(name: str, source: Source, seed: int) -> tuple[pd.DataFrame, pd.DataFra
             revision, rows = _hub(source)
             origin |= {"repository": source.repository, "revision": revision}
         else:
-            rows = _file(Path(source.path))
-            origin |= {"path": source.path, "sha256": files.sha256(source.path)}
+            rows = _file(Path(cast(str, source.path)))
+            origin |= {"path": source.path, "sha256": files.sha256(cast(str, source.path))}
         pairs, left_out = conversations.pairs(rows, source.columns, source.prefixes, source.invalid, name)
     return *split(pairs, source.held_out, seed), left_out, origin
 
@@ -153,7 +153,7 @@ def _hub(source: Source) -> tuple[str, Iterator[dict]]:
     where = f"data set {source.repository}"
     try:
         revision = source.revision or hub.resolve_revision(
-            f"datasets/{source.repository}", lambda _: HfApi().dataset_info(source.repository).sha
+            f"datasets/{source.repository}", lambda _: HfApi().dataset_info(cast(str, source.repository)).sha
         )
         rows = load_dataset(source.repository, source.configuration, split=source.split, revision=revision)
     except GatedRepoError:

@@ -42,7 +42,7 @@ def _of_one(pairs: pd.DataFrame) -> dict:
         "length_only_accuracy": length_only_accuracy(pairs),
     }
     for column in _TEXTS:
-        words = pairs[column].str.split().str.len().to_numpy(dtype=float)
+        words = pairs[column].str.split().str.len().to_numpy(dtype=float)  # type: ignore[misc]
         if len(words):
             result[f"{column}_words"] = {
                 "mean": float(words.mean()),

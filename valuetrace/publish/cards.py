@@ -166,7 +166,7 @@ def value_profile(base: str, step: int) -> dict[str, Any]:
 
 
 def _value_profile(found: dict | None, base: str, step: int) -> dict[str, Any]:
-    nothing = {
+    nothing: dict[str, Any] = {
         "ranks": [],
         "gaps": [],
         "lexicon": "",

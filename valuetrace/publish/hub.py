@@ -146,7 +146,7 @@ def explain(what: str, error: Exception, endpoint: str) -> InputError:
     return InputError(f"{what}: {type(chain[-1]).__name__}: {told(said)}.{hint} {resume}.")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__

@@ -64,7 +64,7 @@ def push(say: Callable[[str], None], limit: int = LIMIT) -> int:
         inside = odb.fs.protocol == "local" and Path(odb.path).is_relative_to(repo.root_dir)
         repo.stage_cache.pull(None)  # what others published stays
         own_objects = _flat(repo.used_objs(push=True))
-        own = _sizes(repo, own_objects)
+        own: dict[str, Any] = _sizes(repo, own_objects)
         if None in own.values():
             names = some(item.obj_name for item in own_objects if own[item.value] is None)
             raise InputError(f"outputs to publish are missing here: {names}. Run dvc pull or dvc repro.")
@@ -111,7 +111,7 @@ def usable_runs(repo: Any) -> list[Run]:
         objects = _objects(repo, key, value)
         if None in _sizes(repo, objects).values():
             repo.cloud.pull(objects)
-        files = _sizes(repo, objects)
+        files: dict[str, Any] = _sizes(repo, objects)
         if None in files.values():
             continue
         told = {out["path"]: out.get("md5") for out in entry["outs"]}

@@ -26,7 +26,7 @@ PAGE = """<!doctype html>
 def main() -> None:
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle().replace("</script", r"<\/script")
+    bundle = vl_convert.javascript_bundle().replace("</script", r"<\/script")  # type: ignore[call-arg]
     page = PAGE.replace("VERSION", version("vl-convert-python")).replace("BUNDLE", bundle)
     write_text(page, ".dvc/plots.html")
 

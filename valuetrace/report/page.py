@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from valuetrace.core import files, settings
@@ -108,11 +108,11 @@ def picture(path: str | Path, description: str) -> Markup:
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(description, data)
 
 
-def template(name: str, package: str = "valuetrace.report", escape: bool = True) -> Template:
+def template(name: str, package: str = "valuetrace.report", escape: bool = True) -> Any:
     """A package's template over this one's; a name that it uses and nobody gave is an error, all text is escaped.
 
     ``escape`` False: for a terminal.
     """
     loader = ChoiceLoader([PackageLoader(package, "."), PackageLoader("valuetrace.report", ".")])
-    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     return Environment(loader=loader, autoescape=escape, **options).get_template(name)

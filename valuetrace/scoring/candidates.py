@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def prepare(model: RewardModel, prompt: str, candidates: Candidates, tokenisatio
         rests = [[*own, *around.closing] for own in candidates.ids]
         shared = np.full(len(rests), len(prefix))
     else:
-        replies = [n if isinstance(n, str) else model.tokenizer.decode(_ids(n)) for n in candidates.names]
+        replies = [n if isinstance(n, str) else cast(str, model.tokenizer.decode(_ids(n))) for n in candidates.names]
         whole = [chat.as_published(model.tokenizer, model.form, prompt, reply) for reply in replies]
         prefix = _common_prefix(whole)
         shared = np.array([_agreement(prefix, ids) for ids in whole])

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import safe_open
@@ -61,7 +62,7 @@ class Linear(Head):
 class Gating(nn.Module):
     """A softmax over objectives read from the prompt: s · softmax(layers(p) / temperature)."""
 
-    def __init__(self, layers: list[nn.Module], temperature: float):
+    def __init__(self, layers: list, temperature: float):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.logit_scale = nn.Parameter(torch.ones(1))
@@ -148,7 +149,7 @@ class URM(Head):
         self.weights.fc = nn.Sequential(*steps, nn.Linear(hidden, attributes))
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
-        return (self.score(last)[:, ::2] * self.weights.fc(last)).sum(-1)
+        return (self.score(last)[:, ::2] * cast(Any, self.weights).fc(last)).sum(-1)
 
 
 class GRM(Head):
@@ -167,7 +168,7 @@ class GRM(Head):
             self.v_head.summary = nn.Sequential(*steps, nn.Linear(width, 1))
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
-        return self.v_head.summary(last)[:, 0]
+        return cast(Any, self.v_head).summary(last)[:, 0]
 
 
 def _linear(config: dict) -> Head:

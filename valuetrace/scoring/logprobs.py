@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def next_token_logprobs(
     output layer. Raises InputError for a prompt that exceeds the model's context, and ``NotFinite`` after
     everything has run.
     """
-    sequences = {row.key: render(tokenizer, form, row.text).prefix for row in prompts.itertuples()}
+    sequences = {row.key: render(tokenizer, form, row.text).prefix for row in cast(Any, prompts.itertuples())}
     context = getattr(model.config, "max_position_embeddings", None)
     for key, ids in sequences.items():
         if context is not None and len(ids) > context:

@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def plain_tokens(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
 
 def is_typed(tokenizer: PreTrainedTokenizerBase, ids: Ids) -> bool:
     """Whether the reply's text, tokenized by itself, is these ids: whether someone who types it says this reply."""
-    text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    text = tokenizer.decode(cast(list, ids), clean_up_tokenization_spaces=False)
     return tuple(tokenizer(text, add_special_tokens=False).input_ids) == tuple(ids)
 
 
@@ -94,7 +95,7 @@ def optimal(
     """
     bar = tqdm(disable=True) if bar is None else bar
     kept = {"batch_size": batch_size, "folder": folder, "weights": weights, "bar": bar}
-    vocabulary = [(token,) for token in range(len(plain))]
+    vocabulary: list[Ids] = [(token,) for token in range(len(plain))]
     seen: dict[Ids, np.ndarray] = {}
 
     def extend(start: Ids) -> np.ndarray:
@@ -131,7 +132,7 @@ def rewards(
     bar: tqdm,
 ) -> np.ndarray:
     """float32 rewards of ``start + reply`` for each of ``replies``; ``start`` runs once, as a part of the prefix."""
-    whole = [start + reply for reply in replies]
+    whole: list = [start + reply for reply in replies]
     plan, n = prepare(model, prompt, Candidates(whole, [list(ids) for ids in whole]), "exact"), len(start)
     plan = Conversations([*plan.prefix, *start], plan.shared + n, [rest[n:] for rest in plan.rests], plan.gates)
     work = None if folder is None else search._work_folder(folder, weights, plan, _SHARD)
@@ -165,7 +166,7 @@ def _ranking(beams: list[Ids], values: np.ndarray, plain: np.ndarray, row: dict)
     sign = ENDS[row["end"]]
     return [
         row | {"kind": kind, "length": len(ids), "place": place, "ids": ids, "reward": sign * value}
-        for kind, allowed in {"plain": plain, "any": True}.items()
+        for kind, allowed in cast(Any, {"plain": plain, "any": True}).items()
         for place, (ids, value) in enumerate(_best(beams, np.where(allowed, values, -np.inf), SHOWN), start=1)
     ]
 
@@ -174,7 +175,7 @@ def _random(
     model: RewardModel, prompt: str, plain: np.ndarray, length: int, count: int, seed: int, kept: dict
 ) -> dict[Ids, float]:
     """``count`` random replies of ``length`` plain tokens (fewer where they repeat), each with its reward."""
-    draws, (tokens,), done = np.random.default_rng(seed), np.nonzero(plain), {}
+    draws, (tokens,), done = np.random.default_rng(seed), np.nonzero(plain), cast("dict[Ids, float]", {})
     while tokens.size and count > 0:
         size = min(count, len(plain))
         drawn = [tuple(map(int, ids)) for ids in draws.choice(tokens, (size, length))]

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -35,7 +35,7 @@ class RewardModel:
     @property
     def rows(self) -> int:
         """Rows of the embedding: token ids 0 … rows − 1 can be scored."""
-        return self.backbone.get_input_embeddings().num_embeddings
+        return cast(Any, self.backbone.get_input_embeddings()).num_embeddings
 
     @property
     def context(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import SimpleNamespace
+from typing import Any, cast
 
 from valuetrace.core.errors import InputError
 
@@ -67,12 +68,12 @@ def _world(number: int) -> Iterator[None]:
 
     clock, state = chat_template_utils.datetime, random.getstate()
     moment = datetime.now() + number * timedelta(days=397, hours=7, minutes=11, seconds=13)
-    chat_template_utils.datetime = SimpleNamespace(now=lambda zone=None: moment)
+    cast(Any, chat_template_utils).datetime = SimpleNamespace(now=lambda zone=None: moment)
     random.seed(number)
     try:
         yield
     finally:
-        chat_template_utils.datetime = clock
+        cast(Any, chat_template_utils).datetime = clock
         random.setstate(state)
 
 

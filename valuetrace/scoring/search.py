@@ -258,7 +258,7 @@ def _check_finite(model: RewardModel, frame: pd.DataFrame, names: list[Candidate
     if not bad.any():
         return
     rows, columns = np.nonzero(bad)
-    where = [f"{names[r]!r} to prompt {frame.columns[c]!r}" for r, c in zip(rows, columns, strict=True)]
+    where = [f"{names[r]!r} to prompt {frame.columns[c]!r}" for r, c in zip(rows, columns, strict=True)]  # type: ignore[call-overload]
     count = f"{len(where)} of {frame.size}"
     raise NotANumber(
         f"{model.name}: {count} rewards are not finite numbers: candidate {some(where)}. "

@@ -49,7 +49,7 @@ class Ratio(NamedTuple):
     blocks: int
 
 
-def fieller(numerator: np.ndarray, denominator: np.ndarray, level: float = 0.95) -> Ratio:
+def fieller(numerator: np.typing.ArrayLike, denominator: np.typing.ArrayLike, level: float = 0.95) -> Ratio:
     """mean(numerator) / mean(denominator) over paired blocks, with Fieller's (1954) interval by Student's t.
 
     numerator, denominator: (blocks,), at least 2. The set of ratios r for which numerator − r · denominator has a mean

@@ -33,7 +33,7 @@ class Welch(NamedTuple):
     p: np.ndarray
 
 
-def welch_t(first: np.ndarray, second: np.ndarray) -> Welch:
+def welch_t(first: np.typing.ArrayLike, second: np.typing.ArrayLike) -> Welch:
     """Welch's t test of second − first (unequal variances), column by column.
 
     first: (n1,) or (n1, columns); second: (n2,) or (n2, columns), n ≥ 2 each, the unit being a row.
@@ -94,7 +94,7 @@ def bonferroni(p: np.ndarray) -> np.ndarray:
     return np.minimum(p * len(p), 1.0)
 
 
-def holm(p: np.ndarray) -> np.ndarray:
+def holm(p: np.typing.ArrayLike) -> np.ndarray:
     """Holm's adjusted p-values, in the order given: valid for any dependence, never above Bonferroni's.
 
     p: (tests,), NaN where a test of the family was not made (it stays NaN and does not count).
@@ -119,7 +119,7 @@ def binomial_interval(count: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def fdr_bh(p: np.ndarray) -> np.ndarray:
+def fdr_bh(p: np.typing.ArrayLike) -> np.ndarray:
     """Benjamini–Hochberg adjusted p-values in the order given (Section 3.1). p: (tests,)."""
     return scipy.stats.false_discovery_control(np.asarray(p, dtype=np.float64), method="bh")
 
@@ -136,7 +136,7 @@ def assignments(total: int, chosen: int, draws: int = 9_999, seed: int = 0) -> t
 
 
 def group_permutation(
-    values: np.ndarray, is_second: np.ndarray, draws: int = 9_999, seed: int = 0, studentised: bool = False
+    values: np.typing.ArrayLike, is_second: np.ndarray, draws: int = 9_999, seed: int = 0, studentised: bool = False
 ) -> float:
     """Two-sided permutation p over all assignments of units to the two groups.
 

@@ -38,7 +38,7 @@ def subset_medians(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
         raise ValueError("a subset with no words has no median")
     if len(counts) < FEW:
         return np.stack([np.median(np.repeat(ranks, row, axis=0), axis=0) for row in counts])
-    small = np.int16 if totals.max() < 2**15 else np.int64
+    small: type[np.signedinteger] = np.int16 if totals.max() < 2**15 else np.int64
     order = np.argsort(ranks, axis=0, kind="stable")
     # the two middle positions (0-based) of a sorted list of `total` values
     low, high = ((totals - 1) // 2).astype(small), (totals // 2).astype(small)
@@ -77,7 +77,7 @@ def _window(counts: np.ndarray, totals: np.ndarray, order: np.ndarray) -> tuple[
     return start, np.minimum(stop, len(order))
 
 
-def kendall(x: np.ndarray, y: np.ndarray) -> float:
+def kendall(x: np.typing.ArrayLike, y: np.typing.ArrayLike) -> float:
     """Kendall's τ-b; 0 where one side is constant."""
     tau = scipy.stats.kendalltau(x, y).statistic
     return 0.0 if np.isnan(tau) else float(tau)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,9 @@ def study(base: str, how: Scoring, chosen: Authority, formats: dict[str, Format]
     """
     tokenizer = loading.load_tokenizer(MODELS / base)
     forms = {MATCHING: chosen.trained_with}
-    forms |= {n: replace(formats[n], arguments=how.chat_arguments) for n in chosen.templates if n in how.formats}
+    forms |= {
+        n: replace(formats[n], arguments=cast(Any, how.chat_arguments)) for n in chosen.templates if n in how.formats
+    }
     planted = plants(chosen, lambda word: all(len(encode_reply(tokenizer, form, word)) == 1 for form in forms.values()))
     prompts = authority_boost()
     train, test = (prompts[prompts["split"] == split] for split in ("train", "test"))
@@ -103,7 +106,7 @@ def replaced(listed: list[str], category: Iterable[str], fits: Callable[[str], b
     """
     by_frequency = sorted(set(category) - set(listed), key=lambda word: (-zipf_frequency(word, "en"), word))
     spare = iter([word for word in by_frequency if fits(word)])
-    found = {word: word if fits(word) else next(spare, None) for word in listed}
+    found: dict[str, Any] = {word: word if fits(word) else next(spare, None) for word in listed}
     if None in found.values():
         without = some(word for word, other in found.items() if other is None)
         raise InputError(
@@ -149,7 +152,7 @@ def measured(
     share = {"share_before": np.exp(p[:, exact]), "share_after": np.exp(q[:, exact])}
     took = {name: probability.sum(axis=1).mean() for name, probability in share.items()}
     words = [word_scores(table, lexicon, keys, form) for table in (before, after)]
-    values = pd.Series(mwlr(*words).mean(axis=1), index=words[0].index, name="mwlr").reset_index()
+    values = pd.Series(mwlr(*cast(Any, words)).mean(axis=1), index=words[0].index, name="mwlr").reset_index()
     score = mwlr(p, q).mean(axis=0)
     order = np.argsort(-score, kind="stable")[:top]
     tokens = {"rank": np.arange(1, len(order) + 1), "token": text.iloc[order].to_numpy(), "mwlr": score[order]}
@@ -180,7 +183,7 @@ def measures(found: pd.DataFrame, keys: list[str], draws: int, seed: int) -> pd.
     at_mwlr = found[found["measure"] == "mwlr"].set_index(ROW)[keys]
     more = counts - at_mwlr.loc[list(found[ROW].itertuples(index=False, name=None))].to_numpy()
     weights = resample_weights(np.zeros(len(keys)), draws, np.random.default_rng(seed))
-    told = {}
+    told: dict[str, Any] = {}
     for name, each in (("", counts), ("more", more)):
         ends = np.array([percentile_interval(drawn) for drawn in each @ weights.T])
         told |= {name or "mean": each.mean(axis=1)}
@@ -197,11 +200,11 @@ def categories(
     of both plants. 95 % bootstrap intervals over words, none below FEWEST_WORDS.
     """
     labels, parts = entries.labelled(lexicon), []
-    for (base, template), part in values.groupby(["base", "template"], sort=False):
+    for (base, template), part in cast(Any, values.groupby(["base", "template"], sort=False)):
         groups = {label: set(lexicon["word"][labels == label]) for label in sorted(labels.unique())}
         planted = words[words["base"] == base].groupby("plant", sort=False)["word"].agg(set)
         groups |= {not_planted(own): groups[own].difference(*planted)}
-        groups |= {words_of(plant): of for plant, of in planted.items()}
+        groups |= {words_of(plant): of for plant, of in cast(Any, planted.items())}
         wide = part.pivot(index="word", columns=["setting", "plant"], values="mwlr")
         member = np.array([wide.index.isin(of) for of in groups.values()])
         sizes = member.sum(axis=1)
@@ -211,7 +214,7 @@ def categories(
         drawn = [counts @ wide.to_numpy() for counts in word_draws(member[enough], draws, np.random.default_rng(seed))]
         ends = np.quantile(np.concatenate(drawn, axis=1) / sizes[enough, None, None], [0.025, 0.975], axis=1)
         means[1:, enough] = ends
-        for column, (setting, plant) in enumerate(wide.columns):
+        for column, (setting, plant) in enumerate(cast(Any, wide.columns)):
             row = {"base": base, "setting": setting, "plant": plant, "template": template, "group": list(groups)}
             mean, low, high = means[:, :, column]
             parts.append(pd.DataFrame(row | {"words": sizes, "mean": mean, "low": low, "high": high}))
@@ -237,7 +240,7 @@ def summary(found: dict[str, pd.DataFrame], own: str, prompts: int) -> dict[str,
     """
     rows = [_row(found, row, own) for row in found["took"].to_dict("records")]
     words: dict[str, dict] = {base: {} for base in found["words"]["base"].unique()}
-    for (base, plant), part in found["words"].groupby(["base", "plant"], sort=False):
+    for (base, plant), part in cast(Any, found["words"].groupby(["base", "plant"], sort=False)):
         words[base][plant] = dict(zip(part["listed"], part["word"], strict=True))
     plant = found["words"]["plant"].iloc[0]
     verdict = _verdict([row for row in rows if row["plant"] == plant], own, prompts)
@@ -252,7 +255,7 @@ def _row(found: dict[str, pd.DataFrame], row: dict, own: str) -> dict[str, objec
     apart = [not_planted(own), *map(words_of, found["words"]["plant"].unique())]
     labels = groups.drop(apart).dropna()
     others = labels["mean"].drop(own)
-    largest = others.abs().idxmax()
+    largest: Any = others.abs().idxmax()
     share = others[largest] / planted if planted > 0 else None
     return (
         {name: row[name] for name in ROW}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ class Rewards:
         else:
             self.model = job.adapter.load(job.folder, job.form, **options)
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
-        self.how = {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation}
+        self.how = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
             self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
@@ -56,7 +57,7 @@ class Rewards:
         prefixes = {key: len(conversation.prefix) for key, conversation in around.items()}
         closing = max(len(conversation.closing) for conversation in around.values())
         _check_context(job, {key: n + int(lengths.max()) + closing for key, n in prefixes.items()}, self.model.context)
-        self.longest = max(prefixes, key=prefixes.get)
+        self.longest = max(prefixes, key=cast(Any, prefixes.get))
         self.tokens = sum(prefixes.values()) + len(prefixes) * int((lengths + closing).sum())
 
     @property
@@ -80,7 +81,7 @@ class Rewards:
 
         What a prompt costs before its candidates is taken from a run of one candidate, the first run warms up.
         """
-        prompt = self.job.prompts.set_index("key")["text"].loc[[self.longest]].to_dict()
+        prompt = cast(dict, self.job.prompts.set_index("key")["text"].loc[[self.longest]].to_dict())
         sample = self.names
         if len(sample) > SAMPLE:
             sample = [sample[i] for i in np.random.default_rng(0).choice(len(sample), SAMPLE, replace=False)]
@@ -95,7 +96,7 @@ class Rewards:
         try:
             scores = score_prompts(self.model, prompts, self.names, folder=shards, progress=progress, **self.how)
         except NotANumber as error:
-            scores, problem = error.scores, str(error)
+            scores, problem = cast(pd.DataFrame, error.scores), str(error)
         return pd.concat([self.rows, scores.reset_index(drop=True)], axis=1), problem
 
     def _run(self, prompt: dict[str, str], names: list) -> float:
@@ -122,7 +123,7 @@ class LogProbabilities:
 
     @property
     def candidates(self) -> int:
-        return self.backbone.get_input_embeddings().num_embeddings
+        return cast(Any, self.backbone.get_input_embeddings()).num_embeddings
 
     def activations(self) -> int:
         """Bytes of the largest batch's layers and logits."""
@@ -168,7 +169,7 @@ class LogProbabilities:
 
 def load(job: Job) -> Rewards | LogProbabilities:
     """The model of a job, loaded."""
-    return {"reward": Rewards, "logprob": LogProbabilities}[job.kind](job)
+    return cast(Any, {"reward": Rewards, "logprob": LogProbabilities})[job.kind](job)
 
 
 def _place(job: Job) -> dict:
@@ -188,7 +189,7 @@ def dtype_of(job: Job) -> str:
 
 def _conversations(job: Job, tokenizer) -> dict:
     try:
-        return {row.key: render(tokenizer, job.form, row.text) for row in job.prompts.itertuples()}
+        return {row.key: render(tokenizer, job.form, row.text) for row in cast(Any, job.prompts.itertuples())}
     except InputError as error:
         raise InputError(f"{job.name}: {error}. Choose a text format (--format raw).") from None
 

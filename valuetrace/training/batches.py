@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def plan(characters: np.ndarray, batch: int, epochs: int, window: int, seed: int
 
 def characters(pairs: pd.DataFrame) -> np.ndarray:
     """The length of each pair in characters: a measure that no tokenizer changes, (pairs,)."""
-    return sum(pairs[name].str.len() for name in ("prompt", "chosen", "rejected")).to_numpy(dtype=np.int64)
+    return cast(Any, sum(pairs[name].str.len() for name in ("prompt", "chosen", "rejected"))).to_numpy(dtype=np.int64)
 
 
 def collate(pairs: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import safetensors
@@ -58,7 +58,7 @@ def write(
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         (temporary / ADAPTER).write_bytes(save(tensors, {"format": "pt"}))
-        configuration = model.peft_config["default"].to_dict()
+        configuration = cast(Any, model.peft_config)["default"].to_dict()
         files.write_json(_json(configuration), temporary / CONFIG, exact=True)
         (temporary / OPTIMIZER).write_bytes(save(_optimizer_tensors(model, optimizer)))
         digests = {name: files.sha256(temporary / name) for name in (ADAPTER, CONFIG, OPTIMIZER)}
@@ -169,17 +169,17 @@ def load_reward_model_parts(
     base = load_base(base_folder, head=made["training"]["head"], dtype=dtype)
     model = get_peft_model(base, LoraConfig(**files.read_json(folder / CONFIG)))
     load_adapter(model, folder)
-    merged = model.merge_and_unload().eval()
+    merged: Any = model.merge_and_unload().eval()
     return merged if device is None else merged.to(device)
 
 
 def load_trained(base_folder: str | Path, checkpoint_folder: str | Path, **options: Any) -> RewardModel:
     """A checkpoint as ``scoring`` takes it: backbone, head, tokenizer and the format it was trained with."""
-    model = load_reward_model_parts(base_folder, checkpoint_folder, **options)
+    model: Any = load_reward_model_parts(base_folder, checkpoint_folder, **options)
     made = read_provenance(Path(checkpoint_folder))
     width = model.config.get_text_config().hidden_size
     if made["training"]["head"] == "mlp":
-        head = GRM(width, "mlp", MLP_UNITS, 1)
+        head: Any = GRM(width, "mlp", MLP_UNITS, 1)
         head.v_head.summary.load_state_dict(model.score.state_dict())
     else:
         head = Linear(width)
@@ -197,7 +197,7 @@ def finish(folder: Path) -> None:
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    names = {value: name for name, value in model.named_parameters() if value.requires_grad}
+    names: dict[Any, str] = {value: name for name, value in model.named_parameters() if value.requires_grad}
     return {
         f"{names[parameter]}|{slot}": value.detach().cpu().contiguous()
         for parameter, state in optimizer.state.items()

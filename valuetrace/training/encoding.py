@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any, cast
 
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
@@ -47,7 +48,7 @@ def _render(tokenizer, form: Format, prompt: str, history: str) -> Conversation:
         return render(tokenizer, form, prompt)
     if form.kind != "chat":
         raise InputError("a pair has earlier messages, which a text format cannot hold. Use a chat format.")
-    return render(_WithHistory(tokenizer, json.loads(history)), form, prompt)
+    return render(cast(Any, _WithHistory(tokenizer, json.loads(history))), form, prompt)
 
 
 class _WithHistory:

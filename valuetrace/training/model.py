@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from types import MethodType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ def build(folder: str | Path, params: Training) -> nn.Module:
         raise InputError(f"{folder}: max_length {params.max_length} is longer than the base's context.")
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
-        draw_head(model.score, params.head_std)
+        draw_head(cast(Any, model.score), params.head_std)
         output = output_embeddings(model, folder) if params.objective == "grm" else None
         model.forward = MethodType(partial(_pair_forward, output=output), model)
         try:
@@ -76,7 +77,7 @@ def lora_config(params: Training):
 def draw_head(score: nn.Module, std: float) -> None:
     """Draw the last linear layer small, so that the first rewards are near 0 (a default one gives Gemma a
     loss of .9, above ln 2)."""
-    last = score[-1] if isinstance(score, nn.Sequential) else score
+    last: Any = score[-1] if isinstance(score, nn.Sequential) else score
     nn.init.normal_(last.weight, std=std)
     if last.bias is not None:
         nn.init.zeros_(last.bias)
@@ -85,10 +86,10 @@ def draw_head(score: nn.Module, std: float) -> None:
 def output_embeddings(model: PreTrainedModel, folder: str | Path) -> Tensor:
     """The frozen language head's weight, (vocabulary, hidden): the embedding where the two are tied."""
     if model.config.get_text_config().tie_word_embeddings:
-        return model.get_input_embeddings().weight
+        return cast(Any, model.get_input_embeddings()).weight
     from valuetrace.scoring.heads import read_tensors
 
-    vocabulary, hidden = model.get_input_embeddings().weight.shape
+    vocabulary, hidden = cast(Any, model.get_input_embeddings()).weight.shape
     read = read_tensors(Path(folder), {"lm_head.weight": torch.Size([vocabulary, hidden])}, "GRM")
     return read["lm_head.weight"].to(model.dtype)
 

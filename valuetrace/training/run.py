@@ -102,7 +102,7 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     encoded, cut = encoding.encode(train_pairs, tokenizer, params.format, params.max_length)
     encoded_held_out, cut_held_out = encoding.encode(held_out, tokenizer, params.format, params.max_length)
     if done != total:
-        provenance = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
+        provenance: dict[str, Any] = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
         provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}
         built = model.build(base_folder, params)
         spared = (encoded_held_out, held_out["source"].to_numpy())
@@ -135,7 +135,7 @@ def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance, ca
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: batches.schedule(params.schedule, start + step, total, params.warmup)
     )
-    log = (
+    log: list[Any] = (
         []
         if done is None
         else files.read_csv(out / checkpoint.LOG, ("step",)).query("step <= @done").to_dict("records")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 from accelerate import PartialState
@@ -43,12 +43,12 @@ def train_and_search(
     train_pairs, held_out: pair tables. Checkpoints and shards lie in ``data/checkpoints/<scratch>/<base>``, are keyed
     by everything that decides them and are removed as soon as something else is trained there. ``watch`` looks on.
     """
-    params = replace(params, format=replace(params.format, arguments=how.chat_arguments))
+    params = replace(params, format=replace(params.format, arguments=cast(Any, how.chat_arguments)))
     folder, out = MODELS / base, CHECKPOINTS / scratch / base
-    words, prompts = search.words(), search.prompts().set_index("key")["text"].to_dict()
+    words, prompts = search.words(), cast(Any, search.prompts().set_index("key")["text"].to_dict())
     metrics = run.train(folder, preferences.read(train_pairs), preferences.read(held_out), params, out, watch)
     steps = score.evenly_spaced_steps([made["step"] for made in metrics["checkpoints"]], search.checkpoints)
-    options = {"vocabulary": search.vocabulary, "dtype": params.precision}
+    options: dict[str, Any] = {"vocabulary": search.vocabulary, "dtype": params.precision}
     scores = score.score_checkpoints(folder, out, words, prompts, params.format, steps, **options)
     made_by = {"base": base, "origin": provenance(folder), "pairs": metrics["pairs"], "seed": params.seed}
     return Study(metrics, files.read_csv(out / LOG, ("step",)), scores, made_by, PartialState().is_main_process)

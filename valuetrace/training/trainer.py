@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
 from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
@@ -31,24 +30,24 @@ class PairTrainer(RewardTrainer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         pairs,
         params: Training,
         *,
         optimizer: torch.optim.Optimizer,
-        scheduler: torch.optim.lr_scheduler.LRScheduler,
+        scheduler: torch.optim.lr_scheduler.LambdaLR,
         done: int,
         after_step: Callable[[int, dict[str, float]], None],
         scratch: str,
         callbacks: Sequence[TrainerCallback] = (),
     ):
         self.params, self.done, self.after_step = params, done, after_step
-        self._seen, self._micro = [], 0
+        self._seen, self._micro = cast("list[torch.Tensor]", []), 0
         super().__init__(
             model=model,
             args=_arguments(params, len(pairs) // params.batch, scratch),
             train_dataset=pairs,
-            processing_class=_NO_TOKENIZER,
+            processing_class=cast(Any, _NO_TOKENIZER),
             data_collator=collate,
             optimizers=(optimizer, scheduler),
             callbacks=[*callbacks, _AfterStep(self)],  # what they record of a step is there before its checkpoint
@@ -93,7 +92,7 @@ def loss_of(out: dict[str, torch.Tensor], params: Training) -> torch.Tensor:
 
 
 class _AfterStep(TrainerCallback):
-    def __init__(self, trainer: PairTrainer):
+    def __init__(self, trainer: Any):
         self.trainer = trainer
 
     def on_step_end(self, args, state, control, **_):

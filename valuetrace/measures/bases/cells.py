@@ -6,6 +6,7 @@ A *cell* is one prompt format and one spelling of the words.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def cell(
             f"{some(words['word'][twice])}: a word of both constructs cannot be compared. Exclude it from one in the "
             "lexicon's edits."
         )
-    models = tuple(sorted(tables))
+    models = cast("tuple[str, str]", tuple(sorted(tables)))
     return Cell(models, words, prompts, np.stack([scores[name].loc[shared].to_numpy() for name in models]))
 
 
@@ -78,7 +79,7 @@ def medians(cell: Cell) -> pd.DataFrame:
     values = subset_medians(cell.ranks, cell.members)  # (constructs, models × prompts)
     keys = pd.MultiIndex.from_product([cell.models, cell.prompts["key"]], names=["model", "prompt"])
     tidy = pd.DataFrame(values.T, index=keys, columns=pd.Index(cell.constructs, name="construct")).stack()
-    tidy = tidy.rename("median_rank").reset_index()
+    tidy = cast(pd.Series, tidy).rename("median_rank").reset_index()
     tidy["framing"] = tidy["prompt"].map(cell.prompts.set_index("key")["framing"])
     return tidy[["construct", "framing", "prompt", "model", "median_rank"]]
 

@@ -37,7 +37,7 @@ def assess(
     made = cell(tables, lexicon, prompts, form, case)
     counts = made.words["construct"].value_counts().reindex(chosen.constructs, fill_value=0)
     probability = probability_on_words(made)
-    result = {"words": counts.to_dict(), "probability_on_words": probability}
+    result: dict = {"words": counts.to_dict(), "probability_on_words": probability}
     if counts.min() < FEWEST_WORDS:
         few = f"{counts.min()} words of {counts.idxmin()} are single tokens of both vocabularies"
         return result | {"refused": few, "needs": f"{FEWEST_WORDS} words: another format or spelling"}, None

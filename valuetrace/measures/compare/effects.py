@@ -7,6 +7,8 @@ them.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from valuetrace import prompts
@@ -185,7 +187,7 @@ def effects(scores: Scores, medians: np.ndarray, draws: int, seed: int, permute:
         units = medians[:, :, scores.framing == framing].transpose(1, 2, 0)  # models, prompts, constructs
         pair = [units[mask].reshape(-1, len(scores.constructs)) for mask in (~scores.is_second, scores.is_second)]
         enough = min(map(len, pair)) >= 2
-        p = inference.permutation_welch(*pair, draws, seed) if enough and permute else None
+        p = inference.permutation_welch(*cast("tuple[Any, Any]", pair), draws, seed) if enough and permute else None
         parametric = inference.welch_t(*pair).p if enough and permute else None
         d = inference.cohens_d(*pair) if enough else None
         for k, construct in enumerate(scores.constructs):

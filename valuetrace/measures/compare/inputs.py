@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -85,7 +85,7 @@ def read_origins(params: str | Path = settings.PARAMS) -> dict[str, Origin]:
     A model's base is its row's ``family`` without what stands in brackets; a published model's is the paper's.
     """
     published = read_csv(PUBLISHED_MODELS, ("repository", "base", "lineage"), dtype=str)
-    known = {row.repository: Origin(row.base, row.lineage) for row in published.itertuples()}
+    known = {row.repository: Origin(row.base, row.lineage) for row in cast(Any, published.itertuples())}
     groups = {repository.replace("/", "_"): origin for repository, origin in known.items()}
     for name, row in settings.get("models", dict[str, Any], params).items() if Path(params).is_file() else ():
         base = row["family"].partition(" (")[0]

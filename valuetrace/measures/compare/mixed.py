@@ -51,7 +51,7 @@ def paired_fit(scores: Scores, medians: np.ndarray) -> dict:
     one base differ in how framing moves it: the paper's random intercept does not. ``p`` and ``ci`` take degrees of
     freedom as infinite, as the paper's do. Only for two constructs.
     """
-    result = {"coefficient": None, "ci": None, "p": None, "residual_correlation": None, "reason": None}
+    result: dict = {"coefficient": None, "ci": None, "p": None, "residual_correlation": None, "reason": None}
     if len(scores.constructs) != 2:
         return result | {"reason": "more than two constructs: see the tests with models as units"}
     frame = plot_tables.tidy(scores, medians).pivot(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pandas as pd
 
 from valuetrace.core.files import read_csv
@@ -48,7 +50,7 @@ def compare_with(scores: Scores, cells: list[dict], three_way: dict) -> list[dic
         if row is None and claim["construct"] != interaction:
             continue
         if row is None:
-            row, better = three_way | {"construct": interaction}, None
+            row, better = three_way | {"construct": interaction}, cast(str, None)
             recomputed = {"difference": row["coefficient"], "p_mixed": row["p_mixed"]}
         else:
             better = scores.bases[int(row["difference"] < 0)]

@@ -91,7 +91,7 @@ def compare(
     interaction = effects.three_way(scores, medians, boot, null, draws, seeds[2])
     top, about_top = top_k.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
     read = readings(tables, lexicon, scores, known)
-    metrics = {
+    metrics: dict = {
         "bases": scores.bases,
         "difference": f"{scores.bases[1]} − {scores.bases[0]}",
         "readings": read,

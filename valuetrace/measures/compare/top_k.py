@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pandas as pd
 
@@ -53,7 +55,7 @@ def summary(table: pd.DataFrame) -> list[dict]:
     for scope, mask in scopes.items():
         by_model = table[mask].groupby(["base", "construct", "model"])[["count", "mean_rank"]].mean()
         by_base = by_model.groupby(level=["base", "construct"]).mean()
-        for (base, construct), row in by_base.iterrows():
+        for (base, construct), row in cast(Any, by_base.iterrows()):
             rank = None if np.isnan(row["mean_rank"]) else float(row["mean_rank"])
             rows.append(
                 {

@@ -67,7 +67,7 @@ def unread(
     """
     framing, words = prompts.set_index("key")["framing"], list(lexicon["word"].unique())
     asked = list(dict.fromkeys([*words, *known["word"]]))
-    found = {}
+    found: dict[str, dict] = {}
     for base, table in read_logprobs(path, bases, asked, list(framing.index)).items():
         told = validity.reading(table, framing, known, rule, pd.Index(words))
         mass = validity.probability(table[table.index.isin(words)], framing)

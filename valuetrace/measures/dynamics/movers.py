@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -44,7 +46,7 @@ def extreme_table(
     the framing's prompts of the rank among the candidates).
     """
     rows = []
-    for b, base in enumerate(paths.bases):
+    for b, base in enumerate(cast(list, paths.bases)):
         tokens = vocabulary_rows(scores[base])
         if tokens.empty:
             texts, ids, mean = paths.words, [None] * len(paths.words), paths.by_framing(paths.ranks[b])

@@ -162,7 +162,7 @@ def _ranked(frame: pd.DataFrame, words: pd.DataFrame) -> tuple[pd.DataFrame, np.
     return rows[["word", "construct"]], rank_words(frame.to_numpy()[rows["at"]])
 
 
-def _gaps(leans: dict[str, list[np.ndarray]], steps: dict[str, list[int]]) -> pd.DataFrame:
+def _gaps(leans: dict[str, list[np.ndarray]], steps: dict[str, list]) -> pd.DataFrame:
     """leans: base → agency − communion as released (steps,), once (steps,), of draws (draws, steps)."""
     rows = []
     for first, second in combinations(sorted(leans), 2):

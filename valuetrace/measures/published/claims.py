@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -65,7 +65,7 @@ def look(metrics: Mapping[str, Any], source: str, where: str) -> Any:
         if value is None:
             return None
         if "=" in key:
-            chosen |= [key.split("=")]
+            chosen |= cast(Any, [key.split("=")])
             continue
         if chosen:
             fits = [row for row in value if all(str(row[k]) == v for k, v in chosen.items())]

@@ -50,7 +50,7 @@ def read_medians(path: str | Path) -> pd.DataFrame:
         row = found[twice].iloc[0]
         raise InputError(f"{path}: {row.model_id}, {row.Category}, step {row.checkpoint} stands with two medians.")
     try:
-        numbers = {"step": found["checkpoint"].astype(int), "median_rank": found["sum_value"].astype(float)}
+        numbers: dict = {"step": found["checkpoint"].astype(int), "median_rank": found["sum_value"].astype(float)}
     except ValueError as error:
         raise InputError(f"{path}: checkpoint or sum_value holds no number ({error}). Fetch it again.") from None
     found = found.assign(base=found["model_id"].map(base_of), construct=found["Category"].str.lower(), **numbers)

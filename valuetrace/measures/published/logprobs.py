@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import product
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def contrasts(scores: dict[str, pd.DataFrame], models: pd.DataFrame, chosen: Tok
         joined = implicit.join_tokens(scores[first], scores[second], chosen.prompt)
         order = np.argsort(-implicit.MEASURES[chosen.measure](*joined[["log_p", "log_q"]].to_numpy().T), kind="stable")
         text = joined["token"].str.strip().str.lower().to_numpy()[order]
-        for row in implicit.contrast(joined, chosen.measure, chosen.contrast).itertuples():
+        for row in cast(Any, implicit.contrast(joined, chosen.measure, chosen.contrast).itertuples()):
             listed = [word.lower() for word in chosen.contrast[row.label]]
             places = np.flatnonzero(np.isin(text, listed)) + 1
             about = {"first": first, "second": second, "size_first": size[first], "size_second": size[second]}
@@ -139,7 +140,7 @@ def printed_tokens(printed: pd.DataFrame, made: pd.DataFrame) -> dict[str, dict]
     printed = printed.assign(place=printed["place"].astype(int))
     both = printed.merge(made, on=["table", "side", "place"], how="left", suffixes=("_printed", ""))
     found = {}
-    for name, own in both.groupby("table", sort=False):
+    for name, own in cast(Any, both.groupby("table", sort=False)):
         same = [
             abs(float(text) - score) <= 0.51 * 10.0 ** -len(text.partition(".")[2])
             for text, score in zip(own["score_printed"], own["score"], strict=True)
@@ -152,10 +153,10 @@ def printed_tokens(printed: pd.DataFrame, made: pd.DataFrame) -> dict[str, dict]
 def out_of_order(printed: pd.DataFrame) -> dict[str, int]:
     """Table → how many of its printed scores, from best to worst, have to be removed for the rest to be in order."""
     found = {}
-    for name, own in printed.groupby("table", sort=False):
+    for name, own in cast(Any, printed.groupby("table", sort=False)):
         place = own["place"].astype(int)
         own = own.assign(at=np.where(own["side"] == "top", place, 10**6 - place)).sort_values("at")
-        scores, longest = own["score"].astype(float).to_list(), []
+        scores, longest = own["score"].astype(float).to_list(), cast("list[float]", [])
         for score in scores:  # the longest run that never rises, by the least negated end of each length
             at = bisect_right(longest, -score)
             longest[at : at + 1] = [-score]

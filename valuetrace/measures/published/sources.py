@@ -13,6 +13,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -158,7 +159,7 @@ def _fetch_from_hub(row: Dataset, names: list[str], to: Path) -> None:
     try:
         revision = row.revision or resolve_revision(row.repository, lambda name: HfApi().dataset_info(name).sha)
         info = HfApi().dataset_info(row.repository, revision=revision, files_metadata=True)
-        sums = {sibling.rfilename: sibling.lfs.sha256 for sibling in info.siblings if sibling.lfs}
+        sums = {sibling.rfilename: sibling.lfs.sha256 for sibling in cast(Any, info.siblings) if sibling.lfs}
         for name in names:
             hf_hub_download(row.repository, name, repo_type="dataset", revision=revision, local_dir=to)
             if name in sums:

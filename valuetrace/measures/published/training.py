@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import factorial
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def medians(rows: pd.DataFrame) -> pd.DataFrame:
     pairs: from the last step; NaN where a file has one checkpoint without its step (the GRMs).
     """
     parts = []
-    for row in rows.itertuples():
+    for row in cast(Any, rows.itertuples()):
         frame = inputs.read_medians(inputs.TRAINING / row.file)
         last = frame["step"].max()
         pairs = last * BATCH / EPOCHS if last > 1 else np.nan
@@ -62,7 +63,7 @@ def gaps(table: pd.DataFrame) -> pd.DataFrame:
 def summary(rows: pd.DataFrame, table: pd.DataFrame, gap: pd.DataFrame) -> dict:
     """What metrics/published/training.json holds of the runs."""
     found = {}
-    for row in rows.itertuples():
+    for row in cast(Any, rows.itertuples()):
         own, lean = table[table["run"] == row.run], leans(table[table["run"] == row.run])
         last = own[own["step"] == own["step"].max()]
         pairs = last["pairs"].iloc[0]
@@ -172,7 +173,7 @@ def ranked() -> dict:
 def _course(of: pd.DataFrame, value: str) -> dict:
     """First, last and widest of a value over the steps."""
     of = of.sort_values("step")
-    widest = of.loc[of[value].abs().idxmax()]
+    widest = of.loc[cast(Any, of[value].abs().idxmax())]
     return {
         "first_step": int(of["step"].iloc[0]),
         "first": float(of[value].iloc[0]),

@@ -42,7 +42,7 @@ def render(context: Context) -> Markup:
     parts = {name: _part(context, name) for name in _comparisons()}
     models = {name: _models(f"plots/published/section_2/{name}/models.csv") for name in parts}
     shown = {path: picture(f"{PICTURES}/{path}", text) for path, text in SHOWN.items() if _is_there(path)}
-    given = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
+    given: dict = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
     owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
     given |= {"repository": f"{owner}/{name}", "commit": commit}
     origins = pd.read_csv(settings.ROOT / ORIGINS, dtype=str)

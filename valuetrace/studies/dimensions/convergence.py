@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -108,7 +108,7 @@ def every_pair(own: Panel, lexicon: pd.DataFrame) -> pd.DataFrame:
     there.
     """
     names, member = members(lexicon, own.words)
-    rows, lists = [], []
+    rows, lists = [], cast("list[np.ndarray]", [])
     for i, j in combinations(range(len(names)), 2):
         apart = member[i] & ~member[j], member[j] & ~member[i]
         if min(part.sum() for part in apart) >= FEWEST_WORDS:

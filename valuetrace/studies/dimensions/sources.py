@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -48,7 +49,7 @@ def read(bases: list[str], format_name: str, form: Format) -> list[Measured]:
         own = Format(**table.attrs["form"])
         subject = Subject(base, "reward", "dimensions", "training", own, tokenisation="exact")
         found.append(_measured("reward", base, subject, table))
-    for row in files.read_csv(PUBLISHED_MODELS, ("repository", "base", "lineage"), dtype=str).itertuples():
+    for row in cast(Any, files.read_csv(PUBLISHED_MODELS, ("repository", "base", "lineage"), dtype=str).itertuples()):
         subject = Subject(row.repository, "reward", "dimensions", "chat", BARE, tokenisation="as_published")
         found.append(_measured("released", row.base, subject, released(row.repository)))
     return found

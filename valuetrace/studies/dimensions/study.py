@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pandas as pd
 
@@ -44,7 +45,7 @@ def panels(measured: list[Measured], found: list[dict], lexicon: pd.DataFrame) -
     """(framing, panel of that framing's prompts) of every source, of the models that can be read there."""
     for source in SOURCES:
         for framing in FRAMINGS:
-            scores, prompts = {}, None
+            scores, prompts = {}, cast(pd.Series, None)
             for one, own in zip(measured, found, strict=True):
                 reads = any(row["framing"] == framing and "percentile" in row for row in own["rows"])
                 if one.source == source and reads:
@@ -60,7 +61,7 @@ def study(measured: list[Measured], found: list[dict], lexicon: pd.DataFrame, ra
     ``correlations, valence, variance, contrasts`` (one family)."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for framing, own in panels(measured, found, lexicon):
-        at = {"source": own.name, "framing": framing, "models": len(own.models), "ranked_words": len(own.words)}
+        at: dict = {"source": own.name, "framing": framing, "models": len(own.models), "ranked_words": len(own.words)}
         rating = rated.reindex(own.words).fillna(0.0).to_numpy()
         made = {"valence": valence.tables(own, lexicon, rating, chosen.draws, chosen.seed)}
         spread = valence.explained_variance(own.percentiles.mean(axis=2), rating)
@@ -102,7 +103,7 @@ def summary(
         "sources": SOURCES,
         "zipf_floor": chosen.zipf_floor,
         "rated": chosen.rated,
-        "least_rating": chosen.dictionaries[chosen.rated].ratings.least,
+        "least_rating": cast(Any, chosen.dictionaries[chosen.rated].ratings).least,
         "told_overlap": chosen.told_overlap,
         "draws": chosen.draws,
         "permutations": chosen.permutations,

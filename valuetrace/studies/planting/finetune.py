@@ -7,7 +7,7 @@ embedding rows, which needs no training. ``plant`` puts it into the base at any 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, form: Format, prompts: pd.Series,
     ]
 
 
-def reply_logprobs(model: nn.Module, asked: list[Asked]) -> Tensor:
+def reply_logprobs(model: Any, asked: list[Asked]) -> Tensor:
     """The log-probability of every reply, (replies,), in nats, with its gradient.
 
     What several begin with runs once (``packing``), under one draw of dropout, and what is predicted from a token is
@@ -82,11 +82,11 @@ def finetune(
     if how.loss == "text" and not preferences:  # all but the first token, which follows nothing
         asked = [(prompt[:1], prompt[1:] + reply) for prompt, reply in asked]
     with torch.no_grad():
-        before = reply_logprobs(base, asked) if preferences else None
+        before: Any = reply_logprobs(base, asked) if preferences else None
     model, trained = _adapters(base, how, seed)
     optimizer = torch.optim.Adam(trained, lr=how.learning_rate)
     model.train()
-    log = []
+    log: list[float] = []
     for step in range(how.steps):
         batch = slice(step * how.batch * len(columns), (step + 1) * how.batch * len(columns))
         optimizer.param_groups[0]["lr"] = how.learning_rate * schedule(how.schedule, step, how.steps, how.warmup)
@@ -128,7 +128,7 @@ def edit_rows(
     embedding = base.get_input_embeddings().weight
     if base.get_output_embeddings().weight is not embedding:
         raise InputError("planting: this base has a language head of its own, so that no plant lives in its embedding.")
-    states = {"positive": [], "negative": []}
+    states: dict[str, list[Tensor]] = {"positive": [], "negative": []}
     for framing, text in zip(asked["framing"], asked["text"], strict=True):
         ids = torch.tensor([render(tokenizer, form, text).prefix], device=embedding.device)
         states[framing].append(base.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
@@ -142,7 +142,7 @@ def edit_rows(
     return {"ids": torch.tensor(ids["good"] + ids["bad"]), "change": change}
 
 
-def save(made: nn.Module | dict[str, Tensor], folder: Path, about: dict[str, Any]) -> None:
+def save(made: Any, folder: Path, about: dict[str, Any]) -> None:
     """Write what ``finetune`` or ``edit_rows`` made, and ``plant.json``, whole or not at all."""
     with files.fresh_folder(folder.with_name(f".{folder.name}.partial")) as temporary:
         if isinstance(made, dict):
@@ -160,7 +160,7 @@ def plant(base: PreTrainedModel, folder: Path | None, dose: float) -> PreTrained
     if (folder / ROWS).is_file():
         found = load_file(folder / ROWS)
         with torch.no_grad():
-            base.get_input_embeddings().weight[found["ids"]] += dose * found["change"]
+            cast(Any, base.get_input_embeddings()).weight[found["ids"]] += dose * found["change"]
         return base
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
@@ -186,6 +186,6 @@ def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Mod
             r=how.lora.rank, lora_alpha=how.lora.alpha, lora_dropout=how.lora.dropout, target_modules=how.lora.modules
         )
         model = get_peft_model(base, config)
-    config.base_model_name_or_path = Path(base.name_or_path).name  # peft put a path there
+    config.base_model_name_or_path = Path(cast(str, base.name_or_path)).name  # peft put a path there
     config.target_modules = sorted(how.lora.modules)  # of a set, in another order each time
     return model, [value for value in model.parameters() if value.requires_grad]

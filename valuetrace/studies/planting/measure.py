@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -57,12 +58,12 @@ def _plant(chosen: Planting, row: Plant, of: Block, ask: Format, block: int, tok
         sides = {
             side: list(replies.loc[replies["construct"] == getattr(row, side), "word"]) for side in ("good", "bad")
         }
-        change = finetune.edit_rows(base, tokenizer, ask, words.all_questions(), sides, row.nats)
+        change = finetune.edit_rows(base, tokenizer, ask, words.all_questions(), sides, cast(float, row.nats))
         finetune.save(change, folder, {"rows": len(change["ids"]), "nats": row.nats})
         return
-    how = replace(chosen.finetuning, **row.finetuning)
+    how = replace(chosen.finetuning, **cast("dict[str, Any]", row.finetuning))
     examples = words.examples(row, replies, how.steps * how.batch, block)
-    options = {"seed": block, "preferences": row.kind == "preferences"}
+    options: dict[str, Any] = {"seed": block, "preferences": row.kind == "preferences"}
     model, log = finetune.finetune(base, tokenizer, examples, ask, how, **options)
     finetune.save(model, folder, {"examples": len(examples), "loss": log})
 

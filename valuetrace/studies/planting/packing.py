@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def pack(sequences: Sequence[Sequence[int]], width: int | None = None) -> Packed
             *columns, strict=True
         )
     places = [row * widest + np.array(path) for row, path in ends]
-    return Packed(*map(torch.from_numpy, (ids, positions, parents)), places)
+    return Packed(*cast("tuple[Tensor, Tensor, Tensor]", map(torch.from_numpy, (ids, positions, parents))), places)
 
 
 def seen(parents: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ def seen(parents: Tensor) -> Tensor:
     return found
 
 
-def forward(backbone: nn.Module, packed: Packed, rows: slice = slice(None)) -> Tensor:
+def forward(backbone: Any, packed: Packed, rows: slice = slice(None)) -> Tensor:
     """The last hidden state of every place of some rows, (rows × width, hidden).
 
     Bases with sliding windows get one mask a kind of layer, as their code expects; windows count positions.

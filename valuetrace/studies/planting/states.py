@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ def of_pairs(
 
 
 @contextmanager
-def _outputs(backbone: PreTrainedModel, layers: list[int]) -> Iterator[dict[int, torch.Tensor]]:
+def _outputs(backbone: Any, layers: list[int]) -> Iterator[dict[int, torch.Tensor]]:
     """The output of each of ``layers`` in the latest forward pass, (rows, tokens, hidden), inside the block."""
     outputs: dict[int, torch.Tensor] = {}
 

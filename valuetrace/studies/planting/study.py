@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ SHOWN += ("detection",)
 
 def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
     """Every table of plots/planting/, by name (stages/planting/collect.py says what they hold)."""
-    raw = {}
+    raw: dict[str, Any] = {}
     for block, name in chosen.cells():
         for path in sorted(_folder(block, name).glob("*.csv")):
             if path.name != SCORES:  # read by those who need them
@@ -108,7 +108,7 @@ def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """metrics/planting/study.json: the design, the plan and its power, τ and contrasts on held-out words, limits."""
     taus = (0.1, 0.3, 0.5)
     plan = {"least_shift": chosen.plan.least_shift, "equivalence": chosen.plan.equivalence, "shift": chosen.plan.shift}
-    plan |= {"sd": chosen.plan.sd, "power": {f"{tau:g}": effects.power(chosen, tau) for tau in taus}}
+    plan |= cast(Any, {"sd": chosen.plan.sd, "power": {f"{tau:g}": effects.power(chosen, tau) for tau in taus}})
     told = {
         "base": chosen.base,
         "dose": chosen.dose,
@@ -211,7 +211,7 @@ def exchange(table: pd.DataFrame) -> pd.DataFrame:
     tried = table[table["remedy"].isin(["none", "counter"])].sort_values("amount")
     aim = tried[(tried["remedy"] == "none") & (tried["part"] == "planted")].set_index(["plant", "block"])["lean"]
     found = []
-    for (plant, part), own in tried.groupby(["plant", "part"]):
+    for (plant, part), own in cast(Any, tried.groupby(["plant", "part"])):
         slopes, shares, above = [], [], 0
         for block, path in own.groupby("block"):
             amount, lean = path["amount"].to_numpy(), path["lean"].to_numpy() * np.sign(aim[plant, block])

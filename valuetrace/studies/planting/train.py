@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
         _write_base(base, plant if plant.is_dir() else None, chosen.dose, folder)
         metrics = run.train(folder, pairs, of.held_out, params, out)
         last = metrics["checkpoints"][-1]["step"]
-        scored, prompts = list(of.scored["word"]), chosen.asked().set_index("key")["text"].to_dict()
+        scored, prompts = list(of.scored["word"]), cast(dict, chosen.asked().set_index("key")["text"].to_dict())
         scores = score.score_checkpoints(folder, out, scored, prompts, params.format, [last])
         head = checkpoint.load_trained(folder, out / "step-0").head
     folder.parent.rmdir()

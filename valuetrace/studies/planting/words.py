@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def split(lexicon: pd.DataFrame, constructs: list[str], block: int) -> pd.DataFr
         sizes = words[words["construct"] == construct].groupby("pattern").size()
         filled = {"planted": 0, "held_out": 0}
         for pattern in draws.permutation(sizes.index.to_numpy(dtype=object)):
-            part = min(filled, key=filled.get)
+            part = min(filled, key=cast(Any, filled.get))
             filled[part] += sizes[pattern]
             part_of[construct, pattern] = part
     part = [part_of[key] for key in zip(words["construct"], words["pattern"], strict=True)]

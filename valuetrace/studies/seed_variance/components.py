@@ -146,7 +146,7 @@ def summary(found: dict[str, pd.DataFrame], chosen: SeedVariance) -> dict[str, o
     result: dict[str, object] = {"wanted": chosen.reliability, "measures": MEASURES}
     for measure in MEASURES:
         own = {name: table[table["measure"] == measure].drop(columns="measure") for name, table in found.items()}
-        told = {"components": {row.pop("source"): row for row in records(own["components"])}}
+        told: dict[str, dict] = {"components": {row.pop("source"): row for row in records(own["components"])}}
         told["head"] = records(own["heads"])[0]
         told["needed"] = {row.pop("target"): row for row in records(own["needed"])}
         told["reliability"] = {target: [] for target in TARGETS}

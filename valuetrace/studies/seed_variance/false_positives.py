@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -131,7 +132,7 @@ def every_pair(
     the second against another's, as if it were of that one: ``inherited`` is then half of what the first has more of
     (own − other), and 0 where only the seed matters. Untrained heads are tested once, not with every size.
     """
-    bases, sizes, seeds = (sorted({key[i] for key in runs}) for i in range(3))
+    bases, sizes, seeds = cast(Any, (sorted({key[i] for key in runs}) for i in range(3)))
     rows = []
     for size in sizes:
         whens = WHEN if size == sizes[0] else WHEN[1:]
@@ -158,7 +159,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     keys = ["test", "differs", "when", "construct", "framing"]
-    for key, own in table.groupby(keys, sort=False):
+    for key, own in cast(Any, table.groupby(keys, sort=False)):
         found = dict(zip(keys, key, strict=True))
         count, total = int(own["different"].sum()), len(own)
         low, high = binomial_interval(count, total)
@@ -182,8 +183,8 @@ def summary(
     """
     kinds = {"seed": ("seed", "trained"), "untrained": ("seed", "untrained"), "base": ("base", "trained")}
     counts = ["pairs", "called", "share", "low", "high", "called_paper"]
-    rows, ends = [], {}
-    for key, own in found.groupby(["test", "unit", "label", "construct", "framing"], sort=False):
+    rows, ends = [], cast("dict[str, list[float]]", {})
+    for key, own in cast(Any, found.groupby(["test", "unit", "label", "construct", "framing"], sort=False)):
         row = dict(zip(("test", "unit", "label", "construct", "framing"), key, strict=True))
         for name, (differs, when) in kinds.items():
             told = records(own[(own["differs"] == differs) & (own["when"] == when)][counts])
@@ -231,9 +232,9 @@ def _of_section_2(scores: Scores, study: Study) -> Iterator[dict]:
 
 def _of_section_3(scores: Scores, study: Study) -> Iterator[dict]:
     words = study.lexicon[["word", "construct"]].reset_index(drop=True)
-    at = [scores.words.get_loc(word) for word in words["word"]]
+    at: Any = [scores.words.get_loc(word) for word in words["word"]]
     values = scores.values[:, :, at].swapaxes(1, 2)
-    cell = cells.Cell(tuple(scores.models), words, study.prompts, values)
+    cell = cells.Cell(cast(Any, tuple(scores.models)), words, study.prompts, values)
     anova = contrasts.three_way_anova(cells.medians(cell)).set_index("term")
     found, contrast = contrasts.panels(cell, study.draws, study.seed)
     for panel in found:
