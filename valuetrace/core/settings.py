@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML, YAMLError
 
 from valuetrace.core.errors import InputError, some
@@ -82,7 +81,7 @@ def _adapter(as_type: Any) -> TypeAdapter:
     return TypeAdapter(list[as_type], config=ConfigDict(strict=True, extra="forbid"))
 
 
-def _fault(as_type: Any, fault: ErrorDetails) -> tuple[str, str]:
+def _fault(as_type: Any, fault: dict[str, Any]) -> tuple[str, str]:
     """What is wrong, and what it must be, in which the faults of a union's types differ."""
     loc = [part for part in fault["loc"][1:] if not _MEMBER.fullmatch(str(part))]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
