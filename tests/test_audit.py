@@ -565,8 +565,8 @@ def test_names_that_look_like_something_else(thirteen, tmp_path):
 
 
 BROKEN_REFERENCES = {
-    "a list": (lambda p: [p], "must be a dict"),
-    "null": (lambda p: None, "must be a dict"),
+    "a list": (lambda p: [p], "must be a mapping"),
+    "null": (lambda p: None, "must be a mapping"),
     "no model": (lambda p: {k: v for k, v in p.items() if k != "model"}, "no 'model'"),
     "a null model": (lambda p: p | {"model": None}, "'model' is None"),
     "another kind": (lambda p: p | {"kind": "guess"}, "'kind' is 'guess'"),

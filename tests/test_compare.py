@@ -261,7 +261,7 @@ def test_files_that_do_not_say_how_they_were_made_go_with_any(tmp_path):
 
 def test_a_form_of_another_shape_names_the_file(tmp_path):
     path = token_file(tmp_path, "one", WORDS, {"form": {"kind": "text"}})
-    with pytest.raises(InputError, match=r"one\.parquet: 'form' of its metadata: key space is missing"):
+    with pytest.raises(InputError, match=r"one\.parquet: 'form' of its metadata\.space is missing"):
         inputs.read_table(path, GROUPS)
 
 

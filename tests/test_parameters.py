@@ -63,7 +63,7 @@ ROW = "models__gemma3_of_270m"
         ({"preferences__seed": -1}, "preferences.seed is -1. Give 0 or more."),
         ({"analysis__draws": 0}, "analysis.draws is 0. Give 1 or more."),
         ({"compare__lexicon_draws": 0}, "compare.lexicon_draws is 0. Give 1 or more."),
-        ({"analysis__seed": "1"}, "analysis.seed is '1' (str); it must be a int."),
+        ({"analysis__seed": "1"}, "analysis.seed is '1' (str); it must be an integer."),
         # bases and their rows
         ({"trained": [G]}, "trained names fewer than two different bases. Name two or more"),
         ({"trained": []}, "trained names fewer than two different bases"),
@@ -76,7 +76,7 @@ ROW = "models__gemma3_of_270m"
         ({"bases": None}, "bases is None (NoneType); it must be a list."),
         ({"reward_models": ["rm"]}, "reward_models: 'rm' is not among models"),
         ({"models": {}}, f"bases: '{G}' is not among models"),
-        ({f"{ROW}__licence": ...}, f"models.{G}: key licence is missing."),
+        ({f"{ROW}__licence": ...}, f"models.{G}.licence is missing."),
         # formats
         ({f"{ROW}__scoring__formats": []}, f"models.{G}.scoring.formats is empty. Name one"),
         ({f"{ROW}__scoring__formats": ["chat", "cat"]}, f"models.{G}.scoring.formats: 'cat' is not among formats"),
@@ -113,14 +113,14 @@ ROW = "models__gemma3_of_270m"
         ({"authority__lexicon": "mfd3"}, "authority.lexicon: 'mfd3' is not among lexicons"),
         ({"authority__settings__small__steps": 0}, "authority.settings.small: steps and batch are at least 1"),
         # words of a list, types, unknown and missing keys
-        ({"training__objective": "dpo"}, "training.objective is 'dpo'; it must be one of bradley_terry, grm."),
-        ({"training__batches": 3}, "training: unknown key batches. Known:"),
+        ({"training__objective": "dpo"}, "training.objective is 'dpo'; it must be 'bradley_terry' or 'grm'."),
+        ({"training__batches": 3}, "training.batches: unknown key. Known:"),
         ({"training__batch": 6}, "training: batch (6) must be a multiple of minibatch (4)"),
         ({"preferences__source": "reddit"}, "preferences: source 'reddit' is not among sources"),
         ({"dynamics__search__adjectives": ["greatest"]}, "dynamics.search: adjectives must hold as many of positive"),
         ({"trainng": {}}, "trainng: no such group. Known: profile,"),
         # names
-        ({"profile": 7}, "profile is 7 (int); it must be a str."),
+        ({"profile": 7}, "profile is 7 (int); it must be text."),
         ({"profile": "a/b"}, "profile: 'a/b' is no name. Use letters, digits, - and _ alone."),
         ({"formats__1e5": {"kind": "chat", "space": False}}, "formats: '1e5' reads as a number, a truth value or"),
         ({"formats__sung.loud": {"kind": "chat", "space": False}}, "formats: 'sung.loud' is no name."),

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 import pytest
@@ -43,6 +44,7 @@ class Whole:
         (int, 3, 3),
         (float, 0.5, 0.5),
         (float, 3, 3.0),
+        (float, float("inf"), float("inf")),
         (bool, True, True),
         (str, "x", "x"),
         (Any, [1, "a"], [1, "a"]),
@@ -76,24 +78,28 @@ GOOD = {"part": {"rate": 1.0}, "parts": {"x": {"rate": 2.0}}, "mode": "fast"}
 @pytest.mark.parametrize(
     ("as_type", "value", "message"),
     [
-        (int, "3", "here is '3' (str); it must be a int."),
-        (int, True, "here is True (bool); it must be a int."),
-        (int, 1.0, "here is 1.0 (float); it must be a int."),
-        (float, False, "here is False (bool); it must be a float."),
-        (float, "1", "here is '1' (str); it must be a float."),
-        (bool, 1, "here is 1 (int); it must be a bool."),
-        (str, None, "here is None (NoneType); it must be a str."),
+        (int, "3", "here is '3' (str); it must be an integer."),
+        (int, True, "here is True (bool); it must be an integer."),
+        (int, 1.0, "here is 1.0 (float); it must be an integer."),
+        (float, False, "here is False (bool); it must be a number."),
+        (float, "1", "here is '1' (str); it must be a number."),
+        (bool, 1, "here is 1 (int); it must be true or false."),
+        (str, None, "here is None (NoneType); it must be text."),
         (list[str], "abc", "here is 'abc' (str); it must be a list."),
-        (list[str], ["a", 1], "here[1] is 1 (int); it must be a str."),
-        (dict[str, int], [], "here is [] (list); it must be a dict."),
-        (dict[str, int], {"a": "x"}, "here.a is 'x' (str); it must be a int."),
-        (str | None, 3, "here is 3 (int); it must be a str."),
-        (Literal["a", "b"], "c", "here is 'c'; it must be one of a, b."),
-        (Whole, [], "here is [] (list); it must be a dict."),
-        (Whole, {}, "here: key part, parts, mode is missing."),
-        (Whole, GOOD | {"mod": 1}, "here: unknown key mod. Known: part, parts, mode, words, limit."),
-        (Whole, GOOD | {"part": {"rate": "x"}}, "here.part.rate is 'x' (str); it must be a float."),
-        (Whole, GOOD | {"parts": {"x": {}}}, "here.parts.x: key rate is missing."),
+        (list[str], ["a", 1], "here[1] is 1 (int); it must be text."),
+        (dict[str, int], [], "here is [] (list); it must be a mapping."),
+        (dict[str, int], {"a": "x"}, "here.a is 'x' (str); it must be an integer."),
+        (int | str, [1], "here is [1] (list); it must be an integer or text."),
+        (list[int | list[int]], [1, [2, "x"]], "here[1][1] is 'x' (str); it must be an integer."),
+        (list[str], [date(2026, 1, 1)], "here: Object of type date is not JSON serializable. Put it in quotes."),
+        (dict[str, Part | None], {"x": {"rat": 1}}, "here.x.rat: unknown key. Known: rate, name."),
+        (str | None, 3, "here is 3 (int); it must be text."),
+        (Literal["a", "b"], "c", "here is 'c'; it must be 'a' or 'b'."),
+        (Whole, [], "here is [] (list); it must be a mapping."),
+        (Whole, {}, "here.part is missing.\nhere.parts is missing.\nhere.mode is missing."),
+        (Whole, GOOD | {"mod": 1}, "here.mod: unknown key. Known: part, parts, mode, words, limit."),
+        (Whole, GOOD | {"part": {"rate": "x"}}, "here.part.rate is 'x' (str); it must be a number."),
+        (Whole, GOOD | {"parts": {"x": {}}}, "here.parts.x.rate is missing."),
         (Whole, GOOD | {"limit": 13}, "here: limit must not be 13"),
     ],
 )
@@ -110,7 +116,7 @@ def test_get_walks_dotted_keys(tmp_path):
         settings.get("a.d", Part, path)
     with pytest.raises(InputError, match=re.escape(f"{path}: 'a.b-c.rate.x' is missing (found: int).")):
         settings.get("a.b-c.rate.x", int, path)
-    with pytest.raises(InputError, match=re.escape(f"{path}: 'a.b-c': key rate is missing")):
+    with pytest.raises(InputError, match=re.escape(f"{path}: 'a.b-c'.rate is missing")):
         path.write_text("a: {b-c: {}}", encoding="utf-8")
         settings.get("a.b-c", Part, path)
 
@@ -175,7 +181,7 @@ def test_every_source_of_a_profile_is_pinned(composed, profile):
     [
         ({"constructs": ["agency"]}, "constructs names two constructs"),
         ({"comparisons": {"x": ["a", "a"]}}, "comparison 'x' must name two models"),
-        ({"cases": ["upper"]}, "must be one of lower, capitalised"),
+        ({"cases": ["upper"]}, "must be 'lower' or 'capitalised'"),
         ({"tokens": {"measure": "kl"}}, "measure 'kl' is not one of llr"),
         ({"tokens": {"contrast": {"Love": ["love"]}}}, "contrast names two word lists"),
     ],
@@ -193,7 +199,7 @@ def test_analysis_refuses(composed, change, message):
         (Source, {"kind": "gguf", "file": "x"}, "a gguf source needs asset"),
         (Source, {"kind": "hub"}, "a hub source needs repository"),
         (Source, {"kind": "random"}, "a random source needs architecture"),
-        (Source, {"kind": "zip"}, "must be one of gguf, hub, random"),
+        (Source, {"kind": "zip"}, "must be 'gguf', 'hub' or 'random'"),
         (Format, {"kind": "text", "space": True, "template": "no prompt"}, "template must hold {prompt} exactly once"),
         (Format, {"kind": "text", "space": True, "template": "{prompt}{prompt}"}, "exactly once"),
         (assets.File, {"sha256": "ab"}, "64 lower-case hexadecimal digits"),

@@ -6,9 +6,7 @@ plain values, so that a fault in one group hides none in another. A *path* is a 
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import typing
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -125,7 +123,12 @@ def check(params: dict[str, Any]) -> None:
     """InputError with one line for each thing that is wrong: file, key and remedy."""
     wrong = [f"{key}: no such group. Known: {some(GROUPS, 20)}." for key in params if key not in GROUPS]
     for key, as_type in GROUPS.items():
-        wrong += _faults(as_type, params[key], key) if key in params else [f"{key} is missing. Add it to conf/."]
+        try:
+            settings.build(as_type, params[key], key)
+        except KeyError:
+            wrong.append(f"{key} is missing. Add it to conf/.")
+        except InputError as error:
+            wrong += str(error).splitlines()
     for rule in (_names, _counts, _lists, _uses, _trained, _shared_formats, _constructs, _sizes):
         wrong += rule(params)
     if wrong:
@@ -149,25 +152,6 @@ def _words(value: Any) -> list[str]:
 
 def _named(params: dict[str, Any], path: str) -> list[str]:
     return [name for _, value in _at(params, path) for name in _words(value)]
-
-
-def _faults(as_type: Any, value: Any, where: str) -> Iterator[str]:
-    """Why ``value`` is no ``as_type``: every part that is wrong, not the first alone."""
-    try:
-        settings.build(as_type, value, where)
-    except InputError as error:
-        yield str(error)
-        origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)
-        types = typing.get_type_hints(as_type) if dataclasses.is_dataclass(as_type) else {}
-        if origin is list and isinstance(value, list):
-            parts = [(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-        elif isinstance(value, dict):
-            types |= dict.fromkeys(value, arguments[1]) if origin is dict else {}
-            parts = [(types[key], item, f"{where}.{key}") for key, item in value.items() if key in types]
-        else:
-            parts = []
-        for part in parts:
-            yield from _faults(*part)
 
 
 def _names(params: dict[str, Any]) -> Iterator[str]:

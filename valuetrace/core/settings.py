@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import re
 import types
 import typing
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 from valuetrace.core.errors import InputError, some
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository: prompts/, lexicons/ and metrics/ are found from here
 PARAMS = Path("params.yaml")
+_KINDS = {"int_type": "an integer", "float_type": "a number", "bool_type": "true or false", "string_type": "text"}
+_KINDS |= {"list_type": "a list"}
+_MEMBER = re.compile(r"int|float|bool|str|(list|dict)\[.*")  # a type of a union, which pydantic names in the path
 
 
 def load(path: str | Path = PARAMS) -> dict[str, Any]:
@@ -50,60 +57,53 @@ def get(key: str, as_type: Any, path: str | Path = PARAMS) -> Any:
 
 
 def build(as_type: Any, value: Any, where: str) -> Any:
-    """``value`` (plain YAML) as ``as_type``; ``where`` opens every error message."""
-    origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)
-    if as_type is Any:
-        return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        options = [argument for argument in arguments if argument is not type(None)]
-        for option in options[:-1]:
-            try:
-                return build(option, value, where)
-            except InputError:
-                continue
-        return build(options[-1], value, where)
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise InputError(f"{where} is {value!r}; it must be one of {some(arguments, 10)}.")
-        return value
-    if origin is dict:
-        _expect(dict, value, where)
-        return {str(k): build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
-    if origin is list:
-        _expect(list, value, where)
-        return [build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
-    if dataclasses.is_dataclass(as_type):
-        return _build_dataclass(typing.cast(type, as_type), value, where)
-    if as_type is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    _expect(as_type, value, where)
-    return value
+    """``value`` (plain YAML) as ``as_type``, by pydantic; InputError has a line for every fault, opened by ``where``.
 
-
-def _build_dataclass(cls: type, value: Any, where: str) -> Any:
-    _expect(dict, value, where)
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    unknown = [key for key in value if key not in fields]
-    if unknown:
-        raise InputError(f"{where}: unknown key {some(unknown)}. Known: {some(fields, 20)}.")
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise InputError(f"{where}: key {some(missing)} is missing.")
+    Types are strict (no number from text, no integer from 1.0 or true). As JSON, since strict pydantic makes a
+    dataclass of JSON's mappings alone.
+    """
     try:
-        return cls(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-    except InputError:
-        raise
-    except ValueError as error:  # a dataclass's own check
-        raise InputError(f"{where}: {error}") from None
+        text = json.dumps([value])
+    except (TypeError, ValueError) as error:  # a date, say
+        raise InputError(f"{where}: {error}. Put it in quotes.") from None
+    try:
+        return _adapter(as_type).validate_json(text)[0]
+    except ValidationError as error:
+        told: dict[str, list[str]] = {}
+        for fault in error.errors():
+            start, end = _fault(as_type, fault)
+            told.setdefault(start, []).append(end)
+    raise InputError("\n".join(f"{where}{start}{' or '.join(ends)}".rstrip(".") + "." for start, ends in told.items()))
 
 
-def _expect(kind: type, value: Any, where: str) -> None:
-    if not isinstance(value, kind) or (kind in (int, float) and isinstance(value, bool)):
-        raise InputError(f"{where} is {value!r} ({type(value).__name__}); it must be a {kind.__name__}.")
+@functools.cache
+def _adapter(as_type: Any) -> TypeAdapter:
+    return TypeAdapter(list[as_type], config=ConfigDict(strict=True, extra="forbid"))
+
+
+def _fault(as_type: Any, fault: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong, and what it must be, in which the faults of a union's types differ."""
+    loc = [part for part in fault["loc"][1:] if not _MEMBER.fullmatch(str(part))]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    given = fault["input"]
+    match fault["type"]:
+        case "missing":
+            return f"{place} is missing", ""
+        case "unexpected_keyword_argument":
+            return f"{place}: unknown key. Known: {some(_holder(as_type, loc).__dataclass_fields__, 20)}", ""
+        case "value_error":  # a dataclass's own check
+            return f"{place}: {fault['ctx']['error']}", ""
+        case "literal_error":
+            return f"{place} is {given!r}; it must be ", fault["ctx"]["expected"]
+        case kind:
+            return f"{place} is {given!r} ({type(given).__name__}); it must be ", _KINDS.get(kind, "a mapping")
+
+
+def _holder(as_type: Any, loc: list[int | str]) -> Any:
+    """The dataclass that the last part of ``loc`` is a key of."""
+    for part in loc[:-1]:
+        within = typing.get_type_hints(as_type) if dataclasses.is_dataclass(as_type) else {}
+        as_type = within.get(part) or typing.get_args(as_type)[-1]
+        if isinstance(as_type, types.UnionType):
+            as_type = next(filter(dataclasses.is_dataclass, typing.get_args(as_type)))
+    return as_type

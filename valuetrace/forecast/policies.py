@@ -12,6 +12,7 @@ log-probabilities with one axis more in front: (points, replies, prompts).
 from __future__ import annotations
 
 import numpy as np
+import scipy  # loads scipy.special when it is used
 
 _SHORT_OF_REACH = 1e-9  # a budget this close to a prompt's reach (relative) has the limit β = 0
 _HALVINGS = 70  # of the logarithm of 1/β: to the last bits of a double
@@ -36,8 +37,7 @@ def tilted(log_reference: np.ndarray, rewards: np.ndarray, beta: np.ndarray) -> 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # x/0 is −inf, and 0/0 the best replies
         exponent = np.where(below == 0, 0.0, below / beta)
     weight = np.where(np.isfinite(log_reference), log_reference + exponent, -np.inf)
-    top = weight.max(axis=1, keepdims=True)
-    return weight - top - np.log(np.exp(weight - top).sum(axis=1, keepdims=True))
+    return scipy.special.log_softmax(weight, axis=1)
 
 
 def divergence(log_policy: np.ndarray, log_reference: np.ndarray) -> np.ndarray:
