@@ -81,7 +81,7 @@ def _adapter(as_type: Any) -> TypeAdapter:
     return TypeAdapter(list[as_type], config=ConfigDict(strict=True, extra="forbid"))
 
 
-def _fault(as_type: Any, fault: dict[str, Any]) -> tuple[str, str]:
+def _fault(as_type: Any, fault: Any) -> tuple[str, str]:
     """What is wrong, and what it must be, in which the faults of a union's types differ."""
     loc = [part for part in fault["loc"][1:] if not _MEMBER.fullmatch(str(part))]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
@@ -103,7 +103,7 @@ def _holder(as_type: Any, loc: list[int | str]) -> Any:
     """The dataclass that the last part of ``loc`` is a key of."""
     for part in loc[:-1]:
         within = typing.get_type_hints(as_type) if dataclasses.is_dataclass(as_type) else {}
-        as_type = within.get(part) or typing.get_args(as_type)[-1]
+        as_type = within.get(str(part)) or typing.get_args(as_type)[-1]
         if isinstance(as_type, types.UnionType):
             as_type = next(filter(dataclasses.is_dataclass, typing.get_args(as_type)))
     return as_type
