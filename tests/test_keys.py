@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from valuetrace.core import keys
+from valuetrace.core import keys, reach
 from valuetrace.core.errors import InputError
 
 START = '''"""What runs."""
@@ -252,7 +252,7 @@ class _Operator(ast.NodeTransformer):
         return super().generic_visit(node)
 
 
-def with_another_operator(root: Path, at: keys.Definition) -> str | None:
+def with_another_operator(root: Path, at: reach.Definition) -> str | None:
     """The source of a definition's module with one of its operators changed; None where it has none."""
     place = root / at.module.replace(".", "/")
     path = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
@@ -266,7 +266,7 @@ def with_another_operator(root: Path, at: keys.Definition) -> str | None:
 @pytest.mark.slow
 def test_an_operator_changes_exactly_the_kernels_that_reach_it(repository, tmp_path):
     """For every kernel an operator of a definition that it reaches, drawn at random: both ways."""
-    package = keys._Package(repository)
+    package = reach.Package(repository)
     reached = {name: package.reach(name)[0] for name in kernels(repository)}
     before = {name: package.digests(own) for name, own in reached.items()}
     drawn, seen = random.Random(1), set()
@@ -277,11 +277,11 @@ def test_an_operator_changes_exactly_the_kernels_that_reach_it(repository, tmp_p
                 break
         seen.add(at)
         (tmp_path / "changed.py").write_text(source, encoding="utf-8")
-        known = package.modules[at.module], dict(package._read)
-        package.modules[at.module] = keys._Module(tmp_path / "changed.py")
-        package._read = {where: read for where, read in package._read.items() if where.module != at.module}
+        known = package.modules[at.module], dict(package._trees)
+        package.modules[at.module] = reach.Module(tmp_path / "changed.py")
+        package._trees = {where: tree for where, tree in package._trees.items() if where.module != at.module}
         told = {other for other in before if package.digests(package.reach(other)[0]) != before[other]}
-        package.modules[at.module], package._read = known
+        package.modules[at.module], package._trees = known
         assert told == {other for other in before if at in reached[other]}, at
         assert name in told
 

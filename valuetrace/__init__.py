@@ -1,8 +1,9 @@
 """valuetrace: which human values does a reward model prefer, and where did it get them?
 
-Floors (imports only go down): 4 ``cli`` · 3 ``audit``, ``forecast``, ``monitoring``, ``parameters``, ``publish``,
-``report``, ``verify`` · 2 ``analysis``, ``figures``, ``training`` · 1 ``lexicon``, ``models``, ``preferences``,
-``prompts``, ``scoring`` · 0 ``assets``, ``core``, ``hub``, ``stats``, ``tables``.
+Floors (imports only go down): 5 ``cli`` · 4 ``adopt``, ``audit``, ``forecast``, ``monitoring``, ``parameters``,
+``publish``, ``report``, ``verify`` · 3 ``studies`` · 2 ``figures``, ``measures``, ``training`` · 1 ``lexicon``,
+``models``, ``preferences``, ``prompts``, ``scoring``, ``subjects`` · 0 ``assets``, ``core``, ``hub``, ``stats``,
+``tables``.
 """
 
 from importlib import import_module
