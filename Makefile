@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce published validate validate-kinds dimensions test test-fast lint setup clean
+.PHONY: help reproduce published planting planting-kinds dimensions test test-fast lint setup clean
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
 
@@ -28,13 +28,13 @@ targets = $(foreach stage,$(1),$(PLANTING):$(stage))
 cells = $(call targets,block@$(1) plant@$(1)-* plant_nulls@$(1)-* heads@$(1)-* heads_nulls@$(1)-* reward_model@$(1)-*)
 kinds = $(call targets,plant_kinds@*-$(1)* heads_kinds@*-$(1)*)
 
-validate: setup ## plant known values into copies of a base and look for them in its reward models (50 minutes on two cores, set-up included)
-	$(BIN)/dvc pull --allow-missing # the ablation's runs, which it reads, and what validate-kinds makes
+planting: setup ## plant known values into copies of a base and look for them in its reward models (50 minutes on two cores, set-up included)
+	$(BIN)/dvc pull --allow-missing # the ablation's runs, which it reads, and what planting-kinds makes
 	$(BIN)/dvc repro parameters lexicons models
-	printf '%s\n' '$(call cells,*[13579])' '$(call cells,*[02468])' $(call targets,authority lottery) | $(SIDE_BY_SIDE)
+	printf '%s\n' '$(call cells,*[13579])' '$(call cells,*[02468])' '$(call targets,authority) stages/ablations/dvc.yaml:seed_variance' | $(SIDE_BY_SIDE)
 	$(BIN)/dvc repro --allow-missing $(PLANTING)
 
-validate-kinds: setup ## plant values in other ways: as answers, as statements, in embedding rows (19 minutes on two cores)
+planting-kinds: setup ## plant values in other ways: as answers, as statements, in embedding rows (19 minutes on two cores)
 	$(BIN)/dvc repro parameters lexicons models
 	$(BIN)/dvc repro --single-item --glob '$(call targets,block@*)'
 	printf '%s\n' '$(call kinds,agency)' '$(call kinds,communion)' | $(SIDE_BY_SIDE)
@@ -50,9 +50,10 @@ test: setup lint ## all tests, slow ones too
 test-fast: setup ## tests that need no model from the registry
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: setup
+lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy valuetrace stages benchmarks
 
 setup: $(VENV)/.ready
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ import yaml
 
 import valuetrace
 from valuetrace import tables
-from valuetrace.core import code, settings
+from valuetrace.core import keys, settings, trees
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
 from valuetrace.measures.dynamics.readings import readings
@@ -99,31 +100,48 @@ def test_the_package_itself_is_no_dependency(repository):
     assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.FunctionDef) for node in body)
 
 
-def reached(stage: dict, root: Path) -> set[str]:
-    """The closure of a stage's script, and of the report's sections where it builds a page: those are found by name."""
-    found = set(code.closure(script(stage), root))
-    if "valuetrace/report/page.py" in found:
-        for path in (root / "valuetrace/report/sections").glob("*.py"):
-            found |= set(code.closure(path.relative_to(root).as_posix(), root))
-    return found
-
-
 @STAGES
-def test_a_stage_depends_on_all_code_that_it_can_reach(repository, name, stage):
-    """The closure over imports, lazy ones included; empty ``__init__`` files decide nothing."""
-    needed = {path for path in reached(stage, repository) if (repository / path).stat().st_size}
-    missing = {p for p in needed - {"valuetrace/__init__.py"} if not any(covers(dep, p) for dep in stage["deps"])}
-    assert not missing, f"stage {name} lacks {sorted(missing)} among its deps"
+def test_a_stage_depends_on_the_key_of_its_code_and_on_no_source_file(name, stage):
+    """What that key covers is tests/test_keys.py's to say; only the stage that writes the keys reads sources."""
+    own = script(stage).removeprefix("stages/").replace(".py", ".json")
+    sources = [dep for dep in stage["deps"] if dep.startswith(("stages", "valuetrace"))]
+    keyed = [dep for dep in stage["deps"] if dep.startswith("metrics/code")]
+    assert (sources, keyed) == ([], [f"metrics/code/{own}"]) or name == "code"
 
 
-@STAGES
-def test_a_stage_depends_on_no_code_that_it_cannot_reach(repository, name, stage):
-    """Or an edit would run it again for nothing. A folder counts as long as something in it is reached."""
-    needed = reached(stage, repository)
-    declared = [dep for dep in stage["deps"] if dep.startswith(("stages/", "valuetrace"))]
-    assert all((repository / dep).exists() for dep in declared)
-    idle = [dep for dep in declared if not any(covers(dep, path) for path in needed)]
-    assert not idle, f"stage {name} names {idle}, which it does not import"
+def test_the_stage_of_keys_reads_every_script_and_the_pins(repository):
+    """Each by name: a folder of stages holds lock files, too, which a run writes."""
+    scripts = {path.relative_to(repository).as_posix() for path in (repository / "stages").rglob("*.py")}
+    assert set(stages()["code"]["deps"]) == {*scripts, "valuetrace", keys.LOCK}
+
+
+def test_the_committed_keys_are_those_of_the_code(repository):
+    """And each says which definitions and versions it is made of."""
+    for path in sorted((repository / "stages").rglob("*.py")):
+        name = path.relative_to(repository).with_suffix("")
+        written = json.loads(
+            (repository / "metrics/code" / name.relative_to("stages")).with_suffix(".json").read_text()
+        )
+        assert written == keys.told(".".join(name.parts)), f"{name}: dvc repro code"
+
+
+def test_no_lock_entry_is_without_a_stage(repository):
+    """What `valuetrace adopt --prune` takes out: entries of stages that are gone, and of other profiles."""
+    for path in PIPELINES:
+        lock = (repository / path).with_suffix(".lock")
+        listed = run(repository, "dvc", "stage", "list", "--name-only", path).split()
+        names = {name.rpartition(":")[2] for name in listed}
+        assert set(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]) <= names, lock
+
+
+def test_the_locks_are_short(repository):
+    lines = sum(len((repository / path).with_suffix(".lock").read_text().splitlines()) for path in PIPELINES)
+    assert lines < 20_000
+
+
+def test_every_benchmark_can_be_imported(repository):
+    for path in sorted((repository / "benchmarks").glob("*.py")):
+        run(repository, sys.executable, "-c", f"import benchmarks.{path.stem}")
 
 
 @STAGES
@@ -135,7 +153,7 @@ def test_a_stage_declares_the_parameters_that_it_reads(repository, name, stage):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
-        key = {"validity.rule": "validity", "known_groups": "models"}.get(called)
+        key = {"validity.rule": "validity", "read_origins": "models", "labels": "models"}.get(called)
         if called == "settings.get":
             parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
             key = "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in parts)
@@ -229,10 +247,20 @@ def test_every_room_has_a_floor(repository):
 
 def test_imports_only_go_down(repository):
     floor = floors()
-    for path in (path.relative_to(repository).as_posix() for path in modules(repository)):
-        for target in code.imports(path, repository):
-            if target != "valuetrace/__init__.py":  # which holds nothing but names
-                assert floor[room(target)] <= floor[room(path)], f"{path} imports {target}"
+    for path in modules(repository):
+        own = floor[room(path.relative_to(repository).as_posix())]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for name in trees.imports(node) if isinstance(node, ast.Import | ast.ImportFrom) else []:
+                if name.startswith("valuetrace.") and name.split(".")[1] in floor:
+                    assert floor[name.split(".")[1]] <= own, f"{path} imports {name}"
+
+
+def test_no_room_holds_more_than_a_fifth_of_the_library(repository):
+    lines = Counter()
+    for path in modules(repository):
+        lines[room(path.relative_to(repository).as_posix())] += len(path.read_text(encoding="utf-8").splitlines())
+    ((largest, most),) = lines.most_common(1)
+    assert most <= lines.total() / 5, largest
 
 
 def test_a_reader_sees_a_module_and_a_function_whole(repository):
@@ -245,8 +273,9 @@ def test_a_reader_sees_a_module_and_a_function_whole(repository):
                 assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
 
 
-def test_figures_compute_nothing_and_analysis_draws_nothing(repository):
-    for folder, forbidden in {"analysis": {"matplotlib"}, "figures": {"scipy", "statsmodels"}}.items():
+def test_figures_compute_nothing_and_measures_draw_nothing(repository):
+    rooms = {"measures": {"matplotlib"}, "studies": {"matplotlib"}, "figures": {"scipy", "statsmodels"}}
+    for folder, forbidden in rooms.items():
         for path in (repository / "valuetrace" / folder).rglob("*.py"):
             tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             names = [n for node in tree if isinstance(node, ast.Import) for n in [alias.name for alias in node.names]]

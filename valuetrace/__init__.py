@@ -1,8 +1,8 @@
 """valuetrace: which human values does a reward model prefer, and where did it get them?
 
 Floors (imports only go down): 5 ``cli`` · 4 ``adopt``, ``audit``, ``forecast``, ``monitoring``, ``parameters``,
-``publish``, ``report``, ``verify`` · 3 ``studies`` · 2 ``figures``, ``measures``, ``training`` · 1 ``lexicon``,
-``models``, ``preferences``, ``prompts``, ``scoring``, ``subjects`` · 0 ``assets``, ``core``, ``hub``, ``stats``,
+``publish``, ``report``, ``verify`` · 3 ``studies``, ``subjects`` · 2 ``figures``, ``measures``, ``training``
+· 1 ``lexicon``, ``models``, ``preferences``, ``prompts``, ``scoring`` · 0 ``assets``, ``core``, ``hub``, ``stats``,
 ``tables``.
 """
 

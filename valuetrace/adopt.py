@@ -141,7 +141,8 @@ def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
     for path in outs:
         shutil.rmtree(tree / path, ignore_errors=True) if (tree / path).is_dir() else (tree / path).unlink(True)
     inputs = [os.path.relpath(dep.fs_path) for dep in stage.deps if not hasattr(dep, "params")]
-    for name in [*inputs, *_SHARED]:
+    shared = [name for name in _SHARED if not any(f"{path}/".startswith(f"{name}/") for path in outs)]
+    for name in [*inputs, *shared]:
         target = tree / name
         if not target.exists() and Path(name).exists():
             target.parent.mkdir(parents=True, exist_ok=True)
