@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from tracing import sitecustomize as tracing
 
 import valuetrace
 from valuetrace import tables
@@ -287,8 +288,10 @@ def test_figures_compute_nothing_and_measures_draw_nothing(repository):
 # --- from end to end -----------------------------------------------------------------------------
 
 
-def run(clone: Path, *command: str) -> str:
+def run(clone: Path, *command: str, trace: Path | None = None) -> str:
     """Run a command in the clone with this interpreter first in the path; its output, stdout and stderr.
+
+    trace: a folder for what each stage executes (tests/tracing/sitecustomize.py).
 
     No PYTHONPATH: the installed package is the repository under test, and a stage of the clone must not run its code.
     """
@@ -296,6 +299,8 @@ def run(clone: Path, *command: str) -> str:
     env |= {"DVC_NO_ANALYTICS": "1", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
     for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):  # bytecode lands in folders that stages depend on
         env.pop(name, None)
+    if trace is not None:
+        env |= {"VALUETRACE_TRACE": str(trace), "PYTHONPATH": str(Path(__file__).with_name("tracing"))}
     done = subprocess.run(command, cwd=clone, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode and "cannot be downloaded" in done.stdout:
         pytest.skip("the package registry is out of reach: " + done.stdout[-500:])
@@ -324,6 +329,24 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def unseen(clone: Path, trace: Path) -> dict[str, list[str]]:
+    """Stage → what it ran beyond the definitions that its key covers; of every stage that was traced."""
+    executed: dict[str, set] = {}
+    for path in trace.iterdir():
+        lines = (line.rpartition(":") for line in path.read_text(encoding="utf-8").splitlines())
+        executed.setdefault(path.name.partition("~")[0], set()).update((name, int(at)) for name, _, at in lines)
+    assert all(executed.values())
+    return {stage: tracing.outside(clone, stage, ran) for stage, ran in executed.items()}
+
+
+def reword(clone: Path) -> None:
+    """Another docstring in every module, and a comment."""
+    for path in [*(clone / "valuetrace").rglob("*.py"), *(clone / "stages").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        if text.startswith('"""'):
+            path.write_text("# a comment\n" + text.replace('"""', '"""Another word. ', 1), encoding="utf-8")
+
+
 def rerun(clone: Path) -> set[str]:
     """``dvc repro``, and the stages that it ran; a second one has nothing to do."""
     ran = named(run(clone, "dvc", "repro"))
@@ -332,8 +355,9 @@ def rerun(clone: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone):
-    first = named(run(clone, "dvc", "exp", "run", "-S", "profile=tiny"))
+def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone, tmp_path):
+    (tmp_path / "trace").mkdir()
+    first = named(run(clone, "dvc", "exp", "run", "-S", "profile=tiny", trace=tmp_path / "trace"))
     # prompts are those of every profile: the lock file answers for them
     assert {"fetch", "models", "token_logprobs", "base_preferences", "rewards", "compare"} <= first
     assert {"preferences", "train", "word_logprobs", "dynamics", "figures", "report"} <= first
@@ -357,6 +381,15 @@ def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone):
     assert all(params["models"][name]["label"] in report for name in tiny)
     assert not named(run(clone, "dvc", "repro"))
 
+    # nothing ran that its key does not cover, and words change no key
+    traced = unseen(clone, tmp_path / "trace")
+    assert len(traced) > 12 and {"stages.train", "stages.rewards", "stages.token_logprobs", "stages.report"} <= set(
+        traced
+    )
+    assert not any(traced.values()), traced
+    reword(clone)
+    assert rerun(clone) == {"code"}
+
     # an edit changes what follows from it, and nothing else
     def weights() -> list[bytes]:
         """The first and the last adapter of every base."""
@@ -370,7 +403,7 @@ def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone):
         "-logsigmoid(rewards[:, 1] - rewards[:, 0])",
     )
     ran = rerun(clone)
-    assert {"train", "dynamics", "figures", "report"} <= ran <= {"parameters", "train", "dynamics", "figures", "report"}
+    assert {"code", "train", "dynamics", "figures", "report"} == ran
     same = [old == new for old, new in zip(before, weights(), strict=True)]
     assert same == [True, False] * len(tiny)  # the untrained adapters are the same, and no old weight is believed
 
@@ -419,8 +452,11 @@ def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone):
     edit(clone / "params.yaml", "  chat: the model's chat template", "  chat: another note")
     assert rerun(clone) <= {"parameters", "report"}
 
-    again = run(clone, "dvc", "repro", "stages/ablations/dvc.yaml")
+    trace = tmp_path / "ablations"
+    trace.mkdir()
+    again = run(clone, "dvc", "repro", "stages/ablations/dvc.yaml:collect", trace=trace)
     assert {"pairs", "train", "collect"} <= named(again)
+    assert not any(unseen(clone, trace).values())
     ablations = json.loads((clone / "metrics/ablations.json").read_text())
     assert (ablations["sizes"], ablations["seeds"]) == (params["ablations"]["sizes"], params["ablations"]["seeds"])
 

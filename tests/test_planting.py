@@ -15,6 +15,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tracing import sitecustomize as tracing
 
 from valuetrace import preferences, prompts
 from valuetrace.core import files, settings
@@ -481,6 +482,8 @@ TINY = Planting(
 )
 
 
+EXECUTED: dict[str, set] = {}
+"""Stage → what it ran (tests/tracing)."""
 PLACEBO_NOUNS = pd.DataFrame({"word": ["table", "window"], "construct": list(words.PLACEBO)})
 
 
@@ -527,19 +530,36 @@ def made(repository, tmp_path_factory, module_monkeypatch):
     module_monkeypatch.setattr(words, "placebo", lambda *_: PLACEBO_NOUNS)  # WordNet is not there
     from valuetrace.studies.planting import train
 
+    def ran(stage):
+        return tracing.watching(repository, EXECUTED.setdefault(f"stages.planting.{stage}", set()))
+
     for block in TINY.blocks:
-        folders.write_block(blocks.draw(TINY, block), block)
+        with ran("block"):
+            folders.write_block(blocks.draw(TINY, block), block)
     for block, name in TINY.cells():
-        measure.make(TINY, block, name)
+        with ran("plant"):
+            measure.make(TINY, block, name)
         if (block, name) in TINY.reward_models.cells():
-            metrics, scores = train.train_and_search(TINY, block, name)
+            with ran("reward_model"):
+                metrics, scores = train.train_and_search(TINY, block, name)
             files.write_json(metrics, study.REWARD_MODELS / f"{block}-{name}.json")
             from valuetrace import tables
 
             tables.write_checkpoints(scores, study.REWARD_MODELS / f"{block}-{name}.parquet", {})
-        for table, rows in heads.cell_tables(TINY, block, name).items():
+        with ran("heads"):
+            tables = heads.cell_tables(TINY, block, name)
+        for table, rows in tables.items():
             files.write_csv(rows, study.HEADS / f"{block}-{name}" / f"{table}.csv")
-    return study.tables(TINY)
+    with ran("collect"):
+        return study.tables(TINY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["block", "plant", "reward_model", "heads", "collect"])
+def test_nothing_runs_that_its_key_does_not_cover(repository, made, stage):
+    executed = EXECUTED[f"stages.planting.{stage}"]
+    assert len(executed) > 10
+    assert tracing.outside(repository, f"stages.planting.{stage}", executed) == []
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from valuetrace.core import files
+from valuetrace.core import files, keys
 from valuetrace.core.errors import InputError, some
 from valuetrace.publish.remote import repository
 
@@ -49,18 +49,24 @@ def adopt(kernel: str, sample: int, seed: int, against: str, say: Callable[[str]
             _only_code_changed(stage)
         here = [stage for stage in stale if _can_run(stage)]
         if not here:
-            lacking = (dep.def_path for dep in stale[0].deps if not dep.exists)
-            raise InputError(f"stages.{kernel}: no cell has all its inputs here ({some(lacking)}). Pull or make them.")
+            lacking = some(dep.def_path for dep in stale[0].deps if not dep.exists)
+            raise InputError(f"stages.{kernel}: no cell can be run here, which lacks {lacking}. Pull or make it.")
         compared = []
         for stage in random.Random(seed).sample(here, min(sample, len(here))):
             say(f"{stage.cmd}: once more")
             compared.append({"cell": stage.addressing, "equal_to": _compare(stage, against, say)})
-        old = sorted({str(_code(stage).hash_info.value) for stage in stale})
         for stage in stale:
             _code(stage).save()
         _write_locks(stale)
-    made = {"kernel": kernel, "key": files.read_json(Path(CODE, *kernel.split(".")).with_suffix(".json"))["key"]}
-    made |= {"old": old, "commit": _git("rev-parse", "HEAD"), "cells": len(stale), "seed": seed, "compared": compared}
+        for stage in stale:  # a run that is here is found by its new key, too
+            if all(item.exists for item in stage.deps) and not any(out.changed_checksum() for out in stage.outs):
+                repo.stage_cache.save(stage)
+    made: dict[str, Any] = {
+        "kernel": kernel,
+        "old_key": _old_key(kernel, against),
+        "key": keys.kernel(f"stages.{kernel}").digest,
+    }
+    made |= {"commit": _git("rev-parse", "HEAD"), "cells": len(stale), "seed": seed, "compared": compared}
     files.write_json([*read(), made], RECORD)
     return made
 
@@ -68,6 +74,13 @@ def adopt(kernel: str, sample: int, seed: int, against: str, say: Callable[[str]
 def read() -> list[dict[str, Any]]:
     """Every adoption so far; none where nothing was adopted."""
     return files.read_json(RECORD) if RECORD.is_file() else []  # type: ignore[return-value]
+
+
+def _old_key(kernel: str, revision: str) -> str | None:
+    """The key at a revision; None before there were any."""
+    path = Path(CODE, *kernel.split(".")).with_suffix(".json")
+    done = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True)
+    return None if done.returncode else json.loads(done.stdout)["key"]
 
 
 def prune() -> list[str]:
@@ -105,7 +118,15 @@ def _only_code_changed(stage: Any) -> None:
 
 
 def _can_run(stage: Any) -> bool:
-    return all(dep.exists for dep in stage.deps)
+    """Whether every input is here, or can be made by its own stage from what is here."""
+    lacking = [dep for dep in stage.deps if not dep.exists]
+    makers = [_maker(stage.repo, dep) for dep in lacking]
+    return all(maker and _can_run(maker) for maker in makers)
+
+
+def _maker(repo: Any, dep: Any) -> Any | None:
+    """The stage that makes an input."""
+    return next((out.stage for out in repo.index.outs if out.stage.cmd and out.fs_path == dep.fs_path), None)
 
 
 def _compare(stage: Any, against: str, say: Callable[[str], None]) -> str:
@@ -128,7 +149,7 @@ def _outs(stage: Any) -> dict[str, Any]:
 
 
 def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
-    """Run a cell in a tree of its own; path → DVC's hash of what it wrote."""
+    """Run a cell in a tree of its own, before it what makes lacking inputs; path → DVC's hash of what it wrote."""
     tree.mkdir()
     if revision is None:
         for name in _TREE:
@@ -137,22 +158,28 @@ def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
     else:
         archive = subprocess.run(["git", "archive", revision, *_TREE], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, check=True)
+    _execute(stage, tree, revision or "the code as it is")
+    return {path: _hash(tree / path) for path in _outs(stage)}
+
+
+def _execute(stage: Any, tree: Path, whose: str) -> None:
     outs = _outs(stage)
     for path in outs:
-        shutil.rmtree(tree / path, ignore_errors=True) if (tree / path).is_dir() else (tree / path).unlink(True)
-    inputs = [os.path.relpath(dep.fs_path) for dep in stage.deps if not hasattr(dep, "params")]
+        shutil.rmtree(tree / path) if (tree / path).is_dir() else (tree / path).unlink(missing_ok=True)
+    inputs = {os.path.relpath(dep.fs_path): dep for dep in stage.deps if not hasattr(dep, "params")}
+    for dep in inputs.values():
+        if not dep.exists and not (tree / os.path.relpath(dep.fs_path)).exists():
+            _execute(_maker(stage.repo, dep), tree, whose)
     shared = [name for name in _SHARED if not any(f"{path}/".startswith(f"{name}/") for path in outs)]
     for name in [*inputs, *shared]:
         target = tree / name
         if not target.exists() and Path(name).exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(Path(name).resolve())
-    command = [sys.executable, *stage.cmd.split()[1:]]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *stage.cmd.split()[1:]], cwd=tree, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise InputError(f"{stage.addressing} failed with {revision or 'the code as it is'}: {last}")
-    return {path: _hash(tree / path) for path in outs}
+        raise InputError(f"{stage.addressing} failed with {whose}: {last}")
 
 
 def _hash(path: Path) -> str:

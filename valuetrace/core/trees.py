@@ -50,6 +50,7 @@ class Reader:
         self.by_name = False
 
     def read(self, statements: Iterable[ast.stmt]) -> Tree:
+        """The tree of the statements that bind one name."""
         for statement in statements:
             self._node(statement, {}, False)
         joined: list[str | Definition] = []
@@ -167,6 +168,7 @@ def _scope(function: ast.FunctionDef | ast.Lambda) -> Scope:
 
 
 def stored(target: ast.AST) -> list[str]:
+    """The names that an assignment binds."""
     return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
 
 
@@ -182,6 +184,7 @@ def _uncast(node: Any) -> Any:
 
 
 def ours(name: str) -> bool:
+    """Whether a dotted name is one of the package or its stages."""
     return name.partition(".")[0] in OURS
 
 

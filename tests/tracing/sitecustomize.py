@@ -1,0 +1,74 @@
+"""Which functions of the package run: a Python with this folder on its path and VALUETRACE_TRACE set writes them."""
+
+import atexit
+import os
+import sys
+import threading
+from contextlib import contextmanager
+
+OPTIMISED = 1  # of a function's code, not of a module's or a class's
+ROOTS = ("valuetrace", "stages")
+
+
+@contextmanager
+def watching(root, executed):
+    """Add (file from ``root``, first line) of every function of the package that runs inside the block."""
+    tops, known = tuple(os.path.join(str(root), name) + os.sep for name in ROOTS), set()
+
+    def on_call(frame, event, argument):
+        code = frame.f_code
+        if code not in known and code.co_filename.startswith(tops) and code.co_flags & OPTIMISED:
+            above = frame.f_back
+            # a comprehension of a constant that nobody may use runs as its module is imported
+            at_import = code.co_name[0] == "<" and above is not None and not above.f_code.co_flags & OPTIMISED
+            if not at_import:
+                known.add(code)
+                executed.add((os.path.relpath(code.co_filename, root), code.co_firstlineno))
+
+    before = sys.gettrace(), threading.gettrace()
+    sys.settrace(on_call)
+    threading.settrace(on_call)
+    try:
+        yield
+    finally:
+        sys.settrace(before[0])
+        threading.settrace(before[1])
+
+
+def first_line(node):
+    """Of a statement, its decorators included."""
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+
+
+def outside(root, kernel, executed):
+    """What ran and is none of the definitions that a kernel's key covers: files and lines."""
+    from valuetrace.core import keys, reach
+
+    reached, package = keys.kernel(kernel, root).reached, reach.package(root)
+    found = []
+    for path, line in sorted(executed):
+        name = path.removesuffix(".py").replace(os.sep, ".").removesuffix(".__init__")
+        module = package.module(name)
+        covered = [
+            node for at in reached if at.module == name for node in module.definitions.get(at.name, module.effects)
+        ]
+        first = {
+            id(node): min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) for node in covered
+        }
+        if name not in reach.OUTSIDE and not any(first[id(node)] <= line <= node.end_lineno for node in covered):
+            found.append(f"{path}:{line}")
+    return found
+
+
+if os.environ.get("VALUETRACE_TRACE") and "-m" in sys.orig_argv:
+    stage = sys.orig_argv[sys.orig_argv.index("-m") + 1]
+    if stage.startswith("stages."):
+        EXECUTED = set()
+        watch = watching(os.getcwd(), EXECUTED)
+        watch.__enter__()
+
+        @atexit.register
+        def write():
+            watch.__exit__(None, None, None)
+            with open(os.path.join(os.environ["VALUETRACE_TRACE"], f"{stage}~{os.getpid()}"), "w") as file:
+                file.writelines(f"{path}:{line}\n" for path, line in sorted(EXECUTED))
