@@ -76,6 +76,13 @@ def read() -> list[dict[str, Any]]:
     return files.read_json(RECORD) if RECORD.is_file() else []  # type: ignore[return-value]
 
 
+def summary() -> str:
+    """Whose results stand without having been made by the code beside them, in one line."""
+    made = read()
+    cells, compared = sum(row["cells"] for row in made), sum(len(row["compared"]) for row in made)
+    return f"adopted: {cells} cells of {len({row['kernel'] for row in made})} kernels, {compared} of them run again"
+
+
 def _old_key(kernel: str, revision: str) -> str | None:
     """The key at a revision; None before there were any."""
     path = Path(CODE, *kernel.split(".")).with_suffix(".json")

@@ -20,8 +20,9 @@ def add(subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from valuetrace import adopt
     from valuetrace.verify import verify
 
     result = verify(options.other)
-    print("\n".join(result.lines()))
+    print("\n".join([*result.lines(), adopt.summary()]))
     return 1 if result.problems else 0
