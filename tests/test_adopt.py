@@ -30,9 +30,11 @@ def test_equal_bytes_are_kept_and_others_are_not(clone):  # noqa: F811
     made = adopted(clone)
     assert made.returncode == 0 and "prompts: 1 cells, 1 compared" in made.stdout, made.stderr
     assert not named(run(clone, "dvc", "repro", "prompts"))
+    run(clone, "git", "add", str(adopt.RECORD))
     (record,) = json.loads((clone / adopt.RECORD).read_text(encoding="utf-8"))
     assert record["compared"] == [{"cell": "prompts", "equal_to": "recorded"}]
     assert record["old_key"] != record["key"] and record["cells"] == 1
+    run(clone, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "--quiet", "--all", "-m", "adopted")
     assert "adopted: 1 cells of 1 kernels" in run(clone, sys.executable, "-m", "valuetrace.cli", "verify")
     assert lock.read_text(encoding="utf-8") != before
 
