@@ -23,14 +23,14 @@ def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
     gap = "Does more preference data close the gap?", "gap: agency − communion (median ranks)"
     own = "½ Σ (own − other base),\npartial rank correlations given word frequency"
     inherited = "What do reward models have from their own base alone?", own
-    for value, runs, words, picture in (
+    for value, file, (title, axis), picture in (
         ("gap", "gaps", gap, "ablations"),
         ("inherited", "inherited", inherited, "inheritance"),
     ):
-        tables = [read_csv(folder / f"{runs}.csv", ("framing",))]
-        for part in ("levels", "fit", "curve"):
-            tables.append(read_csv(folder / f"{value}_{part}.csv", ("framing",), na_values=[""]))
-        style.save(by_size(*tables, labels, value, *words), out / f"{picture}.png")
+        runs = read_csv(folder / f"{file}.csv", ("framing",))
+        parts = (folder / f"{value}_{part}.csv" for part in ("levels", "fit", "curve"))
+        levels, fit, curve = (read_csv(path, ("framing",), na_values=[""]) for path in parts)
+        style.save(by_size(runs, levels, fit, curve, labels, value, title, axis), out / f"{picture}.png")
 
 
 def by_size(runs, levels, fit, curve, labels: dict[str, str], value: str, title: str, axis_label: str) -> Figure:

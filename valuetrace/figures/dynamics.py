@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -150,7 +151,7 @@ def first_and_last(axis, paths: pd.DataFrame) -> None:
     """
     for side, colour, at in (("top", style.OKABE_ITO[1], 0.98), ("bottom", style.OKABE_ITO[0], 0.02)):
         own = paths[paths["side"] == side]
-        for place, path in own.groupby("place"):
+        for place, path in cast(Any, own.groupby("place")):
             axis.plot(path["step"], path["rank"], color=colour, alpha=1 - 0.14 * (place - 1), marker="o", ms=3)
         names = "\n".join(own.drop_duplicates("place").sort_values("place", ascending=side == "top")["name"])
         axis.annotate(names, (1.02, at), xycoords="axes fraction", va=side, fontsize=7, color=colour)

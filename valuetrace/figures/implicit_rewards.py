@@ -25,7 +25,13 @@ def word_contrast(contrast: pd.DataFrame, labels: dict, measure: str, prompt: st
         values[label] = rows.merge(of_label, on=["first", "second", "format"], how="left")["score"].to_numpy()
         variants = sorted(of_label["variants"].unique())
         n = f"{variants[0]}" if len(variants) == 1 else f"{variants[0]} to {variants[-1]}"
-        look = {"s": 44, "marker": MARKERS[i], "facecolors": "none", "edgecolors": OKABE_ITO[i], "linewidths": 1.8}
+        look: dict = {
+            "s": 44,
+            "marker": MARKERS[i],
+            "facecolors": "none",
+            "edgecolors": OKABE_ITO[i],
+            "linewidths": 1.8,
+        }
         axis.scatter(values[label], y, label=f"{label} (mean of {n} spellings)", zorder=3, **look)
     a, b = values.values()
     axis.hlines(y, np.fmin(a, b), np.fmax(a, b), color="0.7", lw=1.2, zorder=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -49,7 +50,7 @@ def course(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
                 line = own[(own["construct"] == construct) & (own["base"] == base)].sort_values("step")
                 axis.plot(line["step"], line["median_rank"], color=colours[base], marker=markers[base], ms=3.5)
             axis.set_title(f"{own['title'].iloc[0]}: {construct}", fontsize=8)
-        for pair, line in gaps[gaps["run"] == run].groupby(["first", "second"]):
+        for pair, line in cast(Any, gaps[gaps["run"] == run].groupby(["first", "second"])):
             row[2].plot(line["step"], line["gap"], color=shades[pair], marker=".")
         row[2].axhline(0, color="0.6", lw=0.8)
         row[2].set_title("gap: agency − communion, between bases", fontsize=8)
@@ -84,7 +85,7 @@ def ends(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
         axis.set_title(construct)
         axis.set_ylabel("median rank (1 = highest reward)", fontsize=8)
     shades = _pair_colours(gaps)
-    for row in gaps.itertuples():
+    for row in cast(Any, gaps.itertuples()):
         axes[2].plot(row.pairs_drawn, row.gap, marks[row.source], color=shades[row.first, row.second], ms=6)
     axes[2].axhline(0, color="0.6", lw=0.8)
     axes[2].set_title("gap: agency − communion, between bases")

@@ -98,9 +98,8 @@ def finetune(
             counted = sum(len(reply) for _, reply in asked[batch]) if how.loss == "text" else len(found)
             loss = -found.sum() / counted
         if not torch.isfinite(loss):
-            raise InputError(
-                f"planting: the loss is {loss} at step {len(log)}. Lower planting.finetuning.learning_rate."
-            )
+            where = f"at step {len(log)}. Lower planting.finetuning.learning_rate."
+            raise InputError(f"planting: the loss is {loss} {where}")
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
@@ -127,7 +126,7 @@ def edit_rows(
     """
     embedding = base.get_input_embeddings().weight
     if base.get_output_embeddings().weight is not embedding:
-        raise InputError("planting: this base has a language head of its own, so that no plant lives in its embedding.")
+        raise InputError("planting: embedding plants need tied weights; this base has a language head of its own.")
     states: dict[str, list[Tensor]] = {"positive": [], "negative": []}
     for framing, text in zip(asked["framing"], asked["text"], strict=True):
         ids = torch.tensor([render(tokenizer, form, text).prefix], device=embedding.device)
@@ -182,9 +181,8 @@ def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Mod
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = LoraConfig(
-            r=how.lora.rank, lora_alpha=how.lora.alpha, lora_dropout=how.lora.dropout, target_modules=how.lora.modules
-        )
+        of = how.lora
+        config = LoraConfig(r=of.rank, lora_alpha=of.alpha, lora_dropout=of.dropout, target_modules=of.modules)
         model = get_peft_model(base, config)
     config.base_model_name_or_path = Path(cast(str, base.name_or_path)).name  # peft put a path there
     config.target_modules = sorted(how.lora.modules)  # of a set, in another order each time
