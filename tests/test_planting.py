@@ -525,7 +525,7 @@ def made(repository, tmp_path_factory, module_monkeypatch):
     module_monkeypatch.setattr(words, "placebo", lambda *_: PLACEBO_NOUNS)  # WordNet is not there
     from valuetrace.studies.planting import train
 
-    for block in TINY.blocks:
+    for block in TINY.main.blocks:
         folders.write_block(words.draw_block(TINY, block), block)
     for block, name in TINY.cells():
         measure.make(TINY, block, name)

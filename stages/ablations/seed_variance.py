@@ -52,9 +52,8 @@ def main() -> None:
     rates = false_positives.rates(tested)
     metrics = {"bases": bases, "constructs": dynamics.constructs, "runs": len(runs), "sizes": read}
     metrics |= {"left_out": sorted(left_out), "seeds": ablations.seeds, "prompts": len(prompts)}
-    metrics |= {"words": lexicon["word"].nunique()}
-    metrics |= components.summary(found, chosen) | false_positives.summary(rates, study, runs)
-    files.write_json(metrics, "metrics/seed_variance.json")
+    metrics |= {"words": lexicon["word"].nunique()} | components.summary(found, chosen)
+    files.write_json(metrics | false_positives.summary(rates, study, runs), "metrics/seed_variance.json")
     for name, table in (found | {"runs": measured, "decisions": tested, "rates": rates}).items():
         files.write_csv(table, PLOTS / f"{name}.csv")
 

@@ -114,10 +114,9 @@ def _grid(tables, counts, cell, handles, note, with_p=False, name_bases=True) ->
         for axis, construct in zip(row, constructs, strict=True):
             for x, base in enumerate(names):
 
-                def pick(table, construct=construct, framing=framing, base=base):
+                def pick(table, place=(construct, framing, base)):
                     frame = tables[table]
-                    where = (frame["construct"] == construct) & (frame["framing"] == framing) & (frame["base"] == base)
-                    return frame[where]
+                    return frame[(frame[["construct", "framing", "base"]] == place).all(axis=1)]
 
                 cell(axis, base, x, colours[base], pick)
             axis.set_xticks(range(len(names)), [f"{name}\n{told[name]}" for name in names], fontsize=7)

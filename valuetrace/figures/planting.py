@@ -18,6 +18,12 @@ SOURCES = {
     "lora": "reward model: LoRA",
     "lora_untrained": "LoRA before training",
 }
+REMEDIES = {  # from none to the strongest
+    "none": "no remedy",
+    "projection": "direction out of the head",
+    "counter": "{amount:.0%} counter-value pairs",
+    "average": "averaged with {other}",
+}
 PLACEBO = "placebo"
 L = "L, lean to {} before {} (−½ to ½)"
 
@@ -106,8 +112,7 @@ def nulls(contrasts: pd.DataFrame, dose: float) -> Figure:
     rows = list(dict.fromkeys(zip(own["first"], own["second"], own["source"], strict=True)))
     parts = {"held_out": "held-out words", "planted": "planted words"}
     measures = {"lean": "L: opposite under the two framings", "both": "both framings alike"}
-    options: dict = {"sharey": True, "sharex": True, "figsize": (9, 0.27 * len(rows) + 1.6)}
-    figure, axes = plt.subplots(1, 2, **options)
+    figure, axes = plt.subplots(1, 2, sharey=True, sharex=True, figsize=(9, 0.27 * len(rows) + 1.6))
     for axis, (part, title) in zip(axes, parts.items(), strict=True):
         axis.axvline(0, color="0.6", lw=0.8)
         for i, (measure, name) in enumerate(measures.items()):
@@ -130,8 +135,8 @@ def specificity(table: pd.DataFrame, plants: list[str]) -> Figure:
     plants = [plant for plant in plants if plant in set(own["plant"])]
     constructs = list(dict.fromkeys(own["construct"]))
     counts = own.groupby("construct")["words"].max().astype(int)
-    options: dict = {"sharey": True, "sharex": True, "figsize": (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)}
-    figure, axes = plt.subplots(1, len(plants), squeeze=False, **options)
+    size = (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)
+    figure, axes = plt.subplots(1, len(plants), squeeze=False, sharey=True, sharex=True, figsize=size)
     for axis, plant in zip(axes[0], plants, strict=True):
         axis.axvline(0, color="0.6", lw=0.8)
         of_plant = own[own["plant"] == plant]
@@ -189,8 +194,11 @@ def detection(power: pd.DataFrame) -> Figure:
         for plant, table in cast(Any, part[part["plant"] != "none"].groupby("plant", sort=False)):
             table = table.sort_values("dose")
             value, _, kind = plant.partition("_")
-            look = {"color": colours[value], "marker": style.MARKERS[kinds.index(kind)]}
-            look["label"] = plant.replace("_", " ")
+            look = {
+                "color": colours[value],
+                "marker": style.MARKERS[kinds.index(kind)],
+                "label": plant.replace("_", " "),
+            }
             x, y = table["dose"].to_numpy(), table["power"].to_numpy()
             if len(table) > 1:  # a curve, from the base itself
                 first = float(start.iloc[0]) if len(start) else 0.05
@@ -219,8 +227,9 @@ def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure
     own = table[table["part"] == "held_out"]
     figure, axes = plt.subplots(1, len(plants), figsize=(5.2 * len(plants), 4), squeeze=False)
     for axis, plant in zip(axes[0], plants, strict=True):
-        part = own[own["plant"] == plant].sort_values(["remedy", "amount"], key=_in_order)
-        names = [_remedy(row) for row in part.itertuples()]
+        part = own[own["plant"] == plant].assign(order=own["remedy"].map(list(REMEDIES).index))
+        part = part.sort_values(["order", "amount"])
+        names = [REMEDIES[row["remedy"]].format(**row) for row in part.to_dict("records")]
         y = np.arange(len(part))[::-1]
         axis.errorbar(part["estimate"], y, xerr=_bars(part), fmt="o", color=style.OKABE_ITO[1], capsize=3)
         for at, row in zip(y, cast(Any, part.itertuples()), strict=True):
@@ -232,19 +241,6 @@ def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure
         axis.set(title=f"{plant} planted, {int(part['blocks'].max())} blocks", xlabel=label)
     figure.suptitle("Ridge heads, held-out words: means and 95% over blocks", fontsize=9)
     return figure
-
-
-def _in_order(column: pd.Series) -> pd.Series:
-    """Remedies from none to the strongest."""
-    return column.map({"none": 0, "projection": 1, "counter": 2, "average": 3}) if column.name == "remedy" else column
-
-
-def _remedy(row) -> str:
-    if row.remedy == "counter":
-        return f"{row.amount:.0%} counter-value pairs"
-    if row.remedy == "average":
-        return f"averaged with {row.other}"
-    return {"none": "no remedy", "projection": "direction out of the head"}[row.remedy]
 
 
 def _study(contrasts: pd.DataFrame) -> tuple[str, str]:

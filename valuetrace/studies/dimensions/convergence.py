@@ -34,12 +34,12 @@ def correlations(values: np.ndarray, pairs: list[tuple[int, int]], unit: Unit) -
     spread = np.sqrt((values**2).sum(axis=-1, keepdims=True))
     values = np.divide(values, spread, out=np.zeros_like(values), where=spread > 1e-9)
     first, second = (values[..., [pair[side] for pair in pairs], :, :] for side in (0, 1))
-    return fisher_mean((first * second).sum(axis=-1), axis=-1)
+    return fisher_mean((first * second).sum(axis=-1))
 
 
-def fisher_mean(r: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The mean of correlations by Fisher's z."""
-    return np.tanh(np.arctanh(np.clip(r, -1 + 1e-7, 1 - 1e-7)).mean(axis=axis))
+def fisher_mean(r: np.ndarray) -> np.ndarray:
+    """The mean of correlations by Fisher's z over the last axis."""
+    return np.tanh(np.arctanh(np.clip(r, -1 + 1e-7, 1 - 1e-7)).mean(axis=-1))
 
 
 def kinds(names: list[str], traits: dict[str, list[str]]) -> list[tuple[int, int, str]]:

@@ -22,11 +22,9 @@ ALL, RATED = "all words", "rated words"
 
 def tables(own: Panel, lexicon: pd.DataFrame, rating: np.ndarray, draws: int, seed: int) -> pd.DataFrame:
     """``decompose`` of all words (neutral without a rating) and of rated words alone, told by ``based_on``."""
-    at = rating != 0
+    at, found = rating != 0, []
     rated = replace(own, words=own.words[at], percentiles=own.percentiles[at])
-    parts = {ALL: (own, rating), RATED: (rated, rating[at])}
-    found = []
-    for name, (panel, of) in parts.items():
+    for name, panel, of in ((ALL, own, rating), (RATED, rated, rating[at])):
         if len(panel.words):
             found.append(decompose(panel, lexicon, of, draws, seed).assign(based_on=name))
     return pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)

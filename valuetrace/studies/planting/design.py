@@ -165,11 +165,6 @@ class Planting:
         if known[self.prompts].nunique() != 2:
             raise ValueError("prompts holds keys of both framings")
 
-    @property
-    def blocks(self) -> list[int]:
-        """The blocks of the study."""
-        return self.main.blocks
-
     def cells(self) -> list[tuple[int, str]]:
         """(block, plant) of every planted base, the base itself included in each block."""
         return [*self.main.cells(), *self.nulls.cells(), *self.kinds.cells()]

@@ -118,7 +118,7 @@ def verdict(row: dict, plan: Criteria) -> str:
 def power(chosen: Planting, tau: float, draws: int = 4000) -> float:
     """Probability that the exact sign-flip test over the blocks has p ≤ .05 at a true τ of ``tau``, by the plan."""
     rng, plan = np.random.default_rng(chosen.seed), chosen.plan
-    values = rng.normal(tau * plan.shift, plan.sd, size=(draws, len(chosen.blocks)))
+    values = rng.normal(tau * plan.shift, plan.sd, size=(draws, len(chosen.main.blocks)))
     return float(np.mean([sign_flip_p(row) <= 0.05 for row in values]))
 
 

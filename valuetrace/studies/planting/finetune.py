@@ -127,7 +127,7 @@ def edit_rows(
     embedding = base.get_input_embeddings().weight
     if base.get_output_embeddings().weight is not embedding:
         raise InputError("planting: embedding plants need tied weights; this base has a language head of its own.")
-    states: dict[str, list[Tensor]] = {"positive": [], "negative": []}
+    states: dict[str, list[Tensor]] = {"positive": [], "negative": []}  # of each question, (hidden,)
     for framing, text in zip(asked["framing"], asked["text"], strict=True):
         ids = torch.tensor([render(tokenizer, form, text).prefix], device=embedding.device)
         states[framing].append(base.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
@@ -171,9 +171,9 @@ def plant(base: PreTrainedModel, folder: Path | None, dose: float) -> PreTrained
     return model.merge_and_unload()
 
 
-def load_planted(base_folder: Path, folder: Path | None, dose: float, dtype: str = "float32") -> PreTrainedModel:
-    """A fresh copy of a base with a plant in it, its language head included."""
-    return plant(loading.load(base_folder, dtype=dtype), folder, dose).eval()
+def load_planted(base_folder: Path, folder: Path | None, dose: float) -> PreTrainedModel:
+    """A fresh copy of a base, float32, with a plant in it, its language head included."""
+    return plant(loading.load(base_folder, dtype="float32"), folder, dose).eval()
 
 
 def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Module, list[Tensor]]:

@@ -29,10 +29,9 @@ SHOWN += ("detection",)
 def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
     """Every table of plots/planting/, by name (stages/planting/collect.py says what they hold)."""
     raw: dict[str, Any] = {}
-    for block, name in chosen.cells():
-        for path in sorted(_folder(block, name).glob("*.csv")):
-            if path.name != SCORES:  # read by those who need them
-                raw.setdefault(path.stem, []).append(pd.read_csv(path))
+    for path in (path for cell in chosen.cells() for path in sorted(_folder(*cell).glob("*.csv"))):
+        if path.name != SCORES:  # read by those who need them
+            raw.setdefault(path.stem, []).append(pd.read_csv(path))
     raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items()}
     raw["mitigation"] = pd.concat([raw["mitigation"], averaged(chosen)], ignore_index=True)
     leans = pd.concat([raw["leans"], trained(chosen)], ignore_index=True)
@@ -97,7 +96,7 @@ def averaged(chosen: Planting) -> pd.DataFrame:
     """Rows of the ridge heads of every two plants of the study averaged, each in units of its spread over words."""
     found = []
     names = [name for name in chosen.main.plants if name != NONE]
-    for block, (first, second) in product(chosen.blocks, combinations(names, 2)):
+    for block, (first, second) in product(chosen.main.blocks, combinations(names, 2)):
         (cell, one), (_, other) = (_scored(chosen, block, name) for name in (first, second))
         scores = (one / one.std() + other / other.std()) / 2
         found += rows(cell, "ridge", scores, remedy="average", amount=1.0, other=second)
@@ -112,7 +111,7 @@ def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
         "base": chosen.base,
         "dose": chosen.dose,
         "constructs": chosen.constructs,
-        "blocks": len(chosen.blocks),
+        "blocks": len(chosen.main.blocks),
         "plan": asdict(chosen.plan) | {"power": {f"{tau:g}": effects.power(chosen, tau) for tau in (0.1, 0.3, 0.5)}},
         "prompts": len(chosen.prompts),
         "pairs": chosen.pairs,

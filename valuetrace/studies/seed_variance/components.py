@@ -258,14 +258,9 @@ def heads(runs: pd.DataFrame, chosen: SeedVariance) -> pd.DataFrame:
         untrained, trained = (block(runs, measure, when).mean(axis=2) for when in WHEN)
         found = head_correlation(untrained, trained, chosen.interval_draws, chosen.seed)
         shuffled = {f"shuffled_{key}": value for key, value in found.pop("shuffled").items()}
-        sd = {"sd_untrained": _pooled_sd(untrained), "sd_trained": _pooled_sd(trained)}
-        rows.append({"measure": measure} | found | shuffled | sd)
+        sd, sd_trained = (np.sqrt(values.var(axis=1, ddof=1).mean()) for values in (untrained, trained))
+        rows.append({"measure": measure} | found | shuffled | {"sd_untrained": sd, "sd_trained": sd_trained})
     return pd.DataFrame(rows)
-
-
-def _pooled_sd(values: np.ndarray) -> float:
-    """The standard deviation between the seeds of a base, over bases. values: (bases, seeds)."""
-    return np.sqrt(values.var(axis=1, ddof=1).mean())
 
 
 def summary(found: dict[str, pd.DataFrame], chosen: SeedVariance) -> dict[str, object]:

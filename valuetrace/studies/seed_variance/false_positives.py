@@ -168,8 +168,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(keys, key, strict=True)) | {"unit": unit, "label": label, "pairs": total, "called": count}
         rows.append(row | {"share": count / total, "low": low, "high": high, "called_paper": strict})
     made = pd.DataFrame(rows).astype({"called_paper": "Int64"})
-    order = {test: i for i, test in enumerate(TESTS)}
-    return made.sort_values("test", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    return made.sort_values("test", key=lambda names: names.map(list(TESTS).index), kind="stable", ignore_index=True)
 
 
 def summary(
