@@ -485,11 +485,11 @@ PLACEBO_NOUNS = pd.DataFrame({"word": ["table", "window"], "construct": list(wor
 @pytest.mark.parametrize(
     ("group", "grid", "told"),
     [
-        ("kinds", Grid([1, 7], ["agency_answers"]), "block 7 is none of main's"),
+        ("kinds", Grid([1, 7], ["agency_answers"]), "block 7 is not in main.blocks"),
         (
             "reward_models",
             Grid([1], ["agency", "agency_answers"]),
-            "reward_models: 1-agency_answers is no cell of main",
+            "reward_models: 1-agency_answers is not a cell of main",
         ),
     ],
 )

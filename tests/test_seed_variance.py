@@ -107,7 +107,7 @@ def test_runs_that_are_no_block_are_refused():
         components.anova(np.full((2, 3, 3), np.nan))
     with pytest.raises(InputError, match=r"\(2, 1, 3\)"):
         components.anova(np.zeros((2, 1, 3)))
-    with pytest.raises(ValueError, match="reliability lies between 0 and 1"):
+    with pytest.raises(ValueError, match="reliability must lie between 0 and 1"):
         components.SeedVariance(1.0, [1], 1, 1, 1)
 
 

@@ -17,8 +17,8 @@ TABLES = ("medians", "models", "bases", "density", "single_prompts", "single_pro
 def draw(folder: str | Path, out: str | Path | None = None) -> list[Path]:
     """Draw ``figure_1.png``, ``figure_a1.png`` and, where its prompts were scored, ``figure_a2.png``.
 
-    Reads the plot tables (``plot_tables.tables``) in ``folder`` and writes the pictures into ``out``, or beside them;
-    where there are none the comparison was refused, and the pictures say so.
+    Reads the plot tables (``plot_tables.tables``) in ``folder``, writes the pictures into ``out`` (None: ``folder``). A
+    folder without tables is a refused comparison: the pictures say so. Returns the paths that were written.
     """
     folder, out = Path(folder), Path(out or folder)
     style.apply()

@@ -229,10 +229,11 @@ def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure
     for axis, plant in zip(axes[0], plants, strict=True):
         part = own[own["plant"] == plant].assign(order=own["remedy"].map(list(REMEDIES).index))
         part = part.sort_values(["order", "amount"])
-        names = [REMEDIES[row["remedy"]].format(**row) for row in part.to_dict("records")]
+        rows = list(cast(Any, part.itertuples()))
+        names = [REMEDIES[row.remedy].format(amount=row.amount, other=row.other) for row in rows]
         y = np.arange(len(part))[::-1]
         axis.errorbar(part["estimate"], y, xerr=_bars(part), fmt="o", color=style.OKABE_ITO[1], capsize=3)
-        for at, row in zip(y, cast(Any, part.itertuples()), strict=True):
+        for at, row in zip(y, rows, strict=True):
             if not np.isnan(row.accuracy):
                 place = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 6}
                 axis.annotate(f"accuracy {row.accuracy:.2f}", (row.estimate, at), **place)

@@ -124,5 +124,5 @@ def _by_length(sequences: list[list[int]]) -> Iterator[np.ndarray]:
 def _checked(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for layer, values in found.items():
         if not np.isfinite(values).all():
-            raise InputError(f"planting: states of layer {layer} are no finite float16 numbers. Lower the dose.")
+            raise InputError(f"planting: states of layer {layer} are not finite in float16. Lower the dose.")
     return found

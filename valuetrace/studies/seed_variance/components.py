@@ -59,9 +59,9 @@ class SeedVariance:
 
     def __post_init__(self):
         if not 0 < self.reliability < 1 or not self.seeds or min(self.seeds) < 1:
-            raise ValueError("reliability lies between 0 and 1, seeds names numbers of seeds from 1")
+            raise ValueError("reliability must lie between 0 and 1, seeds must list numbers of at least 1")
         if self.draws < 1 or self.interval_draws < 1:
-            raise ValueError("draws and interval_draws are 1 at least")
+            raise ValueError("draws and interval_draws must be at least 1")
 
 
 def measured(paths: Trajectories) -> pd.DataFrame:
