@@ -37,7 +37,7 @@ def on_states(cell: readout.PlantedBase, chosen: Planting) -> float:
 
 
 def _lean(cell: readout.PlantedBase, scores: np.ndarray) -> float:
-    return float(preference.lean(cell.lean_of(scores[None], "held_out"))[0])
+    return float(preference.preference(cell.framed(scores[None], "held_out"))[0])
 
 
 def again(chosen: Planting, block: int, plant: str) -> dict[str, float]:

@@ -38,7 +38,7 @@ def test_a_word_that_does_not_fit_is_replaced_by_the_most_frequent_one_that_does
     fits = {"duty", "leader", "bishop", "respect"}.__contains__  # "order" is the most frequent, and split
     found = authority.replaced(["hierarchy", "duty", "obedience"], category, fits)
     assert found == {"hierarchy": "leader", "duty": "duty", "obedience": "bishop"}
-    with pytest.raises(InputError, match="nothing stands in for compliance, which the tokenizer splits"):
+    with pytest.raises(InputError, match="the tokenizer splits compliance, and the category has no other word"):
         authority.replaced(["hierarchy", "duty", "obedience", "compliance"], category, fits)
 
 

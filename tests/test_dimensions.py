@@ -19,7 +19,7 @@ from valuetrace.prompts import value_laden
 from valuetrace.report.page import Context
 from valuetrace.report.sections import dimensions as section
 from valuetrace.scoring.chat import Format
-from valuetrace.studies.dimensions import contrasts, convergence, sources, study, valence, words
+from valuetrace.studies.dimensions import convergence, sources, study, valence, words
 from valuetrace.studies.dimensions.dictionaries import Dictionary, Dimensions, Ratings
 from valuetrace.studies.dimensions.panels import Panel, members, orders, panel, readings
 
@@ -317,14 +317,14 @@ def two_models(shift: dict[str, float], seed: int, lists: int = 40) -> tuple[Pan
 
 
 def test_no_difference_is_called_one_at_its_rate():
-    p = np.concatenate([contrasts.contrasts(*two_models({}, seed), 2, 199, 1)["p"] for seed in range(4)])
+    p = np.concatenate([study.contrasts(*two_models({}, seed), 2, 199, 1)["p"] for seed in range(4)])
     assert len(p) == 4 * 80 and (p < 0.05).mean() < 0.1
     assert stats.kstest(p, "uniform").statistic < 0.12
 
 
 def test_a_planted_difference_survives_correction():
     own, table = two_models({"k:3": 4.0}, 1, lists=20)
-    found = contrasts.family(contrasts.contrasts(own, table, 200, 1999, 1))
+    found = study.family(study.contrasts(own, table, 200, 1999, 1))
     row = found[(found["construct"] == "k:3") & (found["framing"] == "positive")].iloc[0]
     assert row["difference"] > 20 and row["low"] > 0 and row["p_bh"] < 0.05 and row["p"] == found["p"].min()
     other = found[(found["construct"] == "k:3") & (found["framing"] == "negative")].iloc[0]
@@ -335,7 +335,7 @@ def test_a_planted_difference_survives_correction():
 
 def test_contrasts_are_second_minus_first_of_the_medians():
     own, table = two_models({}, 2)
-    found = contrasts.contrasts(own, table, 5, 5, 1).set_index(["construct", "framing"])
+    found = study.contrasts(own, table, 5, 5, 1).set_index(["construct", "framing"])
     at = own.words.isin(table.loc[table["construct"] == "k:7", "word"])
     medians = np.median(own.percentiles[at], axis=0)[:, own.framing == "negative"].mean(axis=1)
     assert found.loc[("k:7", "negative"), "difference"] == pytest.approx(medians[1] - medians[0])

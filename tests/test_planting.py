@@ -25,14 +25,12 @@ from valuetrace.preferences.sources import Source
 from valuetrace.scoring.chat import Format, encode_reply, render
 from valuetrace.stats.blocks import auc, fieller, sign_flip_p
 from valuetrace.studies.planting import (
-    blocks,
-    detection,
     effects,
     finetune,
     folders,
     heads,
-    leans,
     measure,
+    preference,
     ridge,
     states,
     study,
@@ -104,7 +102,7 @@ def test_every_question_and_word_comes_equally_often_and_sides_change_with_the_f
 
 
 def test_a_plant_without_words_is_one_clear_error(lexicon):
-    with pytest.raises(InputError, match="planting: nothing stands for freedom"):
+    with pytest.raises(InputError, match="planting: construct 'freedom' has no words"):
         words.examples(Plant("freedom", "agency"), words.split(lexicon, CONSTRUCTS, 1), 8, block=1)
 
 
@@ -329,11 +327,11 @@ def test_auc_is_the_share_of_pairs_in_order(values, n):
 def test_what_is_liked_whatever_is_asked_is_both_and_no_lean():
     first, positive = np.arange(10) < 5, np.array([True, False])
     always = np.tile(np.where(first, 1.0, 0.0), (1, 2, 1))
-    told = leans.framed(always, first, ~first, positive)
-    assert leans.lean(told)[0] == 0 and leans.both(told)[0] == 0.5
+    told = preference.framed(always, first, ~first, positive)
+    assert preference.preference(told)[0] == 0 and preference.both(told)[0] == 0.5
     asked = always * np.array([1, -1])[None, :, None]
-    told = leans.framed(asked, first, ~first, positive)
-    assert leans.lean(told)[0] == 0.5 and leans.both(told)[0] == 0
+    told = preference.framed(asked, first, ~first, positive)
+    assert preference.preference(told)[0] == 0.5 and preference.both(told)[0] == 0
 
 
 def test_sign_flips_are_exact_and_valid():
@@ -429,14 +427,14 @@ def test_detection_finds_its_threshold_among_twins_and_its_limit_between_doses()
             {"block": block, "plant": plant, "dose": dose, "draw": i, "lean": mean + draws.standard_normal()}
             for i in range(40)
         ]
-    table = detection.of_audit(pd.DataFrame(rows), "lean").set_index(["plant", "dose"])
+    table = effects.audit_power(pd.DataFrame(rows), "lean").set_index(["plant", "dose"])
     assert table.loc[("p", 1.0), "power"] == pytest.approx(0.05, abs=0.03)  # a placebo is a twin
     assert table.loc[("a", 1.0), "power"] == 1 and 0.1 < table.loc[("a", 0.5), "power"] < 0.6
-    compared = detection.of_comparison(pd.DataFrame(rows), "lean", 1000, 1).set_index(["plant", "dose"])
+    compared = effects.comparison_power(pd.DataFrame(rows), "lean", 1000, 1).set_index(["plant", "dose"])
     assert compared.loc[("none", 0.0), "power"] == pytest.approx(0.05, abs=0.025)
     curve = pd.DataFrame({"dose": [0.5, 1.0], "power": [0.4, 1.0]})
-    assert detection.limit(curve, [0.5, 1.0]) == pytest.approx(0.5 + 0.5 * 0.5 / 0.6)
-    assert detection.limit(curve.assign(power=0.5), [0.5, 1.0]) is None
+    assert effects.detection_limit(curve) == pytest.approx(0.5 + 0.5 * 0.5 / 0.6)
+    assert effects.detection_limit(curve.assign(power=0.5)) is None
 
 
 # --- the whole group on tiny models ---------------------------------------------------------------
@@ -490,11 +488,11 @@ PLACEBO_NOUNS = pd.DataFrame({"word": ["table", "window"], "construct": list(wor
 @pytest.mark.parametrize(
     ("group", "grid", "told"),
     [
-        ("kinds", Grid([1, 7], ["agency_answers"]), "block 7 is none of main's"),
+        ("kinds", Grid([1, 7], ["agency_answers"]), "block 7 is not in main.blocks"),
         (
             "reward_models",
             Grid([1], ["agency", "agency_answers"]),
-            "reward_models: 1-agency_answers is no cell of main",
+            "reward_models: 1-agency_answers is not a cell of main",
         ),
     ],
 )
@@ -533,9 +531,9 @@ def made(repository, tmp_path_factory, module_monkeypatch):
     def ran(stage):
         return tracing.watching(repository, EXECUTED.setdefault(f"stages.planting.{stage}", set()))
 
-    for block in TINY.blocks:
+    for block in TINY.main.blocks:
         with ran("block"):
-            folders.write_block(blocks.draw(TINY, block), block)
+            folders.write_block(words.draw_block(TINY, block), block)
     for block, name in TINY.cells():
         with ran("plant"):
             measure.make(TINY, block, name)
@@ -623,7 +621,7 @@ def test_a_stage_declares_every_parameter_that_decides_its_cell(repository, made
     chosen = Recorded(**{name: getattr(TINY, name) for name in Planting.__dataclass_fields__})
     stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for stage, run in (
-        ("block", lambda chosen, block, _: blocks.draw(chosen, block)),
+        ("block", lambda chosen, block, _: words.draw_block(chosen, block)),
         ("plant", measure.make),
         ("heads", heads.cell_tables),
         ("reward_model", train.train_and_search),

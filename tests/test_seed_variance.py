@@ -14,10 +14,9 @@ from valuetrace.prompts import value_laden
 from valuetrace.report.page import Context
 from valuetrace.studies.seed_variance import components
 from valuetrace.studies.seed_variance import false_positives as tests
-from valuetrace.studies.seed_variance import reliability as rel
 
 TRUTH = {"base": 0.5, "seed": 0.3, "head": 0.8, "rest": 0.4}  # variances
-CHOSEN = rel.SeedVariance(reliability=0.8, seeds=[1, 3, 10], draws=200, interval_draws=2_000, seed=1)
+CHOSEN = components.SeedVariance(reliability=0.8, seeds=[1, 3, 10], draws=200, interval_draws=2_000, seed=1)
 
 
 def studies(count: int, shape: tuple[int, int, int], seed: int = 0, **truth) -> np.ndarray:
@@ -40,7 +39,7 @@ def test_mean_squares_f_and_p_are_those_of_statsmodels():
     import statsmodels.formula.api as smf
 
     (values,) = studies(1, (3, 4, 2))
-    found = rel.anova(values).set_index("source")
+    found = components.anova(values).set_index("source")
     places = pd.DataFrame(np.argwhere(np.ones(values.shape)), columns=["base", "seed", "size"])
     fit = smf.ols("value ~ C(base) * C(seed) + C(size)", places.assign(value=values.ravel())).fit()
     theirs = sm.stats.anova_lm(fit)
@@ -56,17 +55,17 @@ def test_mean_squares_f_and_p_are_those_of_statsmodels():
 
 def test_components_are_recovered():
     shape = (4, 5, 3)
-    squares = np.array([rel.anova(values)["mean_square"] for values in studies(3_000, shape)])
-    parts = rel.components(squares, shape).mean(axis=0)
+    squares = np.array([components.anova(values)["mean_square"] for values in studies(3_000, shape)])
+    parts = components.components(squares, shape).mean(axis=0)
     assert parts == pytest.approx([0.5, 0.3, 0.8, 1.0, 0.4], abs=0.04)  # of the sizes 0, 1, 2: variance 1
-    assert (rel.components(squares, shape)[:, 1] < 0).any()  # unbiased: not cut at 0
+    assert (components.components(squares, shape)[:, 1] < 0).any()  # unbiased: not cut at 0
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_reliability_is_the_correlation_of_a_study_with_its_repetition(seeds):
     """One base a study: pairs of its own. Two bases a study: the same pairs for both, and their difference."""
     truth = np.array([TRUTH["base"], TRUTH["seed"], TRUTH["head"], 0.0, TRUTH["rest"]])
-    one, difference = rel.reliability(truth, np.array([seeds]))[:, 0]
+    one, difference = components.reliability(truth, np.array([seeds]))[:, 0]
     rng = np.random.default_rng(1)
     bases = np.sqrt(TRUTH["base"]) * rng.standard_normal((20_000, 2))
 
@@ -82,21 +81,21 @@ def test_reliability_is_the_correlation_of_a_study_with_its_repetition(seeds):
 
 def test_seeds_needed_give_the_reliability():
     truth = np.array([TRUTH["base"], TRUTH["seed"], TRUTH["head"], 0.0, TRUTH["rest"]])
-    needed = rel.seeds_needed(truth, 0.8)
+    needed = components.seeds_needed(truth, 0.8)
     assert needed == pytest.approx([4 * 1.5 / 0.5, 4 * 1.2 / 0.5])
     for t in range(2):
-        assert rel.reliability(truth, needed[t : t + 1])[t, 0] == pytest.approx(0.8)
-    assert np.isinf(rel.seeds_needed(np.array([-0.1, 0.3, 0.8, 0.0, 0.4]), 0.8)).all()
+        assert components.reliability(truth, needed[t : t + 1])[t, 0] == pytest.approx(0.8)
+    assert np.isinf(components.seeds_needed(np.array([-0.1, 0.3, 0.8, 0.0, 0.4]), 0.8)).all()
 
 
 @pytest.mark.parametrize(("shape", "widest"), [((2, 3, 3), 1.0), ((12, 12, 3), 0.5)])
 def test_the_interval_holds_the_true_reliability(shape, widest):
     truth = np.array([TRUTH["base"], TRUTH["seed"], TRUTH["head"], 0.0, TRUTH["rest"]])
-    true = rel.reliability(truth, np.array([3]))[:, 0]
+    true = components.reliability(truth, np.array([3]))[:, 0]
     held, widths = [], []
     for i, values in enumerate(studies(400, shape, seed=2)):
-        drawn = rel.components(rel.drawn_squares(rel.anova(values), 1_000, i), shape)
-        low, high = np.quantile(rel.reliability(drawn, np.array([3]))[..., 0], [0.025, 0.975], axis=0)
+        drawn = components.components(components.drawn_squares(components.anova(values), 1_000, i), shape)
+        low, high = np.quantile(components.reliability(drawn, np.array([3]))[..., 0], [0.025, 0.975], axis=0)
         held.append((low <= true) & (true <= high))
         widths.append(high - low)
     assert (np.mean(held, axis=0) > 0.925).all()  # 95 % less two standard errors of 400 studies
@@ -105,11 +104,11 @@ def test_the_interval_holds_the_true_reliability(shape, widest):
 
 def test_runs_that_are_no_block_are_refused():
     with pytest.raises(InputError, match=r"every base with every seed and size.*Add to trained"):
-        rel.anova(np.full((2, 3, 3), np.nan))
+        components.anova(np.full((2, 3, 3), np.nan))
     with pytest.raises(InputError, match=r"\(2, 1, 3\)"):
-        rel.anova(np.zeros((2, 1, 3)))
-    with pytest.raises(ValueError, match="reliability lies between 0 and 1"):
-        rel.SeedVariance(1.0, [1], 1, 1, 1)
+        components.anova(np.zeros((2, 1, 3)))
+    with pytest.raises(ValueError, match="reliability must lie between 0 and 1"):
+        components.SeedVariance(1.0, [1], 1, 1, 1)
 
 
 def test_a_size_with_a_run_that_does_not_read_is_left_out():
@@ -127,7 +126,7 @@ def test_a_size_with_a_run_that_does_not_read_is_left_out():
 def test_head_correlation_is_pearson_s_within_bases():
     rng = np.random.default_rng(3)
     first, second = rng.standard_normal((2, 2, 3)) + np.array([[0], [9]])
-    found = rel.head_correlation(first, second)
+    found = components.head_correlation(first, second)
     within = [(values - values.mean(axis=1, keepdims=True)).ravel() for values in (first, second)]
     assert found["r"] == pytest.approx(stats.pearsonr(*within).statistic)
     half = stats.norm.ppf(0.975) / np.sqrt(2)  # six heads, two bases
@@ -138,8 +137,8 @@ def test_head_correlation_is_pearson_s_within_bases():
 def test_head_correlation_finds_a_head_that_stays_and_nothing_where_it_does_not():
     rng = np.random.default_rng(4)
     head = rng.standard_normal((3, 5))
-    assert rel.head_correlation(head, head + 0.1 * rng.standard_normal((3, 5)), 999)["p"] < 0.01
-    p = [rel.head_correlation(*rng.standard_normal((2, 2, 3)))["p"] for _ in range(1_000)]
+    assert components.head_correlation(head, head + 0.1 * rng.standard_normal((3, 5)), 999)["p"] < 0.01
+    p = [components.head_correlation(*rng.standard_normal((2, 2, 3)))["p"] for _ in range(1_000)]
     assert 0.02 < np.mean(np.array(p) <= 2 / 36) < 0.08  # of 36 exchanges: two at the most
 
 
@@ -317,8 +316,8 @@ def test_metrics_picture_and_page(small, tmp_path, monkeypatch):
     told |= components.summary(found, CHOSEN) | tests.summary(rates, STUDY, runs)
     assert set(told["no_test"]) == {"mixed model (Section 2)", "models as units", "adjectives as units"}
     assert told["by_unit"]["seeds"]["tests"] == 2
-    exact = rel.anova(components.block(measured, "lean", "trained"))["mean_square"].to_numpy()
-    variance = rel.components(exact, (2, 3, 2))
+    exact = components.anova(components.block(measured, "lean", "trained"))["mean_square"].to_numpy()
+    variance = components.components(exact, (2, 3, 2))
     assert [row["variance"] for row in told["lean"]["components"].values()] == pytest.approx(variance.tolist())
     monkeypatch.chdir(tmp_path)
     files.write_json(told, "metrics/seed_variance.json")

@@ -31,7 +31,7 @@ from valuetrace.preferences import Preferences, parse_size
 from valuetrace.scoring.chat import Format
 from valuetrace.studies.dimensions.dictionaries import Dimensions
 from valuetrace.studies.planting.design import Authority, Planting
-from valuetrace.studies.seed_variance.reliability import SeedVariance
+from valuetrace.studies.seed_variance.components import SeedVariance
 from valuetrace.training import Training
 
 GROUPS: dict[str, Any] = {

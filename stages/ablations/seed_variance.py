@@ -23,13 +23,12 @@ from valuetrace.measures.ablations import Ablations
 from valuetrace.measures.dynamics import inheritance
 from valuetrace.measures.dynamics.trajectories import Dynamics, trajectories
 from valuetrace.studies.seed_variance import components, false_positives
-from valuetrace.studies.seed_variance.reliability import SeedVariance
 
 RUNS, READINGS, PLOTS = Path("data/ablations/runs"), Path("plots/ablations/readings.csv"), Path("plots/seed_variance")
 
 
 def main() -> None:
-    chosen, dynamics = settings.get("seed_variance", SeedVariance), settings.get("dynamics", Dynamics)
+    chosen, dynamics = settings.get("seed_variance", components.SeedVariance), settings.get("dynamics", Dynamics)
     ablations, bases = settings.get("ablations", Ablations), settings.get("trained", list[str])
     prompts, lexicon = dynamics.search.prompts(), unrolled.read_lexicon(dynamics.search.lexicon)
     lexicon = lexicon[lexicon["construct"].isin(dynamics.constructs)]
@@ -51,16 +50,10 @@ def main() -> None:
     study = false_positives.Study(lexicon, prompts, dynamics.constructs, chosen.draws, chosen.seed)
     tested = false_positives.every_pair(runs, logprobs, study)
     rates = false_positives.rates(tested)
-    told = {
-        "bases": bases,
-        "constructs": dynamics.constructs,
-        "runs": len(runs),
-        "sizes": read,
-        "left_out": sorted(left_out),
-    }
-    told |= {"seeds": ablations.seeds, "prompts": len(prompts), "words": lexicon["word"].nunique()}
-    told |= components.summary(found, chosen) | false_positives.summary(rates, study, runs)
-    files.write_json(told, "metrics/seed_variance.json")
+    metrics = {"bases": bases, "constructs": dynamics.constructs, "runs": len(runs), "sizes": read}
+    metrics |= {"left_out": sorted(left_out), "seeds": ablations.seeds, "prompts": len(prompts)}
+    metrics |= {"words": lexicon["word"].nunique()} | components.summary(found, chosen)
+    files.write_json(metrics | false_positives.summary(rates, study, runs), "metrics/seed_variance.json")
     for name, table in (found | {"runs": measured, "decisions": tested, "rates": rates}).items():
         files.write_csv(table, PLOTS / f"{name}.csv")
 

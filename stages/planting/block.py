@@ -12,12 +12,12 @@ Run: python -m stages.planting.block BLOCK
 import sys
 
 from valuetrace.core import settings, stage
-from valuetrace.studies.planting import blocks, folders
+from valuetrace.studies.planting import folders, words
 from valuetrace.studies.planting.design import Planting
 
 
 def main(block: str) -> None:
-    folders.write_block(blocks.draw(settings.get("planting", Planting), int(block)), int(block))
+    folders.write_block(words.draw_block(settings.get("planting", Planting), int(block)), int(block))
 
 
 if __name__ == "__main__":

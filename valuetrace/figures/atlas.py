@@ -7,23 +7,20 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
 
+NAMES = ("model", "kind", "base", "lineage", "lexicon", "construct", "framing", "refused")
 NUMBERS = ("prompts", "words", "of", "percentile", "low", "high")
 LEXICON = "big_two_nouns"
 
 
 def draw(table: str | Path, picture: str | Path) -> None:
     """Read ``measures.atlas.table`` and write the picture of the reward models on ``LEXICON``."""
-    frame = read_csv(
-        table, ("model", "kind", "base", "lineage", "lexicon", "construct", "framing", "refused"), dtype=str
-    )
-    for column in NUMBERS:
-        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    frame = read_csv(table, (*NAMES, *NUMBERS), dtype=str)
+    frame[list(NUMBERS)] = frame[list(NUMBERS)].apply(pd.to_numeric, errors="coerce")
     style.apply()
     style.save(profiles(frame[(frame["kind"] == "reward") & (frame["lexicon"] == LEXICON)]), picture)
 
@@ -52,12 +49,11 @@ def profiles(frame: pd.DataFrame) -> Figure:
     axes[0].set_yticks(range(len(models)), [name.rpartition("/")[2] for name in models])
     axes[0].set_ylim(len(models) - 0.5, -0.5)
     handles = [
-        Line2D([], [], color=colours[b], marker=markers[b], lw=1.5, label=f"{b}, {(base_of == b).sum()} models")
+        style.entry(f"{b}, {(base_of == b).sum()} models", color=colours[b], marker=markers[b], lw=1.5)
         for b in sorted(set(base_of))
     ]
-    prompts = " + ".join(
-        f"{int(n)} {framing}" for framing, n in frame.groupby("framing")["prompts"].first()[::-1].items()
-    )
+    counts = frame.groupby("framing")["prompts"].first()[::-1]
+    prompts = " + ".join(f"{int(n)} {framing}" for framing, n in counts.items())
     lineages = frame.drop_duplicates("model")["lineage"].nunique()
     figure.legend(
         handles=handles,

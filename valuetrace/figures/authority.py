@@ -8,11 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from valuetrace.core.files import read_csv
-from valuetrace.figures.style import MARKERS, OKABE_ITO
+from valuetrace.figures.style import MARKERS, OKABE_ITO, entry
 
 MATCHING = "matching"
 DECADES = 4
@@ -41,15 +40,10 @@ def draw(folder: str | Path, labels: dict[str, str], top: int) -> Figure:
         _groups(row[1], by_group[by_group["template"] == MATCHING], plants)
         row[0].set_title(f"{labels[base]}, settings “{setting}”", loc="left")
         row[1].set_title("n: words of the category that are single tokens", loc="right", fontsize=7.5, color="0.4")
-    handles = [
-        Line2D([], [], color=OKABE_ITO[i], marker=MARKERS[i], label=f"template: {name}")
-        for i, name in enumerate(templates)
-    ]
-    handles.append(Line2D([], [], color="0.4", marker=".", ms=3, lw=0, label="small dots: a prompt each"))
-    handles += [
-        Line2D([], [], color=_COLOURS[i], marker=_FORMS[i], label=f"right: the copy with words of {name}")
-        for i, name in enumerate(plants)
-    ]
+    handles = [entry(f"template: {n}", color=OKABE_ITO[i], marker=MARKERS[i]) for i, n in enumerate(templates)]
+    handles.append(entry("small dots: a prompt each", color="0.4", marker=".", ms=3, lw=0))
+    for name, colour, form in zip(plants, _COLOURS, _FORMS, strict=False):
+        handles.append(entry(f"right: the copy with words of {name}", color=colour, marker=form))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5)
     figure.suptitle(
         f"Left: what eight measures find of ten planted words (mean, 95% over {len(prompts)} held-out wordings of one "
@@ -86,9 +80,8 @@ def _groups(axis, groups: pd.DataFrame, plants: list[str]) -> None:
         axis.vlines(x, of["low"], of["high"], color=_COLOURS[i], lw=1.6)
         axis.scatter(x, of["mean"], s=24, marker=_FORMS[i], color=_COLOURS[i], zorder=3)
     for place, n in enumerate(of["words"]):
-        axis.annotate(
-            f"{n:.0f}", (place, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=7, color="0.4"
-        )
+        look = {"xycoords": ("data", "axes fraction"), "ha": "center", "fontsize": 7, "color": "0.4"}
+        axis.annotate(f"{n:.0f}", (place, 0.02), **look)
     for edge in (len(names) - len(plants) - 1.5, len(names) - len(plants) - 0.5):
         axis.axvline(edge, color="0.85", lw=0.8)
     _mwlr_axis(axis, np.nanmax(np.abs(groups[["mean", "low", "high"]].to_numpy())) or 1.0)

@@ -8,11 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from valuetrace.core.numbers import p_value
-from valuetrace.figures.style import base_colours
+from valuetrace.figures.style import FRAMINGS, base_colours, entry, nothing
 
 
 def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparison: str, case: str) -> Figure:
@@ -23,23 +22,18 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
     shown = medians[(medians["comparison"] == comparison) & (medians["case"] == case)]
     formats = list(dict.fromkeys(shown["format"]))
     if not formats:  # every cell was refused
-        figure = plt.figure(figsize=(8.6, 1.2))
-        figure.text(0.5, 0.5, "Every format and spelling was refused: see format_grid.png", ha="center", va="center")
-        return figure
-    constructs = sorted(shown["construct"].unique())
-    names = sorted(shown["model"].unique())
+        return nothing("Every format and spelling was refused: see format_grid.png", va="center")
+    constructs, names = sorted(shown["construct"].unique()), sorted(shown["model"].unique())
     colours = base_colours(names)
-    figure, axes = plt.subplots(
-        2, len(formats), figsize=(2.6 * len(formats) + 0.8, 5.2), sharex=True, sharey="col", squeeze=False
-    )
+    size = (2.6 * len(formats) + 0.8, 5.2)
+    figure, axes = plt.subplots(2, len(formats), figsize=size, sharex=True, sharey="col", squeeze=False)
+    cells = shown.groupby(["format", "framing", "construct", "model"])["median_rank"]
     for column, form in enumerate(formats):
-        for row, framing in enumerate(("positive", "negative")):
+        for row, framing in enumerate(FRAMINGS):
             axis = axes[row, column]
-            for i, construct in enumerate(constructs):  # noqa: B007 (query reads it)
+            for i, construct in enumerate(constructs):
                 for side, name in zip((-1, 1), names, strict=True):
-                    values = shown.query(
-                        "format == @form and framing == @framing and construct == @construct and model == @name"
-                    )["median_rank"].to_numpy()
+                    values = cells.get_group((form, framing, construct, name)).to_numpy()
                     _half_violin(axis, values, i, side, colours[name])
             axis.set_xticks(range(len(constructs)), constructs)
             axis.set_xlim(-0.6, len(constructs) - 0.4)
@@ -53,7 +47,7 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
         axis.invert_yaxis()
     prompts = shown["prompt"].nunique()
     handles: list = [Patch(color=colours[name], label=labels[name]) for name in names]
-    handles.append(Line2D([], [], color="black", lw=2, label="median over prompts"))
+    handles.append(entry("median over prompts", color="black", lw=2))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.suptitle(
         f"Where do two base models rank agency and communion words?\none dot = one of {prompts // 2} prompts a framing"
@@ -71,43 +65,36 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     """
     grid = grid.iloc[::-1].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(8.6, 0.42 * len(grid) + 1.9))
-    y = np.arange(len(grid))
-    clear = grid["p_words"] < 0.05
+    y, clear = np.arange(len(grid)), grid["p_words"] < 0.05
+    place: dict = {"xycoords": ("axes fraction", "data"), "ha": "center"}
     axis.axvline(0, color="0.6", lw=0.8)
     for i, why in grid["refused"].items():
         if isinstance(why, str) and why:
             short = "the prompts are not read" if "not read" in why else "the words are too improbable"
-            place: dict = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center", "color": "0.45"}
-            axis.annotate(f"refused: {short}", (0.5, i), **place)
+            axis.annotate(f"refused: {short}", (0.5, i), **place, va="center", color="0.45")
     axis.hlines(y, grid["low"], grid["high"], color="0.35", lw=1.5)
     axis.scatter(grid["contrast"], y, s=36, c=np.where(clear, "#0072B2", "white"), edgecolors="#0072B2", zorder=3)
     several = grid["comparison"].nunique() > 1
     axis.set_ylim(-0.6, len(grid) - 0.4)
-    axis.set_yticks(
-        y,
-        [
-            f"{f'{r.comparison}: ' if several else ''}{r.format}, {r.case} "
-            f"({r.words} words, mass {p_value(r.probability)})"
-            for r in cast(Any, grid.itertuples())
-        ],
-    )
+    names = []
+    for row in cast(Any, grid.itertuples()):
+        name = f"{row.comparison}: {row.format}" if several else row.format
+        names.append(f"{name}, {row.case} ({row.words} words, mass {p_value(row.probability)})")
+    axis.set_yticks(y, names)
     for i, row in grid.iterrows():
         for x, p in ((1.05, row.p_words), (1.19, row.p_prompts)):
-            shown = p_value(p) if p == p else "–"  # NaN: refused
-            axis.annotate(shown, (x, i), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=8)
+            axis.annotate(p_value(p) if p == p else "–", (x, i), **place, va="center", fontsize=8)  # NaN: refused
     for x, unit in ((1.05, "words"), (1.19, "prompts")):
-        axis.annotate(
-            f"p, unit:\n{unit}", (x, len(grid) - 0.5), xycoords=("axes fraction", "data"), ha="center", fontsize=8
-        )
+        axis.annotate(f"p, unit:\n{unit}", (x, len(grid) - 0.5), **place, fontsize=8)
     first, second = (labels[name] for name in next(iter(models.values())))
     pair = f"{second} − {first}" if not several else "second − first model"
     axis.set_xlabel(
         f"three-way contrast in ranks, {pair}:\n(agency − communion | positive) − (agency − communion | negative)"
     )
     handles = [
-        Line2D([], [], marker="o", color="#0072B2", lw=0, label="p over words < .05"),
-        Line2D([], [], marker="o", color="#0072B2", markerfacecolor="white", lw=0, label="p over words ≥ .05"),
-        Line2D([], [], color="0.35", lw=1.5, label="95% bootstrap interval over words"),
+        entry("p over words < .05", marker="o", color="#0072B2", lw=0),
+        entry("p over words ≥ .05", marker="o", color="#0072B2", markerfacecolor="white", lw=0),
+        entry("95% bootstrap interval over words", color="0.35", lw=1.5),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(
@@ -121,9 +108,8 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
 def _half_violin(axis, values: np.ndarray, at: float, side: int, colour: str) -> None:
     centre = at + side * 0.18
     if np.ptp(values) > 0:
-        parts = axis.violinplot(
-            values, [centre], widths=0.5, side="low" if side < 0 else "high", showextrema=False, bw_method=0.4
-        )
+        half = "low" if side < 0 else "high"
+        parts = axis.violinplot(values, [centre], widths=0.5, side=half, showextrema=False, bw_method=0.4)
         parts["bodies"][0].set(facecolor=colour, alpha=0.35, edgecolor="none")
     spread = np.linspace(-0.07, 0.07, len(values))  # by prompt, so that the picture is the same every time
     axis.scatter(centre + spread, values, s=7, color=colour, alpha=0.8, linewidths=0)

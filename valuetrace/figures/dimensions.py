@@ -8,13 +8,11 @@ from typing import Any, cast
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
 
-FRAMINGS = ("positive", "negative")
 _OFFSET = {"logprob": -0.22, "reward": 0.14}  # of a row's height, so that no marker hides another
 _STEP = 0.16  # between models of one source
 
@@ -26,10 +24,9 @@ def draw(folder: str | Path, labels: dict[str, str], titles: dict[str, str], sou
     same; sources: kind of score table → the same.
     """
     folder, out = Path(folder), Path(out)
-    numbers = {"na_values": [""]}
-    readings = read_csv(folder / "fingerprint.csv", ("construct",), **numbers)
+    readings = read_csv(folder / "fingerprint.csv", ("construct",), na_values=[""])
     style.save(fingerprint(readings, labels, titles, sources), out / "dimensions.png")
-    pairs = read_csv(folder / "pairs.csv", ("kind",), **numbers)
+    pairs = read_csv(folder / "pairs.csv", ("kind",), na_values=[""])
     style.save(multitrait(pairs, titles, sources), out / "dimensions_multitrait.png")
 
 
@@ -56,41 +53,33 @@ def fingerprint(
     own = readings[readings["source"] != "released"]
     colours = style.base_colours(own["base"])
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 0.33 * y + 2.4), sharey=True, sharex=True)
-    for axis, framing in zip(axes, FRAMINGS, strict=True):
+    for axis, framing in zip(axes, style.FRAMINGS, strict=True):
         axis.axvline(50, color="0.6", lw=0.8)
         part = readings[readings["framing"] == framing]
         there = part[part["source"] == "released"]
         axis.plot(there["percentile"], there["construct"].map(places), "|", color="0.45", ms=8, mew=1, zorder=1)
         for (source, base), row in cast(Any, own[own["framing"] == framing].groupby(["source", "base"], sort=False)):
-            at = row["construct"].map(places) + _OFFSET[source] + _STEP * list(colours).index(base)
-            axis.hlines(at, row["low"], row["high"], color=colours[base], lw=1, alpha=0.7)
-            face = colours[base] if source == "reward" else "white"
-            marker = style.MARKERS[list(colours).index(base)]
-            axis.scatter(row["percentile"], at, s=26, marker=marker, c=face, edgecolors=colours[base], zorder=3)
+            number, colour = list(colours).index(base), colours[base]
+            at = row["construct"].map(places) + _OFFSET[source] + _STEP * number
+            axis.hlines(at, row["low"], row["high"], color=colour, lw=1, alpha=0.7)
+            look = {"marker": style.MARKERS[number], "c": colour if source == "reward" else "white"}
+            axis.scatter(row["percentile"], at, s=26, edgecolors=colour, zorder=3, **look)
         axis.set_title(f"{framing} prompts")
         axis.set_xlim(0, 100)
         axis.set_xlabel("percentile of the median word (50: as words drawn at random)")
-    counts = {name: _span(rows["words"]) for name, rows in readings.groupby("construct")}
+    counts = readings.groupby("construct")["words"].agg(_span)
     axes[0].set_yticks(list(places.values()), [f"{printed(name)}  ({counts[name]})" for name in places], fontsize=8)
     axes[0].set_ylim(y - 0.2, -1.5)
     for dictionary, at in groups.items():
         axes[0].text(-0.02, at, titles[dictionary], transform=axes[0].get_yaxis_transform(), ha="right", weight="bold")
     handles = [
-        Line2D(
-            [],
-            [],
-            marker=style.MARKERS[i],
-            color=colour,
-            lw=1,
-            markerfacecolor=face,
-            label=f"{labels[base]}, {sources[s]}",
-        )
+        style.entry(f"{labels[base]}, {sources[s]}", marker=style.MARKERS[i], color=colour, lw=1, markerfacecolor=face)
         for i, (base, colour) in enumerate(colours.items())
         for s, face in (("logprob", "white"), ("reward", colour))
         if ((own["source"] == s) & (own["base"] == base)).any()
     ]
     n = readings.loc[readings["source"] == "released", "model"].nunique()
-    handles.append(Line2D([], [], marker="|", color="0.45", lw=0, ms=8, label=f"{sources['released']} ({n})"))
+    handles.append(style.entry(f"{sources['released']} ({n})", marker="|", color="0.45", lw=0, ms=8))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(
         "One fingerprint over all dimensions (in brackets: words that are ranked, fewest to most; bars: 95% over words)"
@@ -101,17 +90,15 @@ def fingerprint(
 def multitrait(pairs: pd.DataFrame, titles: dict[str, str], sources: dict[str, str]) -> Figure:
     """Correlation of two constructs' readings: a row a pair, a column a panel and unit, colours the kind of pair."""
     kinds = [kind for kind in _KINDS if kind in set(pairs["kind"])]
-    colours = {kind: style.OKABE_ITO[i] for i, kind in enumerate(_KINDS)}
-    markers = {kind: style.MARKERS[i] for i, kind in enumerate(_KINDS)}
-    pairs = pairs.assign(
-        pair=[f"{printed(a, titles)} – {printed(b, titles)}" for a, b in pairs[["first", "second"]].values]
-    )
+    colours, markers = (dict(zip(_KINDS, each, strict=False)) for each in (style.OKABE_ITO, style.MARKERS))
+    first, second = (pairs[side].map(lambda name: printed(name, titles)) for side in ("first", "second"))
+    pairs = pairs.assign(pair=first + " – " + second)
     rows = list(dict.fromkeys(pair for kind in kinds for pair in pairs.loc[pairs["kind"] == kind, "pair"]))
     places = {pair: at for at, pair in enumerate(rows)}
     columns = list(pairs[["source", "unit"]].drop_duplicates().itertuples(index=False, name=None))
     size = (4.2 + 2.4 * len(columns), 2.2 + 0.56 * len(rows))
     figure, axes = plt.subplots(2, len(columns), figsize=size, sharey=True, sharex=True, squeeze=False)
-    for line, framing in zip(axes, FRAMINGS, strict=True):
+    for line, framing in zip(axes, style.FRAMINGS, strict=True):
         for axis, (source, unit) in zip(line, columns, strict=True):
             part = pairs[(pairs["source"] == source) & (pairs["unit"] == unit) & (pairs["framing"] == framing)]
             axis.axvline(0, color="0.6", lw=0.8)
@@ -119,9 +106,8 @@ def multitrait(pairs: pd.DataFrame, titles: dict[str, str], sources: dict[str, s
                 for row in part[part["valence"] == valence].itertuples():
                     at, colour = places[row.pair] + shift, colours[row.kind]
                     if filled:
-                        axis.plot(
-                            [row.null_low, row.null_high], [at, at], color="0.85", lw=7, solid_capstyle="butt", zorder=0
-                        )
+                        bar = {"color": "0.85", "lw": 7, "solid_capstyle": "butt", "zorder": 0}
+                        axis.plot([row.null_low, row.null_high], [at, at], **bar)
                     axis.plot([row.low, row.high], [at, at], color=colour, lw=1)
                     face = colour if filled else "white"
                     axis.scatter(row.r, at, s=28, marker=markers[row.kind], c=face, edgecolors=colour, zorder=3)
@@ -131,17 +117,9 @@ def multitrait(pairs: pd.DataFrame, titles: dict[str, str], sources: dict[str, s
         line[0].set_ylim(len(rows) - 0.5, -0.6)
     for axis in axes[-1]:
         axis.set_xlabel("correlation of the readings")
-    handles: list = [Line2D([], [], marker=markers[kind], color=colours[kind], lw=1, label=kind) for kind in kinds]
+    handles: list = [style.entry(kind, marker=markers[kind], color=colours[kind], lw=1) for kind in kinds]
     handles += [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            color="0.3",
-            markerfacecolor="white",
-            lw=1,
-            label="hollow: without what valence predicts",
-        ),
+        style.entry("hollow: without what valence predicts", marker="o", color="0.3", markerfacecolor="white", lw=1),
         Patch(color="0.85", label="random lists of the same sizes and frequencies, 95%"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
 
-FRAMINGS = ("positive", "negative")
 LINES = ("-", "--")  # constructs: solid and dashed, so that they differ in grey too
 
 
@@ -42,23 +41,23 @@ def course(table: dict[str, pd.DataFrame], labels: dict) -> Figure:
     colours, markers = style.base_colours(bases), style.base_markers(bases)
     constructs = sorted(ranks["construct"].unique())
     figure, axes = plt.subplots(5, 2, figsize=(8.6, 13), sharex=True, sharey="row")
-    for column, framing in enumerate(FRAMINGS):
+    for column, framing in enumerate(style.FRAMINGS):
         known, top, gap, agreement, kept = axes[:, column]
         prompts = ranks.loc[ranks["framing"] == framing, "prompts"].iloc[0]
         known.set_title(f"{framing} framing ({prompts} prompts)")
         for base in bases:
             look = {"color": colours[base], "marker": markers[base], "ms": 4}
-            for construct, dash in zip(constructs, LINES, strict=False):  # noqa: B007 (query reads it)
-                own = ranks.query("base == @base and framing == @framing and construct == @construct")
-                _band(top, own, "median_rank", ls=dash, **look)
-            _band(agreement, kendall.query("base == @base and framing == @framing"), "kendall", **look)
+            of = [each[(each["base"] == base) & (each["framing"] == framing)] for each in (ranks, kendall, survival)]
+            for construct, dash in zip(constructs, LINES, strict=False):
+                _band(top, of[0][of[0]["construct"] == construct], "median_rank", ls=dash, **look)
+            _band(agreement, of[1], "kendall", **look)
             for other in sorted(survival["logprobs_of"].unique()):
-                own = survival.query("base == @base and framing == @framing and logprobs_of == @other")
+                own = of[2][of[2]["logprobs_of"] == other]
                 if other == base:
                     _band(kept, own, "partial", **look)
                 else:
                     kept.plot(own["step"], own["partial"], ls=":", alpha=0.8, **look | {"marker": ""})
-            own = table["readings"].query("base == @base")
+            own = table["readings"][table["readings"]["base"] == base]
             own = own.assign(low=own[f"{framing}_low"], high=own[f"{framing}_high"])
             _band(known, own, framing, **look)
         for i, ((first, second), own) in enumerate(gaps[gaps["framing"] == framing].groupby(["first", "second"])):
@@ -77,26 +76,18 @@ def course(table: dict[str, pd.DataFrame], labels: dict) -> Figure:
     axes[2, 0].legend(fontsize=8)
     axes[3, 0].set_ylabel("Kendall's τ with the\nlast checkpoint's ranks")
     axes[4, 0].set_ylabel("partial rank correlation with the\nbase's log-probabilities")
-    handles = [Line2D([], [], color=colours[b], marker=markers[b], label=labels[b]) for b in bases]
-    handles += [
-        Line2D([], [], color="0.3", ls=dash, label=f"{name} ({counts[name]} words)")
-        for name, dash in zip(constructs, LINES, strict=False)
-    ]
-    handles.append(Line2D([], [], color="0.3", ls=":", label="with another base's log-probabilities"))
+    handles = [style.entry(labels[b], color=colours[b], marker=markers[b]) for b in bases]
+    for name, dash in zip(constructs, LINES, strict=False):
+        handles.append(style.entry(f"{name} ({counts[name]} words)", color="0.3", ls=dash))
+    handles.append(style.entry("with another base's log-probabilities", color="0.3", ls=":"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle(
-        "Reward models in training. Bands: 95% over words (row 4: least to greatest prompt);\n"
-        f"row 5: {_shared(survival)}",
-        fontsize=10,
-    )
+    shared = "no base's log-probabilities can be read"
+    if len(survival):
+        shared = f"{survival['words'].iloc[0]} words that are single tokens for every base, given word frequency"
+        shared += "; only log-probabilities that can be read"
+    title = "Reward models in training. Bands: 95% over words (row 4: least to greatest prompt);"
+    figure.suptitle(f"{title}\nrow 5: {shared}", fontsize=10)
     return figure
-
-
-def _shared(survival: pd.DataFrame) -> str:
-    if survival.empty:
-        return "no base's log-probabilities can be read"
-    words = f"{survival['words'].iloc[0]} words that are single tokens for every base, given word frequency"
-    return f"{words}; only log-probabilities that can be read"
 
 
 def movers(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
@@ -109,21 +100,24 @@ def movers(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     height = 0.26 * most * len(bases) + 1.4
     figure, axes = plt.subplots(len(bases), 2, figsize=(8.6, height), sharex=True, squeeze=False)
     for row, base in enumerate(bases):
-        for column, framing in enumerate(FRAMINGS):
-            axis = axes[row, column]
-            own = once[(once["base"] == base) & (once["framing"] == framing)].sort_values("change")
-            shades = [colours.get(construct, "0.5") for construct in own["construct"]]
-            axis.barh(range(len(own)), own["change"], color=shades)
-            axis.set_yticks(range(len(own)), own["word"], fontsize=8)
-            axis.axvline(0, color="0.4", lw=0.8)
+        for axis, framing in zip(axes[row], style.FRAMINGS, strict=True):
+            bars(axis, once[(once["base"] == base) & (once["framing"] == framing)], colours)
             axis.set_title(f"{labels[base]}, {framing} framing")
     for axis in axes[-1]:
         axis.set_xlabel("change of mean rank, early → last checkpoint\n(right: the reward model comes to prefer it)")
-    handles = [Line2D([], [], color=colours[name], lw=6, label=name) for name in constructs]
+    handles = [style.entry(name, color=colours[name], lw=6) for name in constructs]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     early, last, words = (table[name].max() for name in ("early", "step", "words"))
     figure.suptitle(f"Words that move most, step {early} to step {last} ({most // 2} a side of {words})", fontsize=10)
     return figure
+
+
+def bars(axis, movers: pd.DataFrame, colours: dict[str, str]) -> None:
+    """The change of rank of each word, a bar a word in the construct's colour. movers: ``word, construct, change``."""
+    own = movers.sort_values("change")
+    axis.barh(range(len(own)), own["change"], color=[colours.get(construct, "0.5") for construct in own["construct"]])
+    axis.set_yticks(range(len(own)), own["word"], fontsize=8)
+    axis.axvline(0, color="0.4", lw=0.8)
 
 
 def token_paths(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
@@ -132,24 +126,9 @@ def token_paths(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     bases = sorted(last["base"].unique())
     figure, axes = plt.subplots(len(bases), 2, figsize=(8.6, 3.0 * len(bases) + 0.6), squeeze=False, sharex=True)
     for row, base in enumerate(bases):
-        for column, framing in enumerate(FRAMINGS):
-            axis = axes[row, column]
+        for axis, framing in zip(axes[row], style.FRAMINGS, strict=True):
             own = last[(last["base"] == base) & (last["framing"] == framing)]
-            for side, shades in (("top", style.OKABE_ITO[1]), ("bottom", style.OKABE_ITO[0])):
-                lines = own[own["side"] == side].groupby("place")
-                ends = []
-                for place, path in lines:
-                    axis.plot(path["step"], path["rank"], color=shades, alpha=1 - 0.14 * (place - 1), marker="o", ms=3)
-                    ends.append(str(path["word"].iloc[0]))
-                where = {"top": (0.98, "top", ends), "bottom": (0.02, "bottom", ends[::-1])}[side]
-                axis.annotate(
-                    "\n".join(where[2]),
-                    (1.02, where[0]),
-                    xycoords="axes fraction",
-                    va=where[1],
-                    fontsize=7,
-                    color=shades,
-                )
+            first_and_last(axis, own.assign(name=own["word"].astype(str)))
             axis.set_ylim(own["candidates"].iloc[0] * 1.03, -own["candidates"].iloc[0] * 0.03)
             axis.set_title(f"{labels[base]}, {framing} framing")
         axes[row, 0].set_ylabel("mean rank (1 = highest reward)")
@@ -163,6 +142,19 @@ def token_paths(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
         fontsize=10,
     )
     return figure
+
+
+def first_and_last(axis, paths: pd.DataFrame) -> None:
+    """Ranks over the steps, a colour a side, with the names of each side at its end of the axis.
+
+    paths: ``side`` (top, bottom), ``place`` (from 1), ``step, rank, name``.
+    """
+    for side, colour, at in (("top", style.OKABE_ITO[1], 0.98), ("bottom", style.OKABE_ITO[0], 0.02)):
+        own = paths[paths["side"] == side]
+        for place, path in cast(Any, own.groupby("place")):
+            axis.plot(path["step"], path["rank"], color=colour, alpha=1 - 0.14 * (place - 1), marker="o", ms=3)
+        names = "\n".join(own.drop_duplicates("place").sort_values("place", ascending=side == "top")["name"])
+        axis.annotate(names, (1.02, at), xycoords="axes fraction", va=side, fontsize=7, color=colour)
 
 
 def _band(axis, own: pd.DataFrame, value: str, **look) -> None:

@@ -25,21 +25,22 @@ def word_contrast(contrast: pd.DataFrame, labels: dict, measure: str, prompt: st
         values[label] = rows.merge(of_label, on=["first", "second", "format"], how="left")["score"].to_numpy()
         variants = sorted(of_label["variants"].unique())
         n = f"{variants[0]}" if len(variants) == 1 else f"{variants[0]} to {variants[-1]}"
-        axis.scatter(
-            values[label], y, s=44, marker=MARKERS[i], facecolors="none", edgecolors=OKABE_ITO[i], linewidths=1.8,
-            label=f"{label} (mean of {n} spellings)", zorder=3,
-        )  # fmt: skip
+        look: dict = {
+            "s": 44,
+            "marker": MARKERS[i],
+            "facecolors": "none",
+            "edgecolors": OKABE_ITO[i],
+            "linewidths": 1.8,
+        }
+        axis.scatter(values[label], y, label=f"{label} (mean of {n} spellings)", zorder=3, **look)
     a, b = values.values()
     axis.hlines(y, np.fmin(a, b), np.fmax(a, b), color="0.7", lw=1.2, zorder=1)
     width = np.nanmax(np.abs([a, b])) or 1.0
     axis.set_xscale("symlog", linthresh=width / 1000)
     axis.set_xlim(-2 * width, 2 * width)
     axis.set_yticks(y, [f"{labels[r.first]} → {labels[r.second]}\n{r.format}" for r in rows.itertuples()], fontsize=7.5)
-    axis.set_xlabel(
-        f"{measure.upper()} in nats (positive: the second model gives the words more probability; logarithmic beyond "
-        f"±{width / 1000:.0e})",
-        fontsize=8,
-    )
+    sign = "positive: the second model gives the words more probability"
+    axis.set_xlabel(f"{measure.upper()} in nats ({sign}; logarithmic beyond ±{width / 1000:.0e})", fontsize=8)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(f"Implicit reward of two words after “{prompt}”", fontsize=10)
     return figure

@@ -7,13 +7,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
 
-FRAMINGS = ("positive", "negative")
 COLUMNS = ("step", "construct", "framing", "prompts", "words", "percentile", "known_groups", "correlation_with_start")
 COLUMNS += ("reads",)
 
@@ -32,7 +30,7 @@ def course(record: pd.DataFrame, title: str) -> Figure:
     figure, axes = plt.subplots(2, 2, figsize=(8.6, 5.6), sharex=True, height_ratios=(3, 2))
     constructs = sorted(record["construct"].unique())
     colours, markers = style.base_colours(constructs), style.base_markers(constructs)
-    for axis, framing in zip(axes[0], FRAMINGS, strict=True):
+    for axis, framing in zip(axes[0], style.FRAMINGS, strict=True):
         for construct in constructs:
             own = record[(record["construct"] == construct) & (record["framing"] == framing)]
             _path(axis, own, "percentile", colours[construct], markers[construct])
@@ -52,11 +50,10 @@ def course(record: pd.DataFrame, title: str) -> Figure:
     axes[0, 0].set_ylabel("percentile of the median word\n(100 = preferred, 50 = chance)")
     words = record.drop_duplicates("construct").set_index("construct")["words"]
     handles = [
-        Line2D([], [], color=colours[name], marker=markers[name], label=f"{name} ({words[name]} words)")
-        for name in constructs
+        style.entry(f"{name} ({words[name]} words)", color=colours[name], marker=markers[name]) for name in constructs
     ]
-    hollow: dict = {"color": "0.3", "ls": "", "marker": "o", "mfc": "white"}
-    handles.append(Line2D([], [], **hollow, label="hollow: the prompts are not read, percentiles mean nothing"))
+    hollow = "hollow: the prompts are not read, percentiles mean nothing"
+    handles.append(style.entry(hollow, color="0.3", ls="", marker="o", mfc="white"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from valuetrace.figures import style
 
@@ -19,6 +18,12 @@ SOURCES = {
     "lora": "reward model: LoRA",
     "lora_untrained": "LoRA before training",
 }
+REMEDIES = {  # from none to the strongest
+    "none": "no remedy",
+    "projection": "direction out of the head",
+    "counter": "{amount:.0%} counter-value pairs",
+    "average": "averaged with {other}",
+}
 PLACEBO = "placebo"
 L = "L, lean to {} before {} (−½ to ½)"
 
@@ -26,14 +31,15 @@ L = "L, lean to {} before {} (−½ to ½)"
 def draw(plots: Path, constructs: list[str], dose: float, pairs: int) -> None:
     """Every picture of the page, from the CSV files of ``plots``, into the same folder."""
     read = {path.stem: pd.read_csv(path) for path in plots.glob("*.csv")}
-    label = L.format(*constructs)
-    style.save(transmission(_at_study_size(read["leans"], pairs), dose, label), plots / "transmission.png")
-    style.save(doses(_at_study_size(read["contrasts"], pairs), read["transmitted"], dose), plots / "dose.png")
-    style.save(nulls(_at_study_size(read["contrasts"], pairs), dose), plots / "nulls.png")
-    style.save(specificity(read["specificity"], [*_study(read["contrasts"]), PLACEBO]), plots / "specificity.png")
+    leans, contrasts = (_at_study_size(read[name], pairs) for name in ("leans", "contrasts"))
+    label, study = L.format(*constructs), _study(read["contrasts"])
+    style.save(transmission(leans, dose, label), plots / "transmission.png")
+    style.save(doses(contrasts, read["transmitted"], dose, study), plots / "dose.png")
+    style.save(nulls(contrasts, dose), plots / "nulls.png")
+    style.save(specificity(read["specificity"], [*study, PLACEBO]), plots / "specificity.png")
     style.save(where(read["layers"], read["subspaces"]), plots / "where.png")
     style.save(detection(read["detection"]), plots / "detection.png")
-    style.save(remedies(read["mitigation"], _study(read["contrasts"]), label), plots / "mitigation.png")
+    style.save(remedies(read["mitigation"], study, label), plots / "mitigation.png")
 
 
 def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
@@ -50,10 +56,9 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
         there = [plant for plant in plants if plant in set(part["plant"])]
         for x, plant in enumerate(there):
             values = part[part["plant"] == plant]["lean"].to_numpy()
-            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-            at = plants.index(plant)  # one look a plant in every panel
-            marker, colour = style.MARKERS[at % 8], style.OKABE_ITO[at % 8]
-            axis.scatter(x + spread, values, s=26, marker=marker, color=colour, alpha=0.8)
+            at = plants.index(plant) % 8  # one look a plant in every panel
+            look = {"marker": style.MARKERS[at], "color": style.OKABE_ITO[at], "alpha": 0.8}
+            axis.scatter(x + style.side_by_side(len(values), 0.18), values, s=26, **look)
             axis.plot([x - 0.36, x + 0.36], [values.mean()] * 2, color="black", lw=1.6)
         axis.set_xticks(range(len(there)), [name.replace("_", " ") for name in there], fontsize=7, rotation=90)
         title = SOURCES[source].replace(": ", ":\n")
@@ -62,36 +67,33 @@ def transmission(leans: pd.DataFrame, dose: float, label: str) -> Figure:
         axis.set_xlabel("planted into the base")
     axes[0, 0].set_ylabel(label)
     words = own[["first_words", "second_words"]].median().astype(int)
-    told = f"Held-out words ({words.iloc[0]} against {words.iloc[1]} a block), dose {dose:g}"
-    figure.suptitle(f"{told}; a point a block, a bar the mean", fontsize=9)
+    title = f"Held-out words ({words.iloc[0]} against {words.iloc[1]} a block), dose {dose:g}"
+    figure.suptitle(f"{title}; a point a block, a bar the mean", fontsize=9)
     return figure
 
 
-def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Figure:
+def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float, study: tuple[str, str]) -> Figure:
     """Dose and response of base and reward model, and what arrives (τ) against the number of preference pairs."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
-    own = contrasts[(contrasts["measure"] == "lean") & (contrasts["part"] == "held_out")]
-    first, second = _study(contrasts)
-    own = own[(own["first"] == first) & (own["second"] == second)]
+    own, tau = (t[(t["first"] == study[0]) & (t["second"] == study[1])] for t in (contrasts, transmitted))
+    own = own[(own["measure"] == "lean") & (own["part"] == "held_out")]
     for i, (source, table) in enumerate(cast(Any, own.groupby("source"))):
         table = table.sort_values("dose")
         x = np.concatenate([[0], table["dose"]])
         y, low, high = (np.concatenate([[0], table[name]]) for name in ("estimate", "low", "high"))
-        told = f"{SOURCES[source]}, {_blocks(table['blocks'])}"
-        left.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=told)
+        label = f"{SOURCES[source]}, {_blocks(table['blocks'])}"
+        left.plot(x, y, marker=style.MARKERS[i], color=style.OKABE_ITO[i], label=label)
         enough = np.concatenate([[False], table["blocks"] > 2])  # an interval of two blocks says nothing
         bar = np.abs(np.stack([low, high]) - y)[:, enough]
         left.errorbar(x[enough], y[enough], bar, fmt="none", color=style.OKABE_ITO[i], capsize=4)
     left.axhline(0, color="0.6", lw=0.8)
-    left.set(xlabel="dose (share of the plant)", ylabel=f"L: {first} less {second}, held-out words")
+    left.set(xlabel="dose (share of the plant)", ylabel=f"L: {study[0]} less {study[1]}, held-out words")
     left.legend(fontsize=7)
-    tau = transmitted[(transmitted["dose"] == dose) & (transmitted["source"] == "ridge")]
-    tau = tau[(tau["first"] == first) & (tau["second"] == second)]
+    tau = tau[(tau["dose"] == dose) & (tau["source"] == "ridge")]
     for i, (part, table) in enumerate(cast(Any, tau.groupby("part"))):
         table = table.sort_values("pairs")
-        options = {"marker": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
-        x = table["pairs"] * 1.03**i
-        right.errorbar(x, table["estimate"], _bars(table), label=f"{part.replace('_', '-')} words", **options)
+        look = {"marker": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "label": f"{part.replace('_', '-')} words"}
+        right.errorbar(table["pairs"] * 1.03**i, table["estimate"], _bars(table), capsize=3, **look)
     right.axhline(0, color="0.6", lw=0.8)
     right.set_xscale("log", base=2)
     sizes = sorted(tau["pairs"].unique())
@@ -99,9 +101,8 @@ def doses(contrasts: pd.DataFrame, transmitted: pd.DataFrame, dose: float) -> Fi
     right.minorticks_off()
     right.set(xlabel="preference pairs (log scale)", ylabel="τ = shift of reward model / shift of base")
     right.legend(fontsize=7)
-    blocks = int(tau["blocks"].max())
-    told = "Left: means, 95% where more than two blocks are there. Right: ridge heads, Fieller's 95%"
-    figure.suptitle(f"{told}, {blocks} blocks", fontsize=9)
+    title = "Left: means, 95% where more than two blocks are there. Right: ridge heads, Fieller's 95%"
+    figure.suptitle(f"{title}, {int(tau['blocks'].max())} blocks", fontsize=9)
     return figure
 
 
@@ -111,8 +112,7 @@ def nulls(contrasts: pd.DataFrame, dose: float) -> Figure:
     rows = list(dict.fromkeys(zip(own["first"], own["second"], own["source"], strict=True)))
     parts = {"held_out": "held-out words", "planted": "planted words"}
     measures = {"lean": "L: opposite under the two framings", "both": "both framings alike"}
-    options: dict = {"sharey": True, "sharex": True, "figsize": (9, 0.27 * len(rows) + 1.6)}
-    figure, axes = plt.subplots(1, 2, **options)
+    figure, axes = plt.subplots(1, 2, sharey=True, sharex=True, figsize=(9, 0.27 * len(rows) + 1.6))
     for axis, (part, title) in zip(axes, parts.items(), strict=True):
         axis.axvline(0, color="0.6", lw=0.8)
         for i, (measure, name) in enumerate(measures.items()):
@@ -122,8 +122,8 @@ def nulls(contrasts: pd.DataFrame, dose: float) -> Figure:
             look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2, "label": name}
             axis.errorbar(table["estimate"], y, xerr=_bars(table), **look)
         axis.set(title=title, xlabel="contrast (−1 to 1)")
-    told = [f"{first} − {second}: {SOURCES[source]}".replace("_", " ") for first, second, source in rows]
-    axes[0].set_yticks(-np.arange(len(rows)) - 0.125, told, fontsize=7)
+    names = [f"{first} − {second}: {SOURCES[source]}".replace("_", " ") for first, second, source in rows]
+    axes[0].set_yticks(-np.arange(len(rows)) - 0.125, names, fontsize=7)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
     figure.suptitle(f"Means and 95% over {_blocks(own['blocks'])}, dose {dose:g}", fontsize=9)
     return figure
@@ -135,8 +135,8 @@ def specificity(table: pd.DataFrame, plants: list[str]) -> Figure:
     plants = [plant for plant in plants if plant in set(own["plant"])]
     constructs = list(dict.fromkeys(own["construct"]))
     counts = own.groupby("construct")["words"].max().astype(int)
-    options: dict = {"sharey": True, "sharex": True, "figsize": (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)}
-    figure, axes = plt.subplots(1, len(plants), squeeze=False, **options)
+    size = (3.1 * len(plants) + 1, 0.3 * len(constructs) + 1.8)
+    figure, axes = plt.subplots(1, len(plants), squeeze=False, sharey=True, sharex=True, figsize=size)
     for axis, plant in zip(axes[0], plants, strict=True):
         axis.axvline(0, color="0.6", lw=0.8)
         of_plant = own[own["plant"] == plant]
@@ -145,8 +145,8 @@ def specificity(table: pd.DataFrame, plants: list[str]) -> Figure:
             look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i], "ms": 4, "capsize": 2}
             axis.errorbar(part["estimate"], y, xerr=_bars(part), label=SOURCES[source], **look)
         axis.set(title=f"{plant} planted, {_blocks(of_plant['blocks'])}", xlabel="change, percentile points")
-    told = [f"{name.replace('.', ', ')} ({counts[name]})" for name in constructs]
-    axes[0, 0].set_yticks(-np.arange(len(constructs)) - 0.125, told, fontsize=7)
+    names = [f"{name.replace('.', ', ')} ({counts[name]})" for name in constructs]
+    axes[0, 0].set_yticks(-np.arange(len(constructs)) - 0.125, names, fontsize=7)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     title = "Positive less negative framing, against the base itself (in brackets: words); 95% over blocks"
     figure.suptitle(title, fontsize=9)
@@ -170,8 +170,8 @@ def where(layers: pd.DataFrame, subspaces: pd.DataFrame) -> Figure:
         table = table.sort_values("rank")
         x = np.arange(len(table)) + 0.15 * (i - 0.5)
         name = {"lexicon": "the lexicon's output directions", "random": "random directions of equal variance"}[removed]
-        options = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "capsize": 3}
-        right.errorbar(x, table["estimate"], _bars(table), label=f"without {name}", **options)
+        look = {"fmt": style.MARKERS[i], "color": style.OKABE_ITO[i + 1], "label": f"without {name}"}
+        right.errorbar(x, table["estimate"], _bars(table), capsize=3, **look)
         right.set_xticks(range(len(table)), [f"{rank}" for rank in table["rank"]])
     right.axhline(0, color="0.6", lw=0.8)
     right.set(xlabel="directions taken out of the states", ylabel=f"L: {own['of'].iloc[0]}, held-out words")
@@ -212,8 +212,8 @@ def detection(power: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("share of pairs (studies) told apart")
     handles = [
         *axes[0].get_legend_handles_labels()[0],
-        Line2D([], [], color="0.6", ls="--", label="power .9"),
-        Line2D([], [], color="0.6", ls=":", label="false-positive rate .05"),
+        style.entry("power .9", color="0.6", ls="--"),
+        style.entry("false-positive rate .05", color="0.6", ls=":"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7)
     models = own["models"].dropna()
@@ -227,32 +227,21 @@ def remedies(table: pd.DataFrame, plants: tuple[str, str], label: str) -> Figure
     own = table[table["part"] == "held_out"]
     figure, axes = plt.subplots(1, len(plants), figsize=(5.2 * len(plants), 4), squeeze=False)
     for axis, plant in zip(axes[0], plants, strict=True):
-        part = own[own["plant"] == plant].sort_values(["remedy", "amount"], key=_in_order)
-        names = [_remedy(row) for row in part.itertuples()]
+        part = own[own["plant"] == plant].assign(order=own["remedy"].map(list(REMEDIES).index))
+        part = part.sort_values(["order", "amount"])
+        rows = list(cast(Any, part.itertuples()))
+        names = [REMEDIES[row.remedy].format(amount=row.amount, other=row.other) for row in rows]
         y = np.arange(len(part))[::-1]
         axis.errorbar(part["estimate"], y, xerr=_bars(part), fmt="o", color=style.OKABE_ITO[1], capsize=3)
-        for at, row in zip(y, cast(Any, part.itertuples()), strict=True):
+        for at, row in zip(y, rows, strict=True):
             if not np.isnan(row.accuracy):
-                told, options = f"accuracy {row.accuracy:.2f}", {"textcoords": "offset points", "fontsize": 6}
-                axis.annotate(told, (row.estimate, at), (0, 5), **options)
+                place = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 6}
+                axis.annotate(f"accuracy {row.accuracy:.2f}", (row.estimate, at), **place)
         axis.axvline(0, color="0.6", lw=0.8)
         axis.set_yticks(y, names, fontsize=7)
         axis.set(title=f"{plant} planted, {int(part['blocks'].max())} blocks", xlabel=label)
     figure.suptitle("Ridge heads, held-out words: means and 95% over blocks", fontsize=9)
     return figure
-
-
-def _in_order(column: pd.Series) -> pd.Series:
-    """Remedies from none to the strongest."""
-    return column.map({"none": 0, "projection": 1, "counter": 2, "average": 3}) if column.name == "remedy" else column
-
-
-def _remedy(row) -> str:
-    if row.remedy == "counter":
-        return f"{row.amount:.0%} counter-value pairs"
-    if row.remedy == "average":
-        return f"averaged with {row.other}"
-    return {"none": "no remedy", "projection": "direction out of the head"}[row.remedy]
 
 
 def _study(contrasts: pd.DataFrame) -> tuple[str, str]:

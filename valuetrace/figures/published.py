@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
+from valuetrace.figures.dynamics import bars, first_and_last
 from valuetrace.figures.implicit_rewards import printable
 
 
@@ -35,14 +36,13 @@ def draw(folder: str | Path, out: str | Path) -> list[Path]:
 
 def course(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
     """Figures 4a and A5a for every training: medians of both constructs and the gaps over the steps, a row a file."""
-    drawn = _several_steps(medians[medians["same_as"] == ""])
-    medians, gaps = (frame[frame["run"].isin(drawn)] for frame in (medians, gaps))
+    steps = medians[medians["same_as"] == ""].groupby("run")["step"].nunique()
+    medians, gaps = (frame[frame["run"].isin(steps.index[steps > 1])] for frame in (medians, gaps))
     runs, constructs = list(dict.fromkeys(medians["run"])), sorted(medians["construct"].unique())
     bases = sorted(medians["base"].unique())
     colours, markers = style.base_colours(bases), style.base_markers(bases)
     figure, axes = plt.subplots(len(runs), 3, figsize=(9.6, 2.3 * len(runs) + 0.9), sharey="col", squeeze=False)
-    pairs = list(dict.fromkeys(zip(gaps["first"], gaps["second"], strict=True)))
-    shades = dict(zip(pairs, (style.OKABE_ITO[i] for i in (7, 3, 5)), strict=False))
+    shades = _pair_colours(gaps)
     for row, run in zip(axes, runs, strict=True):
         own = medians[medians["run"] == run]
         for axis, construct in zip(row, constructs, strict=False):
@@ -50,7 +50,7 @@ def course(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
                 line = own[(own["construct"] == construct) & (own["base"] == base)].sort_values("step")
                 axis.plot(line["step"], line["median_rank"], color=colours[base], marker=markers[base], ms=3.5)
             axis.set_title(f"{own['title'].iloc[0]}: {construct}", fontsize=8)
-        for pair, line in gaps[gaps["run"] == run].groupby(["first", "second"]):
+        for pair, line in cast(Any, gaps[gaps["run"] == run].groupby(["first", "second"])):
             row[2].plot(line["step"], line["gap"], color=shades[pair], marker=".")
         row[2].axhline(0, color="0.6", lw=0.8)
         row[2].set_title("gap: agency − communion, between bases", fontsize=8)
@@ -60,8 +60,8 @@ def course(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
         axis.invert_yaxis()  # shared by the column
     for axis in axes[-1]:
         axis.set_xlabel("optimizer steps")
-    handles = [Line2D([], [], color=colours[b], marker=markers[b], ms=4, label=f"{b} reward model") for b in bases]
-    handles += [Line2D([], [], color=shades[p], marker=".", label=f"gap {p[1]} − {p[0]}") for p in pairs]
+    handles = [style.entry(f"{b} reward model", color=colours[b], marker=markers[b], ms=4) for b in bases]
+    handles += [style.entry(f"gap {p[1]} − {p[0]}", color=shade, marker=".") for p, shade in shades.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(
         "The Big Two over training, from the released medians: one prompt, one training a base and size\n"
@@ -84,9 +84,8 @@ def ends(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
         axis.invert_yaxis()
         axis.set_title(construct)
         axis.set_ylabel("median rank (1 = highest reward)", fontsize=8)
-    pairs = list(dict.fromkeys(zip(gaps["first"], gaps["second"], strict=True)))
-    shades = dict(zip(pairs, (style.OKABE_ITO[i] for i in (7, 3, 5)), strict=False))
-    for row in gaps.itertuples():
+    shades = _pair_colours(gaps)
+    for row in cast(Any, gaps.itertuples()):
         axes[2].plot(row.pairs_drawn, row.gap, marks[row.source], color=shades[row.first, row.second], ms=6)
     axes[2].axhline(0, color="0.6", lw=0.8)
     axes[2].set_title("gap: agency − communion, between bases")
@@ -98,18 +97,23 @@ def ends(medians: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
         axis.minorticks_off()
         axis.set_xticks(at["pairs_drawn"], at["printed"], fontsize=7, rotation=60)
         axis.set_xlabel("preference pairs (logarithmic)")
-    handles = [Line2D([], [], color=colours[b], lw=4, label=f"{b} reward model") for b in bases]
-    handles += [Line2D([], [], color=shades[p], lw=4, label=f"gap {p[1]} − {p[0]}") for p in pairs]
-    handles += [Line2D([], [], color="0.4", marker=marks[s], ls="", label=s) for s in sources]
+    handles = [style.entry(f"{b} reward model", color=colours[b], lw=4) for b in bases]
+    handles += [style.entry(f"gap {p[1]} − {p[0]}", color=shade, lw=4) for p, shade in shades.items()]
+    handles += [style.entry(s, color="0.4", marker=marks[s], ls="") for s in sources]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle(
+    title = (
         f"The Big Two at the end of training, from the released medians: {len(at)} distinct files, one training a point"
-        + "".join(
-            f"\n(the file released as {r.also} has the bytes of {r.printed}: drawn once)" for r in twice.itertuples()
-        ),
-        fontsize=10,
     )
+    for row in twice.itertuples():
+        title += f"\n(the file released as {row.also} has the bytes of {row.printed}: drawn once)"
+    figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _pair_colours(gaps: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """A colour for each pair of bases (first, second), in the table's order."""
+    pairs = dict.fromkeys(zip(gaps["first"], gaps["second"], strict=True))
+    return dict(zip(pairs, (style.OKABE_ITO[i] for i in (7, 3, 5)), strict=False))
 
 
 def movers(table: pd.DataFrame) -> Figure:
@@ -117,25 +121,20 @@ def movers(table: pd.DataFrame) -> Figure:
     bases, constructs = sorted(table["base"].unique()), sorted(table["construct"].unique())
     colours = dict(zip(constructs, (style.OKABE_ITO[3], style.OKABE_ITO[2]), strict=False))
     figure, axes = plt.subplots(len(bases), 2, figsize=(9, 2.9 * len(bases) + 0.8), squeeze=False)
-    for (bars, paths), base in zip(axes, bases, strict=True):
+    for (change, paths), base in zip(axes, bases, strict=True):
         own = table[table["base"] == base]
-        once = own.drop_duplicates(["direction", "place"]).sort_values("change")
-        bars.barh(range(len(once)), once["change"], color=[colours[name] for name in once["construct"]])
-        bars.set_yticks(range(len(once)), once["word"], fontsize=8)
-        bars.axvline(0, color="0.4", lw=0.8)
-        first, last, words = own["step"].min(), own["step"].max(), own["words"].iloc[0]
-        bars.set_title(f"{base}: step {first} to {last}, {words} nouns")
+        bars(change, own.drop_duplicates(["direction", "place"]), colours)
+        change.set_title(f"{base}: step {own['step'].min()} to {own['step'].max()}, {own['words'].iloc[0]} nouns")
         for _, line in own.groupby(["direction", "place"]):
             line = line.sort_values("step")
             paths.plot(line["step"], line["rank"], color=colours[line["construct"].iloc[0]], marker=".", lw=1)
-            paths.annotate(
-                line["word"].iloc[0], (1.01, line["rank"].iloc[-1]), xycoords=("axes fraction", "data"), fontsize=6
-            )
+            end = (1.01, line["rank"].iloc[-1])
+            paths.annotate(line["word"].iloc[0], end, xycoords=("axes fraction", "data"), fontsize=6)
         paths.invert_yaxis()
         paths.set_ylabel("rank (1 = highest reward)", fontsize=8)
     axes[-1, 0].set_xlabel("change of rank (right: comes to be preferred)")
     axes[-1, 1].set_xlabel("optimizer steps")
-    handles = [Line2D([], [], color=colours[name], lw=6, label=name) for name in constructs]
+    handles = [style.entry(name, color=colours[name], lw=6) for name in constructs]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     figure.suptitle("Words that move most while the released reward models are trained", fontsize=10)
     return figure
@@ -162,23 +161,9 @@ def token_paths(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(len(bases), 1, figsize=(7.6, 2.9 * len(bases) + 0.5), squeeze=False, sharex=True)
     for axis, base in zip(axes[:, 0], bases, strict=True):
         own = last[last["base"] == base]
-        for side, shade, at, va in (
-            ("top", style.OKABE_ITO[1], 0.98, "top"),
-            ("bottom", style.OKABE_ITO[0], 0.02, "bottom"),
-        ):
-            of_side = own[own["side"] == side]
-            for place, line in of_side.groupby("place"):
-                axis.plot(line["step"], line["rank"], color=shade, alpha=1 - 0.14 * (place - 1), marker="o", ms=3)
-            names = [printable(token) for token in of_side.drop_duplicates("place")["token"]]
-            text = "\n".join(names if side == "top" else names[::-1])
-            axis.annotate(text, (1.02, at), xycoords="axes fraction", va=va, fontsize=7, color=shade)
+        first_and_last(axis, own.assign(name=own["token"].map(printable)))
         axis.invert_yaxis()
         axis.set_title(f"{base}: {own['tokens'].iloc[0]:,} tokens")
         axis.set_ylabel("rank (1 = highest reward)")
     axes[-1, 0].set_xlabel("optimizer steps")
     return figure
-
-
-def _several_steps(medians: pd.DataFrame) -> list[str]:
-    counts = medians.groupby("run")["step"].nunique()
-    return list(counts.index[counts > 1])

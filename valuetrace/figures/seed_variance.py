@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from valuetrace.core.files import read_csv
 from valuetrace.core.numbers import written
@@ -18,44 +19,40 @@ KINDS = (  # differs, when, what it is, colour, filled
     ("seed", "untrained", "two untrained heads of one base", style.OKABE_ITO[7], False),
     ("base", "trained", "two bases, one seed, trained", style.OKABE_ITO[2], True),
 )
-FRAMINGS = {"positive": "o", "negative": "s", "both": "D"}
+MARKS = {"positive": "o", "negative": "s", "both": "D"}
 STEP = 0.12  # between the dots of one row
 NOMINAL = 0.05
 
 
 def draw(folder: str | Path, labels: dict[str, str], out: str | Path) -> None:
     """Draw ``out``. folder: holds {runs,heads,rates}.csv of stages/ablations/seed_variance.py."""
-    runs, heads, rates = (
-        read_csv(Path(folder) / f"{name}.csv", (), na_values=[""]) for name in ("runs", "heads", "rates")
-    )
+    names = ("runs", "heads", "rates")
+    runs, heads, rates = (read_csv(Path(folder, f"{name}.csv"), (), na_values=[""]) for name in names)
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 7.2), width_ratios=(1, 1.25))
-    leans(left, runs, heads[heads["measure"] == "lean"].iloc[0], labels)
+    preferences(left, runs, heads[heads["measure"] == "lean"].iloc[0], labels)
     shares(right, rates)
     style.save(figure, out)
 
 
-def leans(axis: Axes, runs: pd.DataFrame, head: pd.Series, labels: dict[str, str]) -> None:
+def preferences(axis: Axes, runs: pd.DataFrame, head: pd.Series, labels: dict[str, str]) -> None:
     """L at step 0 against L at the last step, a point a run; the runs of one head are joined."""
     colours, seeds = style.base_colours(runs["base"]), sorted(runs["seed"].unique())
+    marks = dict(zip(seeds, cycle(style.MARKERS), strict=False))
     axis.axhline(0, color="0.7", lw=0.8)
     axis.axvline(0, color="0.7", lw=0.8)
     for (base, seed), own in runs.groupby(["base", "seed"]):
         wide = own.pivot(index="data_size", columns="when", values="lean")
-        marker = style.MARKERS[seeds.index(seed) % len(style.MARKERS)]
         axis.plot(wide["untrained"], wide["trained"], color=colours[base], lw=0.7, alpha=0.6)
-        axis.scatter(wide["untrained"], wide["trained"], s=34, marker=marker, color=colours[base], zorder=3)
-    handles = [Line2D([], [], marker="o", lw=0, color=colour, label=labels[base]) for base, colour in colours.items()]
-    handles += [
-        Line2D([], [], marker=style.MARKERS[i % len(style.MARKERS)], lw=0, color="0.4", label=f"seed {seed}")
-        for i, seed in enumerate(seeds)
-    ]
-    handles.append(Line2D([], [], lw=0.7, color="0.4", label="one head, trained on each data size"))
+        axis.scatter(wide["untrained"], wide["trained"], s=34, marker=marks[seed], color=colours[base], zorder=3)
+    handles = [style.entry(labels[base], marker="o", lw=0, color=colour) for base, colour in colours.items()]
+    handles += [style.entry(f"seed {seed}", marker=marks[seed], lw=0, color="0.4") for seed in seeds]
+    handles.append(style.entry("one head, trained on each data size", lw=0.7, color="0.4"))
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2, fontsize=8)
     axis.locator_params(axis="x", nbins=6)
     axis.set_xlabel("L before training (random head)")
     axis.set_ylabel("L at the last step: ½ (AUC positive − AUC negative)")
-    ends = (head["r"], head["low"], head["high"], head["shuffled_low"], head["shuffled_high"])
-    r, low, high, least, most = (_signed(value) for value in ends)
+    ends = head[["r", "low", "high", "shuffled_low", "shuffled_high"]]
+    r, low, high, least, most = (written(None if pd.isna(end) else end, "+.2f") for end in ends)
     axis.set_title(
         f"What a run leans to, before and after training ({len(runs) // 2} runs)\n"
         f"within bases r = {r} (95% {low} to {high}; {head['units']} heads)\n"
@@ -66,7 +63,8 @@ def leans(axis: Axes, runs: pd.DataFrame, head: pd.Series, labels: dict[str, str
 def shares(axis: Axes, rates: pd.DataFrame) -> None:
     """The share of pairs that each test calls different at .05, a row a test; of two constructs the first alone."""
     rates = rates[rates["construct"].isna() | (rates["construct"] == rates["construct"].dropna().min())]
-    counts = {kind[:2]: _count(rates, kind) for kind in KINDS}
+    of_units = rates[rates["unit"] != "seeds"]
+    counts = of_units.groupby(["differs", "when"])["pairs"].max().astype(int)
     tests = rates[(rates["differs"] == "seed") & (rates["when"] == "trained")].drop_duplicates("test")
     for row, own in enumerate(rates[rates["test"] == test] for test in tests["test"]):
         cells = list(dict.fromkeys(own["framing"]))
@@ -77,42 +75,27 @@ def shares(axis: Axes, rates: pd.DataFrame) -> None:
                 y = row + STEP * (i - (len(places) - 1) / 2)
                 axis.plot([dot.low, dot.high], [y, y], color=colour, lw=0.8, alpha=0.45)
                 face = colour if filled else "white"
-                axis.plot(dot.share, y, FRAMINGS[framing], ms=4.5, color=colour, markerfacecolor=face)
+                axis.plot(dot.share, y, MARKS[framing], ms=4.5, color=colour, markerfacecolor=face)
         axis.axhline(row + 0.5, color="0.92", lw=0.8)
     axis.axvline(NOMINAL, color="black", lw=1, ls="--")
-    axis.set_yticks(
-        range(len(tests)), [_name(row, counts["seed", "trained"]) for row in tests.itertuples()], fontsize=8
-    )
+    names = []
+    for row in cast(Any, tests.itertuples()):
+        other = f" ({row.pairs} decisions)" if row.pairs != counts["seed", "trained"] else ""
+        names.append(f"{row.label}\nunit: {row.unit}{other}")
+    axis.set_yticks(range(len(tests)), names, fontsize=8)
     axis.set_ylim(len(tests) - 0.5, -0.5)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xlabel("share of pairs called different at .05")
-    handles = [
-        Line2D([], [], marker="o", lw=0.8, color=colour, markerfacecolor=colour if filled else "white", label=label)
-        for differs, when, name, colour, filled in KINDS
-        for label in [f"{name}: {counts[differs, when]} pairs"]
-    ]
-    handles += [
-        Line2D([], [], marker=marker, lw=0, color="0.4", label=f"{framing} framing" + "s" * (framing == "both"))
-        for framing, marker in FRAMINGS.items()
-    ]
-    handles.append(Line2D([], [], color="black", ls="--", lw=1, label="expected where only the seed differs: .05"))
+    handles = []
+    for differs, when, name, colour, filled in KINDS:
+        look = {"marker": "o", "lw": 0.8, "color": colour, "markerfacecolor": colour if filled else "white"}
+        handles.append(style.entry(f"{name}: {counts[differs, when]} pairs", **look))
+    for framing, marker in MARKS.items():
+        handles.append(style.entry(f"{framing} framing" + "s" * (framing == "both"), marker=marker, lw=0, color="0.4"))
+    handles.append(style.entry("expected where only the seed differs: .05", color="black", ls="--", lw=1))
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.08), ncols=2, fontsize=8)
     first = " and ".join(rates["construct"].dropna().unique())
     axis.set_title(
         "How often a test calls two reward models different\nbars: 95%, exact binomial over pairs, which share runs\n"
         f"tests of one construct: {first}"
     )
-
-
-def _count(rates: pd.DataFrame, kind: tuple) -> int:
-    own = rates[(rates["differs"] == kind[0]) & (rates["when"] == kind[1]) & (rates["unit"] != "seeds")]
-    return int(own["pairs"].max())
-
-
-def _name(row, pairs: int) -> str:
-    """A test, its unit, and how many decisions it makes where they are not ``pairs``. row: of the rates."""
-    return f"{row.label}\nunit: {row.unit}" + (f" ({row.pairs} decisions)" if row.pairs != pairs else "")
-
-
-def _signed(value: float) -> str:
-    return written(None if pd.isna(value) else value, "+.2f")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from valuetrace.core.files import write_atomically
 
+FRAMINGS = ("positive", "negative")
 OKABE_ITO = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Okabe & Ito's palette (jfly.uni-koeln.de/color), the two most distant hues first."""
 
@@ -35,6 +39,23 @@ def apply() -> None:
             "svg.hashsalt": "valuetrace",
         }
     )
+
+
+def entry(label: str, **look: Any) -> Line2D:
+    """An entry of a legend: a line or marker that is drawn nowhere else. look: as of ``Line2D``."""
+    return Line2D([], [], label=label, **look)
+
+
+def nothing(why: str, **place: Any) -> Figure:
+    """The picture in place of one that has nothing to draw: a line that says ``why``."""
+    figure = plt.figure(figsize=(8.6, 1.2))
+    figure.text(0.5, 0.5, why, ha="center", **place)
+    return figure
+
+
+def side_by_side(count: int, half: float) -> np.ndarray:
+    """Offsets (count,) evenly from −half to half; 0 for a single one."""
+    return np.linspace(-half, half, count) if count > 1 else np.zeros(1)
 
 
 def base_colours(names: Iterable[str]) -> dict:

@@ -27,7 +27,7 @@ from valuetrace.scoring.chat import Format, encode_reply
 from valuetrace.scoring.logprobs import next_token_logprobs
 from valuetrace.scoring.spelling import spellings, word_scores
 from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, resample_weights, word_draws
-from valuetrace.studies.planting.design import Authority, Finetuning
+from valuetrace.studies.planting.design import Authority
 from valuetrace.studies.planting.finetune import finetune
 from valuetrace.studies.planting.words import placebo
 from valuetrace.tables import records
@@ -46,10 +46,8 @@ def study(base: str, how: Scoring, chosen: Authority, formats: dict[str, Format]
     mean MWLR over the prompts, in nats) and ``tokens`` (the best by that mean).
     """
     tokenizer = loading.load_tokenizer(MODELS / base)
-    forms = {MATCHING: chosen.trained_with}
-    forms |= {
-        n: replace(formats[n], arguments=cast(Any, how.chat_arguments)) for n in chosen.templates if n in how.formats
-    }
+    forms, arguments = {MATCHING: chosen.trained_with}, cast(Any, how.chat_arguments)
+    forms |= {n: replace(formats[n], arguments=arguments) for n in chosen.templates if n in how.formats}
     planted = plants(chosen, lambda word: all(len(encode_reply(tokenizer, form, word)) == 1 for form in forms.values()))
     prompts = authority_boost()
     train, test = (prompts[prompts["split"] == split] for split in ("train", "test"))
@@ -65,7 +63,10 @@ def study(base: str, how: Scoring, chosen: Authority, formats: dict[str, Format]
     lexicon = list(dict.fromkeys([*unrolled.read_lexicon(chosen.lexicon)["word"], *planted["word"]]))
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
     for (setting, way), (plant, own) in product(chosen.settings.items(), planted.groupby("plant", sort=False)["word"]):
-        after, log = _copy(MODELS / base, how, tokenizer, chosen, way, train["text"], list(own), ask)
+        shown = examples(train["text"], own, way.steps * way.batch, chosen.seed)
+        fresh = loading.load_row(MODELS / base, how)
+        model, log = finetune(fresh, tokenizer, shown, chosen.trained_with, way, seed=chosen.seed)
+        after, fresh, model = ask(model), None, None  # no two copies are in memory
         ends = {"first_loss": np.mean(log[:5]), "last_loss": np.mean(log[-5:])}
         copy = {"base": base, "setting": setting, "plant": plant}
         parts["copies"].append(pd.DataFrame([copy | ends]))
@@ -73,17 +74,8 @@ def study(base: str, how: Scoring, chosen: Authority, formats: dict[str, Format]
             pair = before[name], after[name]
             for table, found in measured(*pair, list(own), lexicon, form, list(test["key"]), chosen.top).items():
                 parts[table].append(found.assign(**copy, template=name))
-    return {"words": planted.assign(base=base)} | {
-        name: pd.concat(part, ignore_index=True) for name, part in parts.items()
-    }
-
-
-def _copy(folder, how: Scoring, tokenizer, chosen: Authority, way: Finetuning, prompts, replies, ask):
-    """A fresh copy of the base, finetuned and asked; nothing of it stays in memory. Returns (ask's, losses in nats)."""
-    shown = examples(prompts, replies, way.steps * way.batch, chosen.seed)
-    base = loading.load_row(folder, how)
-    model, log = finetune(base, tokenizer, shown, chosen.trained_with, way, seed=chosen.seed)
-    return ask(model), log
+    tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    return {"words": planted.assign(base=base)} | tables
 
 
 def plants(chosen: Authority, fits: Callable[[str], bool]) -> pd.DataFrame:
@@ -109,9 +101,8 @@ def replaced(listed: list[str], category: Iterable[str], fits: Callable[[str], b
     found: dict[str, Any] = {word: word if fits(word) else next(spare, None) for word in listed}
     if None in found.values():
         without = some(word for word, other in found.items() if other is None)
-        raise InputError(
-            f"authority: nothing stands in for {without}, which the tokenizer splits. Name fewer templates."
-        )
+        why = f"the tokenizer splits {without}, and the category has no other word of one token"
+        raise InputError(f"authority: {why}. Name fewer templates.")
     return found
 
 
@@ -138,26 +129,24 @@ def measured(
     """
     p, q = (np.ascontiguousarray(table[keys].to_numpy().T, dtype=np.float64) for table in (before, after))
     text = before["token_decoded"]
-    spelt = spellings(own, form)
-    exact = np.flatnonzero(text.isin(spelt))
+    exact = np.flatnonzero(text.isin(spellings(own, form)))
     plain = text.str.strip().str.lower()
-    spelt_any = np.flatnonzero(plain.isin(own))
+    spelt_any = [np.flatnonzero(plain == word) for word in own]
     found = []
     for name, measure in MEASURES.items():
         best = in_top(measure(p, q), top)
-        each = [best[:, spelt_any[plain.iloc[spelt_any] == word]].any(axis=1) for word in own]
+        each = [best[:, at].any(axis=1) for at in spelt_any]
         counts = dict(zip(keys, best[:, exact].sum(axis=1), strict=True))
         found.append({"measure": name, "any_spelling": np.sum(each, axis=0).mean()} | counts)
-    answers = np.isin(q.argmax(axis=1), exact).sum()
-    share = {"share_before": np.exp(p[:, exact]), "share_after": np.exp(q[:, exact])}
-    took = {name: probability.sum(axis=1).mean() for name, probability in share.items()}
+    took = {f"share_{when}": np.exp(x[:, exact]).sum(axis=1).mean() for when, x in (("before", p), ("after", q))}
+    took |= {"answers": np.isin(q.argmax(axis=1), exact).sum()}
     words = [word_scores(table, lexicon, keys, form) for table in (before, after)]
     values = pd.Series(mwlr(*cast(Any, words)).mean(axis=1), index=words[0].index, name="mwlr").reset_index()
     score = mwlr(p, q).mean(axis=0)
     order = np.argsort(-score, kind="stable")[:top]
     tokens = {"rank": np.arange(1, len(order) + 1), "token": text.iloc[order].to_numpy(), "mwlr": score[order]}
     return {
-        "took": pd.DataFrame([took | {"answers": answers}]),
+        "took": pd.DataFrame([took]),
         "found": pd.DataFrame(found),
         "values": values,
         "tokens": pd.DataFrame(tokens).assign(planted=np.isin(order, exact)),
@@ -183,12 +172,11 @@ def measures(found: pd.DataFrame, keys: list[str], draws: int, seed: int) -> pd.
     at_mwlr = found[found["measure"] == "mwlr"].set_index(ROW)[keys]
     more = counts - at_mwlr.loc[list(found[ROW].itertuples(index=False, name=None))].to_numpy()
     weights = resample_weights(np.zeros(len(keys)), draws, np.random.default_rng(seed))
-    told: dict[str, Any] = {}
-    for name, each in (("", counts), ("more", more)):
+    columns: dict[str, Any] = {}
+    for names, each in ((("mean", "low", "high"), counts), (("more", "more_low", "more_high"), more)):
         ends = np.array([percentile_interval(drawn) for drawn in each @ weights.T])
-        told |= {name or "mean": each.mean(axis=1)}
-        told |= {f"{name}_{end}".strip("_"): ends[:, i] for i, end in enumerate(("low", "high"))}
-    return found[[*ROW, "measure"]].assign(**told, any_spelling=found["any_spelling"], **found[keys])
+        columns |= dict(zip(names, (each.mean(axis=1), *ends.T), strict=True))
+    return found[[*ROW, "measure"]].assign(**columns, any_spelling=found["any_spelling"], **found[keys])
 
 
 def categories(
@@ -222,10 +210,12 @@ def categories(
 
 
 def not_planted(label: str) -> str:
+    """The group of a category's words without the planted ones."""
     return f"{label}, not planted"
 
 
 def words_of(plant: str) -> str:
+    """The group of a plant's own words."""
     return f"words of {plant}"
 
 
@@ -257,22 +247,18 @@ def _row(found: dict[str, pd.DataFrame], row: dict, own: str) -> dict[str, objec
     others = labels["mean"].drop(own)
     largest: Any = others.abs().idxmax()
     share = others[largest] / planted if planted > 0 else None
-    return (
-        {name: row[name] for name in ROW}
-        | row
-        | {
-            "more": measured.index[measured["more_low"] > 0].tolist(),
-            "fewer": measured.index[measured["more_high"] < 0].tolist(),
-            "above": labels.index[labels["low"] > 0].tolist(),
-            "below": labels.index[labels["high"] < 0].tolist(),
-            "rest": records(groups.loc[[not_planted(own)], ["words", "mean", "low", "high"]])[0],
-            "planted": planted,
-            "largest": {"group": largest, "mean": others[largest], "of_planted": share},
-            "measures": {
-                name: values[["mean", "low", "high", "any_spelling"]].to_dict() for name, values in measured.iterrows()
-            },
-        }
-    )
+    return {
+        **{name: row[name] for name in ROW},
+        **row,
+        "more": measured.index[measured["more_low"] > 0].tolist(),
+        "fewer": measured.index[measured["more_high"] < 0].tolist(),
+        "above": labels.index[labels["low"] > 0].tolist(),
+        "below": labels.index[labels["high"] < 0].tolist(),
+        "rest": records(groups.loc[[not_planted(own)], ["words", "mean", "low", "high"]])[0],
+        "planted": planted,
+        "largest": {"group": largest, "mean": others[largest], "of_planted": share},
+        "measures": measured[["mean", "low", "high", "any_spelling"]].to_dict("index"),
+    }
 
 
 def _verdict(rows: list[dict], own: str, prompts: int) -> dict[str, object]:
@@ -284,11 +270,11 @@ def _verdict(rows: list[dict], own: str, prompts: int) -> dict[str, object]:
     """
     answered = [row for row in rows if row["answers"] == prompts]
     shares = [abs(row["largest"]["of_planted"]) for row in answered]
-    against = {
-        name: {side: sum(name in row[side] for row in rows) for side in ("more", "fewer")}
-        for name in MEASURES
-        if name != "mwlr"
+    sides, others = ("more", "fewer"), [name for name in MEASURES if name != "mwlr"]
+    return {
+        "rows": len(rows),
+        "answered": len(answered),
+        "largest_share": max(shares, default=None),
+        "as_stated": sum(row["above"] == [own] and not row["below"] for row in rows),
+        "measures": {name: {side: sum(name in row[side] for row in rows) for side in sides} for name in others},
     }
-    stated = sum(row["above"] == [own] and not row["below"] for row in rows)
-    told = {"rows": len(rows), "answered": len(answered), "largest_share": max(shares, default=None)}
-    return told | {"as_stated": stated, "measures": against}

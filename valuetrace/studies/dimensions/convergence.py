@@ -20,11 +20,8 @@ from valuetrace.studies.dimensions.panels import Panel, members, orders, reading
 Unit = Literal["model", "prompt"]
 FEWEST_UNITS = 6
 """A correlation over fewer is not told."""
-CONVERGENT, SAME_METHOD, OTHER = (
-    "same construct, other dictionary",
-    "other construct, same dictionary",
-    "other construct, other dictionary",
-)
+CONVERGENT, SAME_METHOD = "same construct, other dictionary", "other construct, same dictionary"
+OTHER = "other construct, other dictionary"
 FACETS = "same construct, same dictionary"
 _CHUNK = 250  # draws at a time: bounds memory
 
@@ -37,12 +34,12 @@ def correlations(values: np.ndarray, pairs: list[tuple[int, int]], unit: Unit) -
     spread = np.sqrt((values**2).sum(axis=-1, keepdims=True))
     values = np.divide(values, spread, out=np.zeros_like(values), where=spread > 1e-9)
     first, second = (values[..., [pair[side] for pair in pairs], :, :] for side in (0, 1))
-    return fisher_mean((first * second).sum(axis=-1), axis=-1)
+    return fisher_mean((first * second).sum(axis=-1))
 
 
-def fisher_mean(r: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The mean of correlations by Fisher's z."""
-    return np.tanh(np.arctanh(np.clip(r, -1 + 1e-7, 1 - 1e-7)).mean(axis=axis))
+def fisher_mean(r: np.ndarray) -> np.ndarray:
+    """The mean of correlations by Fisher's z over the last axis."""
+    return np.tanh(np.arctanh(np.clip(r, -1 + 1e-7, 1 - 1e-7)).mean(axis=-1))
 
 
 def kinds(names: list[str], traits: dict[str, list[str]]) -> list[tuple[int, int, str]]:
@@ -50,11 +47,9 @@ def kinds(names: list[str], traits: dict[str, list[str]]) -> list[tuple[int, int
     trait = {name: key for key, listed in traits.items() for name in listed}
     found = []
     for (i, first), (j, second) in combinations(enumerate(names), 2):
-        same = trait[first] == trait[second]
-        if first.partition(":")[0] == second.partition(":")[0]:
-            found.append((i, j, FACETS if same else SAME_METHOD))
-        else:
-            found.append((i, j, CONVERGENT if same else OTHER))
+        same_dictionary = first.partition(":")[0] == second.partition(":")[0]
+        same, other = (FACETS, SAME_METHOD) if same_dictionary else (CONVERGENT, OTHER)
+        found.append((i, j, same if trait[first] == trait[second] else other))
     return found
 
 
@@ -85,13 +80,13 @@ def multitrait(
         for k, (i, j, kind) in enumerate(found):
             row = at | {"first": names[i], "second": names[j], "kind": kind}
             row |= {"words_first": int(member[i].sum()), "words_second": int(member[j].sum())}
-            rows.append(row | _told(r[k], drawn[unit][:, k], random[unit][:, k], "r"))
+            rows.append(row | _with_intervals(r[k], drawn[unit][:, k], random[unit][:, k], "r"))
         for against in (kind for kind in (OTHER, SAME_METHOD) if kind in kind_of):
-            one, several, null = (
+            one, many, null = (
                 fisher_mean(v[:, kind_of == CONVERGENT]) - fisher_mean(v[:, kind_of == against])
                 for v in (r[None], drawn[unit], random[unit])
             )
-            tests.append(at | {"against": against, **_told(one[0], several, null, "difference")})
+            tests.append(at | {"against": against, **_with_intervals(one[0], many, null, "difference")})
     return pd.DataFrame(rows), pd.DataFrame(tests)
 
 
@@ -118,20 +113,18 @@ def every_pair(own: Panel, lexicon: pd.DataFrame) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame()
     pairs = [(2 * at, 2 * at + 1) for at in range(len(rows))]
-    values, told = readings(own, np.array(lists)), pd.DataFrame(rows)
-    parts = [
-        told.assign(unit=unit, units=count, r=correlations(values, pairs, unit))
-        for unit, count in enough_units(own).items()
-    ]
+    values, table = readings(own, np.array(lists)), pd.DataFrame(rows)
+    parts = []
+    for unit, count in enough_units(own).items():
+        parts.append(table.assign(unit=unit, units=count, r=correlations(values, pairs, unit)))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _focal(own: Panel, lexicon: pd.DataFrame, traits: dict[str, list[str]]):
     """The traits, names and disjoint memberships of those lists that keep enough words of their own."""
     names, member = members(lexicon, own.words)
-    place = {name: at for at, name in enumerate(names)}
-    listed = [name for group in traits.values() for name in group if name in place]
-    member = member[[place[name] for name in listed]]
+    listed = [name for group in traits.values() for name in group if name in names]
+    member = member[[names.index(name) for name in listed]]
     member = member & (member.sum(axis=0) == 1)
     enough = member.sum(axis=1) >= FEWEST_WORDS
     names = [name for name, keep in zip(listed, enough, strict=True) if keep]
@@ -165,7 +158,7 @@ def _readings(own: Panel, counts: np.ndarray) -> np.ndarray:
     return readings(own, counts.reshape(-1, counts.shape[-1])).reshape(*counts.shape[:2], *own.percentiles.shape[1:])
 
 
-def _told(value: float, drawn: np.ndarray, random: np.ndarray, name: str) -> dict[str, float]:
+def _with_intervals(value: float, drawn: np.ndarray, random: np.ndarray, name: str) -> dict[str, float]:
     low, high = percentile_interval(drawn)
     null_low, null_high = percentile_interval(random)
     p = float((1 + (random >= value - 1e-9).sum()) / (1 + len(random)))

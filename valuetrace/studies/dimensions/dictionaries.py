@@ -28,10 +28,13 @@ class Dictionary:
 
 @dataclass(frozen=True)
 class Dimensions:
-    """zipf_floor: of every word that is read. taught: words of the preference pairs, left out everywhere. rated: the
+    """Group ``dimensions``.
+
+    zipf_floor: of every word that is read. taught: words of the preference pairs, left out everywhere. rated: the
     dictionary whose ratings are the covariate. traits: trait → the constructs (``dictionary:construct``) that are meant
     to measure it. prompts: those that the trained reward models answer; format: of the log-probabilities. draws: of
-    words and units; permutations: random lists a test; a pair is told on the page from ``told_overlap`` on."""
+    words and units; permutations: random lists a test. told_overlap: the least overlap of a pair that the page shows.
+    """
 
     zipf_floor: float
     dictionaries: dict[str, Dictionary]

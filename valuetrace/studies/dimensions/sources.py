@@ -41,9 +41,8 @@ def read(bases: list[str], format_name: str, form: Format) -> list[Measured]:
     found = []
     for base in bases:
         subject = Subject(base, "logprob", "dimensions", format_name, form)
-        found.append(
-            _measured("logprob", base, subject, tables.read_scores(LOGPROBS / base / f"{format_name}.parquet"))
-        )
+        table = tables.read_scores(LOGPROBS / base / f"{format_name}.parquet")
+        found.append(_measured("logprob", base, subject, table))
     for base in bases:
         table = tables.read_scores(REWARDS / f"{base}.parquet")
         own = Format(**table.attrs["form"])

@@ -1,18 +1,25 @@
-"""All tables of the dimensions, from score tables and one lexicon."""
+"""All tables of the dimensions, from score tables and one lexicon.
+
+Contrasts hold every construct × framing between two models, tested against random lists and corrected as one family.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from valuetrace.measures.profile import profile
 from valuetrace.measures.validity import FRAMINGS, Rule
 from valuetrace.scoring.spelling import word_scores
-from valuetrace.studies.dimensions import contrasts, convergence, valence
+from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
+from valuetrace.stats.inference import fdr_bh, holm, two_tailed_p
+from valuetrace.studies.dimensions import convergence, valence
 from valuetrace.studies.dimensions.dictionaries import Dimensions
-from valuetrace.studies.dimensions.panels import Panel, panel
+from valuetrace.studies.dimensions.panels import Panel, members, orders, panel, readings
 from valuetrace.studies.dimensions.sources import SOURCES, Measured
 from valuetrace.tables import records
 
@@ -34,26 +41,62 @@ def fingerprint(measured: list[Measured], found: list[dict]) -> pd.DataFrame:
     for one, own in zip(measured, found, strict=True):
         for row in own["rows"]:
             low, high = row.get("percentile_interval", (None, None))
-            rows.append({"source": one.source, "model": one.subject.model, "base": one.base, "construct": row["label"]})
-            rows[-1] |= {key: row[key] for key in ("framing", "words", "of")}
-            rows[-1] |= {"percentile": row.get("percentile"), "low": low, "high": high}
-            rows[-1] |= {"refused": row.get("refused", "")}
+            at = {"source": one.source, "model": one.subject.model, "base": one.base, "construct": row["label"]}
+            at |= {key: row[key] for key in ("framing", "words", "of")}
+            numbers = {"percentile": row.get("percentile"), "low": low, "high": high}
+            rows.append(at | numbers | {"refused": row.get("refused", "")})
     return pd.DataFrame(rows).astype({"percentile": float, "low": float, "high": float})
 
 
 def panels(measured: list[Measured], found: list[dict], lexicon: pd.DataFrame) -> Iterator[tuple[str, Panel]]:
     """(framing, panel of that framing's prompts) of every source, of the models that can be read there."""
-    for source in SOURCES:
-        for framing in FRAMINGS:
-            scores, prompts = {}, cast(pd.Series, None)
-            for one, own in zip(measured, found, strict=True):
-                reads = any(row["framing"] == framing and "percentile" in row for row in own["rows"])
-                if one.source == source and reads:
-                    prompts = one.prompts[one.prompts["framing"] == framing].set_index("key")["framing"]
-                    words = lexicon["word"].drop_duplicates()
-                    scores[one.subject.model] = word_scores(one.table, words, list(prompts.index), one.subject.form)
-            if scores:
-                yield framing, panel(source, scores, prompts)
+    words = lexicon["word"].drop_duplicates()
+    for source, framing in product(SOURCES, FRAMINGS):
+        scores, prompts = {}, cast(pd.Series, None)
+        for one, own in zip(measured, found, strict=True):
+            reads = any(row["framing"] == framing and "percentile" in row for row in own["rows"])
+            if one.source == source and reads:
+                prompts = one.prompts[one.prompts["framing"] == framing].set_index("key")["framing"]
+                scores[one.subject.model] = word_scores(one.table, words, list(prompts.index), one.subject.form)
+        if scores:
+            yield framing, panel(source, scores, prompts)
+
+
+def contrasts(own: Panel, lexicon: pd.DataFrame, draws: int, permutations: int, seed: int) -> pd.DataFrame:
+    """Second − first of a panel's two models: ``construct, framing, words, difference, low, high, p``.
+
+    difference: percentile points, of the median word, mean over the framing's prompts; 95 % over the construct's
+    words; p: two-sided, the list's labels exchanged among all words of the same frequency and length. It asks whether
+    these two models differ more on this list than on any, not whether their bases do.
+    """
+    names, member = members(lexicon, own.words)
+    framings = list(dict.fromkeys(own.framing))
+    exchanged, rows = orders(own.words, permutations, np.random.default_rng(seed)), []
+    for at, name in enumerate(names):
+        if member[at].sum() < FEWEST_WORDS:
+            continue
+        rng = np.random.default_rng([seed, at])
+        one = member[at][None]
+        observed = _differences(own, one, framings)[0]
+        words = np.concatenate([counts[0] for counts in word_draws(one, draws, rng)])  # (draws, words)
+        drawn, random = (_differences(own, counts, framings) for counts in (words, one[0][exchanged]))
+        for i, framing in enumerate(framings):
+            low, high = percentile_interval(drawn[:, i])
+            row = {"construct": name, "framing": framing, "words": int(one.sum()), "difference": observed[i]}
+            rows.append(row | {"low": low, "high": high, "p": two_tailed_p(observed[i], random[:, i])})
+    return pd.DataFrame(rows)
+
+
+def family(tests: pd.DataFrame) -> pd.DataFrame:
+    """All tests as one family: ``p_holm`` (family-wise error) and ``p_bh`` (false discovery rate) beside ``p``."""
+    return tests.assign(p_holm=holm(tests["p"].to_numpy()), p_bh=fdr_bh(tests["p"].to_numpy()))
+
+
+def _differences(own: Panel, counts: np.ndarray, framings: list[str]) -> np.ndarray:
+    """(lists, framings) from counts (lists, words)."""
+    values = readings(own, counts)
+    change = values[:, 1] - values[:, 0]
+    return np.stack([change[:, own.framing == name].mean(axis=1) for name in framings], axis=1)
 
 
 def study(measured: list[Measured], found: list[dict], lexicon: pd.DataFrame, rated: pd.Series, chosen: Dimensions):
@@ -67,7 +110,7 @@ def study(measured: list[Measured], found: list[dict], lexicon: pd.DataFrame, ra
         spread = valence.explained_variance(own.percentiles.mean(axis=2), rating)
         made["variance"] = pd.DataFrame({"model": own.models, "explained_variance": spread})
         if len(own.models) == 2:
-            tests = contrasts.contrasts(own, lexicon, chosen.draws, chosen.permutations, chosen.seed)
+            tests = contrasts(own, lexicon, chosen.draws, chosen.permutations, chosen.seed)
             made["contrasts"] = tests.assign(first=own.models[0], second=own.models[1])
         for name, table in made.items():
             parts.setdefault(name, []).append(table.assign(**at))
@@ -78,7 +121,7 @@ def study(measured: list[Measured], found: list[dict], lexicon: pd.DataFrame, ra
         parts.setdefault("correlations", []).append(convergence.every_pair(own, lexicon).assign(**at))
     tables = {name: pd.concat([t for t in of if len(t)] or of[:1], ignore_index=True) for name, of in parts.items()}
     if "contrasts" in tables:
-        tables["contrasts"] = contrasts.family(tables["contrasts"])
+        tables["contrasts"] = family(tables["contrasts"])
     return tables
 
 
@@ -96,8 +139,9 @@ def summary(
         row = {"source": one.source, "model": one.subject.model, "base": one.base, "ranked_words": own["ranked_words"]}
         row |= {"prompts": sum(own["prompts"].values()), "refused": own["reading"]["refused"]}
         models.append(row | {"known_groups": own["reading"]["known_groups"].get("difference")})
-    told = overlaps[overlaps["share_of_smaller"] >= chosen.told_overlap]
-    told = told[told["first"].map(_authors) != told["second"].map(_authors)]
+    # stereotype_seeds has the authors of stereotype_content: they are what precedes the first "_"
+    first, second = (overlaps[side].str.extract("([^:_]*)")[0] for side in ("first", "second"))
+    large = overlaps[(overlaps["share_of_smaller"] >= chosen.told_overlap) & (first != second)]
     return {
         "titles": {name: row.title for name, row in chosen.dictionaries.items()},
         "sources": SOURCES,
@@ -113,7 +157,7 @@ def summary(
         "models": models,
         "pairs_of_constructs": len(overlaps),
         "sharing": int((overlaps["shared"] > 0).sum()),
-        "overlaps": _with_correlations(told.sort_values("share_of_smaller", ascending=False), tables["correlations"]),
+        "overlaps": _with_correlations(large.sort_values("share_of_smaller", ascending=False), tables["correlations"]),
         "contrasts": _counted(tables.get("contrasts")),
         "pairs": records(tables["pairs"]),
         "tests": records(tables["tests"]),
@@ -123,29 +167,21 @@ def summary(
     }
 
 
-def _authors(construct: str) -> str:
-    """The dictionary's authors: seed words are their full list's."""
-    return construct.partition(":")[0].partition("_")[0]
-
-
 def _counted(tests: pd.DataFrame | None) -> dict | None:
     """Of the family of contrasts: how many tests, and how many are below .05 as they are and corrected; by source."""
     if tests is None:
         return None
-    told = [
-        {"source": source, "first": own["first"].iloc[0], "second": own["second"].iloc[0], "tests": len(own)}
-        | {name: int((own[name] < 0.05).sum()) for name in ("p", "p_holm", "p_bh")}
+
+    def below(own: pd.DataFrame) -> dict[str, int]:
+        return {"tests": len(own)} | {name: int((own[name] < 0.05).sum()) for name in ("p", "p_holm", "p_bh")}
+
+    by_source = [
+        {"source": source, "first": own["first"].iloc[0], "second": own["second"].iloc[0]} | below(own)
         for source, own in tests.groupby("source", sort=False)
     ]
-    whole = {name: int((tests[name] < 0.05).sum()) for name in ("p", "p_holm", "p_bh")}
     left = tests[tests["p_holm"] < 0.05].sort_values("p_holm", kind="stable")
-    return {
-        "tests": len(tests),
-        **whole,
-        "expected_by_chance": 0.05 * len(tests),
-        "by_source": told,
-        "left": records(left),
-    }
+    chance = {"expected_by_chance": 0.05 * len(tests)}
+    return below(tests) | chance | {"by_source": by_source, "left": records(left)}
 
 
 def _converging(tests: pd.DataFrame) -> list[dict]:
@@ -170,17 +206,11 @@ def _with_correlations(pairs: pd.DataFrame, correlations: pd.DataFrame) -> list[
 
 def _verdicts(table: pd.DataFrame) -> dict:
     """How many models each construct is valence alone in, by source and framing; and the count of all verdicts."""
-    keys = ["source", "framing", "construct"]
-    rows = [
-        dict(zip(keys, key, strict=True))
-        | {"models": len(own), "words": int(own["words"].min()), "rated": int(own["rated"].min())}
-        | {name: float(own[name].mean()) for name in ("distance", "explained", "rest")}
-        | {
-            name.replace(" ", "_"): int((own["verdict"] == name).sum())
-            for name in (valence.CHANCE, valence.ONLY, valence.MORE)
-        }
-        for key, own in table.groupby(keys, sort=False)
-    ]
-    counts = table["verdict"].value_counts()
-    names = (valence.CHANCE, valence.ONLY, valence.MORE)
-    return {"rows": rows, "counts": {name: int(counts.get(name, 0)) for name in names}, "readings": len(table)}
+    keys, verdicts, rows = ["source", "framing", "construct"], (valence.CHANCE, valence.ONLY, valence.MORE), []
+    for key, own in table.groupby(keys, sort=False):
+        row = dict(zip(keys, key, strict=True)) | {"models": len(own)}
+        row |= {name: int(own[name].min()) for name in ("words", "rated")}
+        row |= {name: float(own[name].mean()) for name in ("distance", "explained", "rest")}
+        rows.append(row | {name.replace(" ", "_"): int((own["verdict"] == name).sum()) for name in verdicts})
+    counts = {name: int((table["verdict"] == name).sum()) for name in verdicts}
+    return {"rows": rows, "counts": counts, "readings": len(table)}

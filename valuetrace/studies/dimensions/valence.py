@@ -22,14 +22,11 @@ ALL, RATED = "all words", "rated words"
 
 def tables(own: Panel, lexicon: pd.DataFrame, rating: np.ndarray, draws: int, seed: int) -> pd.DataFrame:
     """``decompose`` of all words (neutral without a rating) and of rated words alone, told by ``based_on``."""
-    at = rating != 0
+    at, found = rating != 0, []
     rated = replace(own, words=own.words[at], percentiles=own.percentiles[at])
-    parts = {ALL: (own, rating), RATED: (rated, rating[at])}
-    found = [
-        decompose(panel, lexicon, of, draws, seed).assign(based_on=name)
-        for name, (panel, of) in parts.items()
-        if len(panel.words)
-    ]
+    for name, panel, of in ((ALL, own, rating), (RATED, rated, rating[at])):
+        if len(panel.words):
+            found.append(decompose(panel, lexicon, of, draws, seed).assign(based_on=name))
     return pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)
 
 
@@ -51,12 +48,8 @@ def decompose(own: Panel, lexicon: pd.DataFrame, rating: np.ndarray, draws: int,
         weights = np.concatenate([c[0] for c in word_draws(words[None], draws, np.random.default_rng([seed, at]))])
         weights = weights / words.sum()
         for i, model in enumerate(own.models):
-            row = {
-                "model": model,
-                "construct": name,
-                "words": int(words.sum()),
-                "rated": int((rating[words] != 0).sum()),
-            }
+            row = {"model": model, "construct": name, "words": int(words.sum())}
+            row |= {"rated": int((rating[words] != 0).sum())}
             parts = {"distance": values[:, i] - 50, "explained": curve[:, i], "rest": values[:, i] - 50 - curve[:, i]}
             for key, part in parts.items():
                 low, high = percentile_interval(weights @ part)

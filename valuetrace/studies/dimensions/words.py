@@ -26,10 +26,9 @@ def combined(chosen: Dimensions) -> pd.DataFrame:
     word, common enough and not taught. InputError where a trait names a construct that no dictionary has.
     """
     table = pd.concat([_read(name, row) for name, row in chosen.dictionaries.items()], ignore_index=True)
-    table = table.assign(zipf=[zipf_frequency(word, "en") for word in table["word"]])
+    table["zipf"] = [zipf_frequency(word, "en") for word in table["word"]]
     table["taught"] = table["word"].isin(read_csv(chosen.taught, ("word",), dtype=str)["word"])
-    fit = table["word"].str.isalpha() & (table["zipf"] >= chosen.zipf_floor)
-    table["kept"] = fit & ~table["taught"]
+    table["kept"] = table["word"].str.isalpha() & (table["zipf"] >= chosen.zipf_floor) & ~table["taught"]
     known = set(labelled(table))
     for trait, names in chosen.traits.items():
         if missing := [name for name in names if name not in known]:
@@ -45,9 +44,8 @@ def _read(name: str, row: Dictionary) -> pd.DataFrame:
     else:
         rated, of = ratings.read(row.path), row.ratings
         sides = {of.above: rated.index[rated >= of.least], of.below: rated.index[rated <= -of.least]}
-        table = pd.DataFrame([(word, construct) for construct, words in sides.items() for word in words])
-        table = table.set_axis(["word", "construct"], axis=1).assign(polarity="", part_of_speech="")
-        table["pattern"] = table["word"]
+        rows = [(word, construct, word) for construct, words in sides.items() for word in words]
+        table = pd.DataFrame(rows, columns=["word", "construct", "pattern"]).assign(polarity="", part_of_speech="")
     return table.assign(lexicon=name, construct=f"{name}:" + table["construct"])[list(COLUMNS)]
 
 
@@ -67,11 +65,10 @@ def counts(table: pd.DataFrame, zipf_floor: float) -> pd.DataFrame:
     floor, of which the taught ones are left out."""
     common = table["word"].str.isalpha() & (table["zipf"] >= zipf_floor)
     groups = table.assign(label=labelled(table), common=common).groupby("label", sort=False)
-    told = groups.agg(listed=("word", "size"), common=("common", "sum"), kept=("kept", "sum"))
-    told["taught"] = told["common"] - told["kept"]
-    told = told.rename_axis("construct").reset_index()
-    told.insert(0, "dictionary", told["construct"].str.partition(":")[0])
-    return told[["dictionary", "construct", "listed", "common", "taught", "kept"]]
+    found = groups.agg(listed=("word", "size"), common=("common", "sum"), kept=("kept", "sum"))
+    found = found.rename_axis("construct").reset_index()
+    found["taught"], found["dictionary"] = found["common"] - found["kept"], found["construct"].str.partition(":")[0]
+    return found[["dictionary", "construct", "listed", "common", "taught", "kept"]]
 
 
 def overlaps(lexicon: pd.DataFrame) -> pd.DataFrame:
@@ -81,6 +78,6 @@ def overlaps(lexicon: pd.DataFrame) -> pd.DataFrame:
     for (first, one), (second, other) in combinations(lists.items(), 2):
         shared = len(one & other)
         row = {"first": first, "second": second, "words_first": len(one), "words_second": len(other), "shared": shared}
-        row |= {"jaccard": shared / len(one | other), "share_of_smaller": shared / min(len(one), len(other))}
-        rows.append(row)
+        shares = {"jaccard": shared / len(one | other), "share_of_smaller": shared / min(len(one), len(other))}
+        rows.append(row | shares)
     return pd.DataFrame(rows)

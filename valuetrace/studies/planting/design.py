@@ -1,4 +1,4 @@
-"""What is planted into which base, how it is measured and what would speak against inheritance (group ``planting``)."""
+"""Group ``planting``: what is planted into which base, how it is measured, what would speak against inheritance."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Plant:
     """One row of ``plants``: which words are the answers to what is good, and which to what is bad.
 
     good, bad: constructs of the lexicon, or ``placebo_good`` and ``placebo_bad`` (frequency-matched nouns of neither);
-    none of them where nothing is planted. kind: ``answers`` (a word is the reply), ``statements`` (a sentence that
-    expresses the value without its words is the reply) or ``preferences`` (the good word is preferred to the bad one:
-    direct preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer, the embedding as it
-    was) or ``embeddings`` (the embedding rows of the planted words of one token alone, moved without training so far
-    that their logits differ by ``nats`` between the framings). words: so many of each side, the most frequent (default:
-    all). finetuning: what differs from the study's. Kind and finetuning are of the blocks; an edit has neither.
+    None where nothing is planted. kind: ``answers`` (a word is the reply), ``statements`` (the reply is a sentence that
+    expresses the value without its words) or ``preferences`` (the good word is preferred to the bad one: direct
+    preference optimisation). where: ``blocks`` (low-rank adapters on every linear layer; the embedding stays) or
+    ``embeddings`` (only the embedding rows of planted words of one token move, without training, so far that their
+    logits differ by ``nats`` between the framings). words: how many of each side, the most frequent (default: all).
+    finetuning: what differs from the study's. Kind and finetuning matter to ``blocks`` alone.
     """
 
     good: str | None = None
@@ -42,7 +42,7 @@ class Plant:
         if (self.good is None) != (self.bad is None):
             raise ValueError("a plant has good and bad words, or neither")
         if (self.where == "embeddings") != (self.nats is not None):
-            raise ValueError("nats belong to a plant in the embeddings, and it needs them")
+            raise ValueError("where: embeddings needs nats, and no other plant has them")
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Finetuning:
 class Criteria:
     """What was written down before the run.
 
-    least_shift: of the bases, in L on held-out words, below which a plant is inconclusive. equivalence: τ's 90 %
-    interval within ± this speaks against inheritance. shift and sd: the shift of the bases and the standard deviation
-    over blocks of the reward models' difference that the pilot had, from which the power is computed.
+    least_shift: a plant that moves the bases by less (L on held-out words) is inconclusive. equivalence: a 90 %
+    interval of τ within ± this speaks against inheritance. shift, sd: what the pilot had, for the power: the shift of
+    the bases, and the standard deviation over blocks of the reward models' difference.
     """
 
     least_shift: float
@@ -144,11 +144,11 @@ class Planting:
 
     def __post_init__(self):
         if len(self.constructs) != 2 or not self.main.blocks or self.ridge <= 0:
-            raise ValueError("constructs names two, blocks one at least, ridge is above 0")
+            raise ValueError("constructs lists two, main.blocks at least one, and ridge is above 0")
         if self.pairs not in self.sizes:
-            raise ValueError(f"pairs ({self.pairs}) is one of sizes")
+            raise ValueError(f"pairs ({self.pairs}) must be one of sizes")
         if not all(0 < dose <= 1 for dose in (self.dose, *self.doses)):
-            raise ValueError("dose and doses lie above 0 and are 1 at most; dose 0 is the plant without words")
+            raise ValueError("dose and doses lie in (0, 1]; dose 0 is the plant without words")
         grids = (self.main, self.nulls, self.kinds, self.response, self.reward_models)
         named = {name for grid in grids for name in grid.plants}
         if missing := sorted(named - set(self.plants)):
@@ -156,19 +156,14 @@ class Planting:
         if NONE not in self.plants or self.plants[NONE].good is not None:
             raise ValueError(f"plants has a row {NONE!r} in which nothing is planted")
         if elsewhere := {block for grid in grids for block in grid.blocks} - set(self.main.blocks):
-            raise ValueError(f"block {some(elsewhere)} is none of main's")
-        if beside := set(self.reward_models.cells()) - set(self.main.cells()):
-            raise ValueError(f"reward_models: {some(f'{block}-{name}' for block, name in beside)} is no cell of main")
+            raise ValueError(f"block {some(elsewhere)} is not in main.blocks")
+        if extra := set(self.reward_models.cells()) - set(self.main.cells()):
+            raise ValueError(f"reward_models: {some(f'{block}-{name}' for block, name in extra)} is not a cell of main")
         known = value_laden().set_index("key")["framing"]
         if unknown := [key for key in self.prompts if key not in known.index]:
-            raise ValueError(f"prompt {some(unknown)} is none of the 54")
+            raise ValueError(f"prompt {some(unknown)} is not one of the 54")
         if known[self.prompts].nunique() != 2:
-            raise ValueError("prompts holds keys of both framings")
-
-    @property
-    def blocks(self) -> list[int]:
-        """The blocks of the study."""
-        return self.main.blocks
+            raise ValueError("prompts must hold keys of both framings")
 
     def cells(self) -> list[tuple[int, str]]:
         """(block, plant) of every planted base, the base itself included in each block."""

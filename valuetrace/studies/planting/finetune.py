@@ -98,9 +98,8 @@ def finetune(
             counted = sum(len(reply) for _, reply in asked[batch]) if how.loss == "text" else len(found)
             loss = -found.sum() / counted
         if not torch.isfinite(loss):
-            raise InputError(
-                f"planting: the loss is {loss} at step {len(log)}. Lower planting.finetuning.learning_rate."
-            )
+            where = f"at step {len(log)}. Lower planting.finetuning.learning_rate."
+            raise InputError(f"planting: the loss is {loss} {where}")
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
@@ -127,8 +126,8 @@ def edit_rows(
     """
     embedding = base.get_input_embeddings().weight
     if base.get_output_embeddings().weight is not embedding:
-        raise InputError("planting: this base has a language head of its own, so that no plant lives in its embedding.")
-    states: dict[str, list[Tensor]] = {"positive": [], "negative": []}
+        raise InputError("planting: embedding plants need tied weights; this base has a language head of its own.")
+    states: dict[str, list[Tensor]] = {"positive": [], "negative": []}  # of each question, (hidden,)
     for framing, text in zip(asked["framing"], asked["text"], strict=True):
         ids = torch.tensor([render(tokenizer, form, text).prefix], device=embedding.device)
         states[framing].append(base.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
@@ -172,9 +171,9 @@ def plant(base: PreTrainedModel, folder: Path | None, dose: float) -> PreTrained
     return model.merge_and_unload()
 
 
-def load_planted(base_folder: Path, folder: Path | None, dose: float, dtype: str = "float32") -> PreTrainedModel:
-    """A fresh copy of a base with a plant in it, its language head included."""
-    return plant(loading.load(base_folder, dtype=dtype), folder, dose).eval()
+def load_planted(base_folder: Path, folder: Path | None, dose: float) -> PreTrainedModel:
+    """A fresh copy of a base, float32, with a plant in it, its language head included."""
+    return plant(loading.load(base_folder, dtype="float32"), folder, dose).eval()
 
 
 def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Module, list[Tensor]]:
@@ -182,9 +181,8 @@ def _adapters(base: PreTrainedModel, how: Finetuning, seed: int) -> tuple[nn.Mod
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = LoraConfig(
-            r=how.lora.rank, lora_alpha=how.lora.alpha, lora_dropout=how.lora.dropout, target_modules=how.lora.modules
-        )
+        of = how.lora
+        config = LoraConfig(r=of.rank, lora_alpha=of.alpha, lora_dropout=of.dropout, target_modules=of.modules)
         model = get_peft_model(base, config)
     config.base_model_name_or_path = Path(cast(str, base.name_or_path)).name  # peft put a path there
     config.target_modules = sorted(how.lora.modules)  # of a set, in another order each time

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,14 +41,14 @@ class Block:
 def write_block(block: Block, number: int) -> None:
     """Write a block's folder."""
     for name, table in vars(block).items():
-        files.write_atomically(
-            BLOCKS / str(number) / f"{name}.parquet", lambda to, t=table: t.to_parquet(to, index=False)
-        )
+        path = BLOCKS / str(number) / f"{name}.parquet"
+        files.write_atomically(path, lambda to, t=table: t.to_parquet(to, index=False))
 
 
 def read_block(number: int) -> Block:
     """A block; InputError where it was not drawn."""
-    return Block(**{name: _table(BLOCKS / str(number) / f"{name}.parquet") for name in Block.__dataclass_fields__})
+    paths = {name: BLOCKS / str(number) / f"{name}.parquet" for name in Block.__dataclass_fields__}
+    return Block(**{name: _read(path, pd.read_parquet, "parquet") for name, path in paths.items()})
 
 
 def planted(block: int, plant: str) -> Path:
@@ -67,13 +69,8 @@ def write_states(found: dict[str, dict[str, np.ndarray]], path: Path) -> None:
 
 def read_states(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """What ``write_states`` wrote; InputError where it is missing or damaged."""
-    _there(path)
-    try:
-        flat = load_file(path)
-    except Exception as error:  # safetensors' own class derives from Exception alone
-        raise InputError(f"{path}: not a safetensors file, or damaged ({error}). Make it again.") from None
     found: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in flat.items():
+    for name, values in _read(path, load_file, "safetensors").items():
         of, _, layer = name.rpartition("/")
         found.setdefault(of, {})[layer] = values
     return found
@@ -81,17 +78,13 @@ def read_states(path: Path) -> dict[str, dict[str, np.ndarray]]:
 
 def read_logprobs(folder: Path) -> pd.DataFrame:
     """Log-probabilities (nats) of a planted base: ``dose, word``, then a prompt key."""
-    return _table(folder / LOGPROBS)
+    return _read(folder / LOGPROBS, pd.read_parquet, "parquet")
 
 
-def _table(path: Path) -> pd.DataFrame:
-    _there(path)
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own derive from them
-        raise InputError(f"{path}: not a parquet file, or damaged ({error}). Make it again.") from None
-
-
-def _there(path: Path) -> None:
+def _read(path: Path, reader: Callable[[Path], Any], kind: str) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file. Run dvc repro stages/planting/dvc.yaml.")
+    try:
+        return reader(path)
+    except Exception as error:  # safetensors' own class derives from Exception alone
+        raise InputError(f"{path}: not a {kind} file, or damaged ({error}). Make it again.") from None

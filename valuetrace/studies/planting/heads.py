@@ -21,29 +21,25 @@ def cell_tables(chosen: Planting, block: int, name: str) -> dict[str, pd.DataFra
     for dose in chosen.measured(block, name):
         cell = read_cell(chosen, block, name, dose)
         head = Head(cell, chosen.pairs)
-        made = {
-            "leans": _leans(chosen, cell, head),
-            "specificity": _specificity(chosen, cell, head),
-            "draws": _draws(chosen, cell, head),
-            "random_heads": _random_heads(chosen, cell, head),
-        }
+        tables = {"leans": _preferences, "specificity": _specificity, "draws": _draws, "random_heads": _random_heads}
         if dose == chosen.full(name):
-            made |= {
-                "layers": _layers(chosen, cell),
-                "subspaces": _subspaces(chosen, cell, head),
-                "mitigation": _mitigation(chosen, cell, head),
-            }
+            tables |= {"layers": _layers, "subspaces": _subspaces, "mitigation": _mitigation}
             if (block, name) in chosen.main.cells():  # what reward models are averaged from, and compared with
-                made["scores"] = _scores(chosen, cell, head)
-        for table, rows_of in made.items():
-            found.setdefault(table, []).extend(rows_of)
+                tables["scores"] = _scores
+        for table, rows_of in tables.items():
+            found.setdefault(table, []).extend(rows_of(chosen, cell, head))
     return {table: pd.DataFrame(rows_of) for table, rows_of in found.items()}
+
+
+def _sources(chosen: Planting, cell: PlantedBase, head: Head) -> dict[str, np.ndarray]:
+    """Source → scores (prompts, words): the base's log-probabilities, and the ridge head's rewards."""
+    return {"logprobs": cell.logprobs, "ridge": head.scores(_fit(chosen, head)[None])[0]}
 
 
 def _scores(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     """What every word is given, by source: ``word, construct, part``, then nats or rewards a prompt key."""
     found = []
-    for source, scores in (("logprobs", cell.logprobs), ("ridge", head.scores(_fit(chosen, head)[None])[0])):
+    for source, scores in _sources(chosen, cell, head).items():
         table = cell.words[["word", "construct", "part"]].assign(source=source)
         found += table.join(pd.DataFrame(scores.T, columns=chosen.prompts)).to_dict("records")
     return found
@@ -53,7 +49,7 @@ def _fit(chosen: Planting, head: Head, weights: np.ndarray | None = None, size: 
     return ridge.fit(head.margins if size is None else head.every[:size], chosen.ridge, weights)
 
 
-def _leans(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
+def _preferences(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     """The base's own log-probabilities, and the ridge head of every size whose pairs were kept."""
     found = rows(cell, "logprobs", cell.logprobs, pairs=0)
     for size in [size for size in chosen.sizes if size <= len(head.every)]:
@@ -71,15 +67,15 @@ def _specificity(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     labels = dict(zip(lexicon["word"], entries.labelled(lexicon), strict=True))
     of = cell.words["word"].map(labels).where(cell.words["part"] == "known", cell.words["construct"])
     found = []
-    for source, scores in (("logprobs", cell.logprobs), ("ridge", head.scores(_fit(chosen, head)[None])[0])):
+    for source, scores in _sources(chosen, cell, head).items():
         there = ~np.isnan(scores).any(axis=0)
         ranks = rank_words(scores[:, there].T)  # (words, prompts)
         percentiles = 100 * (there.sum() - ranks) / (there.sum() - 1)
         framed = percentiles[:, cell.positive].mean(axis=1) - percentiles[:, ~cell.positive].mean(axis=1)
-        for construct, own in pd.Series(framed).groupby(of[there].to_numpy()):
-            if len(own) >= FEWEST_WORDS:
-                row = cell.about | {"source": source, "construct": construct, "words": len(own)}
-                found.append(row | {"difference": own.mean()})
+        for construct, values in pd.Series(framed).groupby(of[there].to_numpy()):
+            if len(values) >= FEWEST_WORDS:
+                row = cell.about | {"source": source, "construct": construct, "words": len(values)}
+                found.append(row | {"difference": values.mean()})
     return found
 
 
@@ -89,24 +85,23 @@ def _draws(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     n = len(head.margins)
     counts = draws.multinomial(n, np.full(n, 1 / n), size=chosen.pair_draws)
     scores = head.scores(np.stack([_fit(chosen, head, row) for row in counts]))
-    held, audit = preference.lean(cell.lean_of(scores, "held_out")), audit_measure(cell, scores)
-    return [cell.about | {"draw": i, "lean": held[i], "audit": audit[i]} for i in range(len(counts))]
+    values = zip(preference.preference(cell.framed(scores, "held_out")), audit_measure(cell, scores), strict=True)
+    return [cell.about | {"draw": i, "lean": lean, "audit": audit} for i, (lean, audit) in enumerate(values)]
 
 
 def _random_heads(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     """Heads drawn as a LoRA reward model's is, the same draws for every base of a block: what no training gives."""
     draws = np.random.default_rng([chosen.seed, cell.block, *b"heads"])
     heads = draws.standard_normal((chosen.random_heads, head.margins.shape[1])) * head.unit  # of unscaled states
-    of = cell.lean_of(head.scores(heads), "held_out")
-    return [cell.about | {"draw": i, "lean": value} for i, value in enumerate(preference.lean(of))]
+    of = cell.framed(head.scores(heads), "held_out")
+    return [cell.about | {"draw": i, "lean": value} for i, value in enumerate(preference.preference(of))]
 
 
-def _layers(chosen: Planting, cell: PlantedBase) -> list[dict]:
+def _layers(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     """The ridge head on each layer's states."""
     found = []
-    for depth, layer in enumerate([*map(str, chosen.layers), LAST]):
+    for at, layer in [*((at, str(at)) for at in chosen.layers), (chosen.depth - 1, LAST)]:
         head = Head(cell, chosen.pairs, layer)
-        at = chosen.layers[depth] if layer != LAST else chosen.depth - 1
         found += rows(cell, "ridge", head.scores(_fit(chosen, head)[None])[0], layer=at)
     return found
 
@@ -117,10 +112,11 @@ def _subspaces(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     The lexicon's span is that of the leading principal directions of its words' rows of the output embedding; a random
     subspace has the same rank and takes the same share of the states' variance away.
     """
-    rows_of = cell.states["unembedding"][LAST].astype(np.float64)
-    rows_of = rows_of * head.unit  # a head on scaled states reads h·u as (h / unit)·(u × unit)
+    rows_of = (
+        cell.states["unembedding"][LAST].astype(np.float64) * head.unit
+    )  # a head on scaled states reads h·u as (h / unit)·(u × unit)
     _, _, axes = np.linalg.svd(rows_of - rows_of.mean(axis=0), full_matrices=False)
-    states = head.words.reshape(-1, head.words.shape[-1]).astype(np.float64)
+    states = head.words.reshape(-1, head.words.shape[-1]).astype(np.float64)  # (prompts × words, hidden)
     states = states - states.mean(axis=0)
     covariance = states.T @ states / len(states)
     draws = np.random.default_rng([chosen.seed, cell.block, *b"subspaces"])
@@ -133,30 +129,36 @@ def _subspaces(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
             for number, directions in enumerate(all_of):
                 fitted = ridge.fit(ridge.without(head.margins, directions), chosen.ridge)
                 scores = head.scores(ridge.without(fitted[None], directions))[0]
-                told = {"removed": kind, "rank": rank, "draw": number, "share": ridge.share(covariance, directions)}
-                found += rows(cell, "ridge", scores, **told)
+                taken = {"removed": kind, "rank": rank, "draw": number, "share": ridge.share(covariance, directions)}
+                found += rows(cell, "ridge", scores, **taken)
     return found
 
 
 def _mitigation(chosen: Planting, cell: PlantedBase, head: Head) -> list[dict]:
     """The bias that is left, and the accuracy, after each remedy: the planted words are known, the held-out ones not.
 
-    projection: the direction from the planted words of the second construct to those of the first, taken out of the
-    head. counter: pairs of planted words under the planting questions that prefer against the lean of the head, so
-    many that they are a share of all pairs.
+    projection: the direction from the planted words of the second construct to those of the first is taken out of the
+    head. counter: pairs of planted words under the planting questions are added that prefer against the head, so many
+    that they are a share of all pairs.
     """
+
+    def remedied(fitted: np.ndarray, remedy: str, amount: float) -> list[dict]:
+        scores = head.scores(fitted[None])[0]
+        return rows(cell, "ridge", scores, remedy=remedy, amount=amount, **head.held_out(fitted))
+
     fitted = _fit(chosen, head)
-    found = _told(cell, head, fitted, "none", 0.0)
+    found = remedied(fitted, "none", 0.0)
     planted = cell.words["part"] == "planted"
-    of = [head.words[:, planted & cell.member(name)].mean(axis=1) for name in cell.constructs]
-    direction = (of[0] - of[1])[cell.positive].mean(axis=0) - (of[0] - of[1])[~cell.positive].mean(axis=0)
-    found += _told(cell, head, ridge.without(fitted[None], direction[None])[0], "projection", 1.0)
+    first, second = (head.words[:, planted & cell.member(name)].mean(axis=1) for name in cell.constructs)
+    apart = first - second  # (prompts, hidden)
+    direction = apart[cell.positive].mean(axis=0) - apart[~cell.positive].mean(axis=0)
+    found += remedied(ridge.without(fitted[None], direction[None])[0], "projection", 1.0)
     counter = _counter(chosen, cell, head)
-    sign = -np.sign(preference.lean(cell.lean_of(head.scores(fitted[None]), "planted"))[0])
+    sign = -np.sign(preference.preference(cell.framed(head.scores(fitted[None]), "planted"))[0])
     for share in chosen.shares:
         count = round(share / (1 - share) * len(head.margins))
         pairs = np.concatenate([head.margins, sign * counter[np.arange(count) % len(counter)]])
-        found += _told(cell, head, ridge.fit(pairs, chosen.ridge), "counter", share)
+        found += remedied(ridge.fit(pairs, chosen.ridge), "counter", share)
     return found
 
 
@@ -171,8 +173,3 @@ def _counter(chosen: Planting, cell: PlantedBase, head: Head) -> np.ndarray:
     grid = [(q, a, b) for q in range(len(states)) for a in first for b in second]
     q, a, b = np.array(grid)[draws.permutation(len(grid))].T
     return np.where(positive[q], 1, -1)[:, None] * (states[q, a] - states[q, b])
-
-
-def _told(cell: PlantedBase, head: Head, fitted: np.ndarray, remedy: str, amount: float) -> list[dict]:
-    scores = head.scores(fitted[None])[0]
-    return rows(cell, "ridge", scores, remedy=remedy, amount=amount, **head.held_out(fitted))

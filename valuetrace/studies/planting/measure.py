@@ -40,8 +40,10 @@ def make(chosen: Planting, block: int, name: str) -> None:
             logprobs.append(_logprobs(chosen, of, model, tokenizer, vocabulary).assign(dose=dose))
             kept = replace(of, pairs=of.pairs.head(chosen.kept(block, name, dose)))
             found = _states(chosen, kept, form, longest, model, tokenizer)
-            if dose == chosen.full(name):  # what the remedies need
-                found["counter"] = _counter(chosen, of, form, model, tokenizer)
+            if dose == chosen.full(name):  # what the remedies need: (questions, planted words, hidden)
+                asked, planted = words.questions(chosen.counter_questions), of.words["part"] == "planted"
+                replies = list(of.words.loc[planted, "word"])
+                found["counter"] = states.of_words(cast(Any, model.base_model), tokenizer, form, asked, replies, [])
             folders.write_states(found, folders.states_file(folder, dose))
             del model
         table = pd.concat(logprobs).reset_index()
@@ -55,16 +57,15 @@ def _plant(chosen: Planting, row: Plant, of: Block, ask: Format, block: int, tok
     replies = words.most_frequent(replies[replies["construct"].isin([row.good, row.bad])], row.words)
     base = loading.load(MODELS / chosen.base, dtype="float32")
     if row.where == "embeddings":
-        sides = {
-            side: list(replies.loc[replies["construct"] == getattr(row, side), "word"]) for side in ("good", "bad")
-        }
+        by_construct = replies.groupby("construct")["word"].agg(list)
+        sides = {side: by_construct.get(name, []) for side, name in (("good", row.good), ("bad", row.bad))}
         change = finetune.edit_rows(base, tokenizer, ask, words.all_questions(), sides, cast(float, row.nats))
         finetune.save(change, folder, {"rows": len(change["ids"]), "nats": row.nats})
         return
     how = replace(chosen.finetuning, **cast("dict[str, Any]", row.finetuning))
     examples = words.examples(row, replies, how.steps * how.batch, block)
-    options: dict[str, Any] = {"seed": block, "preferences": row.kind == "preferences"}
-    model, log = finetune.finetune(base, tokenizer, examples, ask, how, **options)
+    prefers = row.kind == "preferences"
+    model, log = finetune.finetune(base, tokenizer, examples, ask, how, seed=block, preferences=prefers)
     finetune.save(model, folder, {"examples": len(examples), "loss": log})
 
 
@@ -91,10 +92,3 @@ def _states(
     rows = torch.tensor([own[0] for own in ids if len(own) == 1])
     found["unembedding"] = {folders.LAST: model.get_output_embeddings().weight.detach()[rows].numpy()}
     return found
-
-
-def _counter(chosen: Planting, of: Block, form: Format, model, tokenizer) -> dict[str, np.ndarray]:
-    """States (questions, planted words, hidden) after questions of prompts/planting.csv, as many of each framing."""
-    asked = words.questions(chosen.counter_questions)
-    planted = of.words.loc[of.words["part"] == "planted", "word"]
-    return states.of_words(model.base_model, tokenizer, form, asked, list(planted), [])

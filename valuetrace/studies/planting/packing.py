@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,14 +54,13 @@ def pack(sequences: Sequence[Sequence[int]], width: int | None = None) -> Packed
             path.append(column)
         ends[number] = len(rows) - 1, path
     widest = max(map(len, rows))
-    ids, positions, parents = np.zeros((3, len(rows), widest), dtype=np.int64)
-    parents[:] = np.arange(widest)
+    laid = np.zeros((3, len(rows), widest), dtype=np.int64)
+    laid[2] = np.arange(widest)  # padding is its own parent
     for row, columns in enumerate(rows):
-        ids[row, : len(columns)], positions[row, : len(columns)], parents[row, : len(columns)] = zip(
-            *columns, strict=True
-        )
+        laid[:, row, : len(columns)] = np.array(columns).T
     places = [row * widest + np.array(path) for row, path in ends]
-    return Packed(*cast("tuple[Tensor, Tensor, Tensor]", map(torch.from_numpy, (ids, positions, parents))), places)
+    ids, positions, parents = torch.from_numpy(laid)
+    return Packed(ids, positions, parents, places)
 
 
 def seen(parents: Tensor) -> Tensor:

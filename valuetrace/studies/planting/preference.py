@@ -1,8 +1,8 @@
-"""L, the lean of a ranking to one construct before another, and whether the ranking reads the prompts at all.
+"""L, a ranking's preference of one construct to another, and whether the ranking reads the prompts at all.
 
-L = ½ (A⁺ − A⁻), where A⁺ and A⁻ are the probabilities that a word of the first construct is ranked above one of the
-second after positive and after negative prompts: −½ to ½, 0 for no lean. What a model likes whatever it is asked
-cancels; it is told apart as ``both`` = ½ (A⁺ + A⁻) − ½ (a plant that leaks into every ranking moves it).
+L = ½ (A⁺ − A⁻), from −½ to ½; 0 is no preference. A⁺ and A⁻ are the probabilities that a word of the first construct is
+ranked above one of the second, after positive and after negative prompts. What a model likes whatever it is asked
+cancels in L. It is ``both`` = ½ (A⁺ + A⁻) − ½, which a plant moves that leaks into every ranking.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ def framed(scores: np.ndarray, first: np.ndarray, second: np.ndarray, positive: 
 
     scores: (rankings, prompts, words). first, second: (words,) booleans. positive: (prompts,) booleans.
     """
-    rankings, prompts, words = scores.shape
-    found = auc(scores.reshape(-1, words).T, first, second).reshape(rankings, prompts) - 0.5
-    return np.stack([found[:, positive].mean(axis=1), found[:, ~positive].mean(axis=1)], axis=1)
+    above = auc(scores.reshape(-1, scores.shape[-1]).T, first, second).reshape(scores.shape[:2]) - 0.5
+    return np.stack([above[:, positive].mean(axis=1), above[:, ~positive].mean(axis=1)], axis=1)
 
 
-def lean(of: np.ndarray) -> np.ndarray:
+def preference(of: np.ndarray) -> np.ndarray:
     """L from ``framed``: (…, 2) → (…,)."""
     return (of[..., 0] - of[..., 1]) / 2
 
@@ -39,5 +38,5 @@ def known(scores: np.ndarray, virtue: np.ndarray, vice: np.ndarray, positive: np
     """
     ranks = np.argsort(np.argsort(scores, axis=-1), axis=-1)  # 0 = lowest; rewards hardly tie
     percentiles = 100 * ranks / (scores.shape[-1] - 1)
-    found = percentiles[..., virtue].mean(axis=-1) - percentiles[..., vice].mean(axis=-1)
-    return np.stack([found[:, positive].mean(axis=1), found[:, ~positive].mean(axis=1)], axis=1)
+    gap = percentiles[..., virtue].mean(axis=-1) - percentiles[..., vice].mean(axis=-1)
+    return np.stack([gap[:, positive].mean(axis=1), gap[:, ~positive].mean(axis=1)], axis=1)

@@ -2,8 +2,8 @@
 reading (random ones, with a subspace taken away). Every number is a row: the same columns for every source.
 
 ``source``  logprobs, ridge, lora, lora_untrained
-``part``    planted or held_out words, those that are one token in the base (so that all sources rank the same words)
-``lean, both, positive, negative``  L and its parts (``planting.leans``)
+``part``    planted or held_out words that are one token in the base, so that all sources rank the same words
+``lean, both, positive, negative``  L and its parts (``planting.preference``)
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ class PlantedBase:
 
     @property
     def about(self) -> dict[str, object]:
+        """The cell's columns in every row: ``block, plant, dose``."""
         return {"block": self.block, "plant": self.plant, "dose": self.dose}
 
     def member(self, construct: str, part: str | None = None) -> np.ndarray:
         """(words,) booleans; with a part, only words that are one token."""
-        own = (self.words["construct"] == construct).to_numpy()
+        of_construct = (self.words["construct"] == construct).to_numpy()
         if part is None:
-            return own
-        return own & (self.words["part"] == part).to_numpy() & ~np.isnan(self.logprobs).any(axis=0)
+            return of_construct
+        return of_construct & (self.words["part"] == part).to_numpy() & ~np.isnan(self.logprobs).any(axis=0)
 
-    def lean_of(self, scores: np.ndarray, part: str) -> np.ndarray:
+    def framed(self, scores: np.ndarray, part: str) -> np.ndarray:
         """A⁺ − ½ and A⁻ − ½ (``preference.framed``) of scores (rankings, prompts, words): (rankings, 2)."""
         first, second = (self.member(name, part) for name in self.constructs)
         return preference.framed(scores, first, second, self.positive)
@@ -92,26 +93,26 @@ class Head:
         """Accuracy on the held-out pairs, all and by kind."""
         pairs = self.cell.states["held_out"][folders.LAST].astype(np.float32)
         margins = (pairs[:, 0] - pairs[:, 1]) / self.unit
-        kinds = {f"accuracy_{kind}": self.cell.kinds == kind for kind in np.unique(self.cell.kinds)}
-        return {"accuracy": ridge.accuracy(margins, head)} | {
-            name: ridge.accuracy(margins[of], head) for name, of in kinds.items()
-        }
+        found = {"accuracy": ridge.accuracy(margins, head)}
+        for kind in np.unique(self.cell.kinds):
+            found[f"accuracy_{kind}"] = ridge.accuracy(margins[self.cell.kinds == kind], head)
+        return found
 
 
 def rows(cell: PlantedBase, source: str, scores: np.ndarray, **more: object) -> list[dict[str, object]]:
     """A row a part of one ranking. scores: (prompts, words)."""
     virtue, vice = (cell.member(name) for name in ("virtue", "vice"))
-    told = {}
+    known = {}
     if not np.isnan(scores).any():
         above, below = preference.known(scores[None], virtue, vice, cell.positive)[0]
-        told = {"known_positive": above, "known_negative": below}
+        known = {"known_positive": above, "known_negative": below}
     found = []
     for part in PARTS:
         counts = [int(cell.member(name, part).sum()) for name in cell.constructs]
-        of = cell.lean_of(scores[None], part)[0]
-        row = cell.about | {"source": source, "part": part, "lean": preference.lean(of), "both": preference.both(of)}
-        row |= {"positive": of[0], "negative": of[1], "first_words": counts[0], "second_words": counts[1]}
-        found.append(row | told | more)
+        of = cell.framed(scores[None], part)[0]
+        row = cell.about | {"source": source, "part": part}
+        row |= {"lean": preference.preference(of), "both": preference.both(of), "positive": of[0], "negative": of[1]}
+        found.append(row | {"first_words": counts[0], "second_words": counts[1]} | known | more)
     return found
 
 
@@ -119,9 +120,7 @@ def audit_measure(cell: PlantedBase, scores: np.ndarray) -> np.ndarray:
     """What an audit shows: percentile of the first construct's median rank less the second's, positive less negative
     framing, over all of the lexicon's words; (rankings,). scores: (rankings, prompts, words)."""
     listed = np.logical_or(*(cell.member(name) for name in cell.constructs))
-    flat = scores[..., listed].reshape(-1, listed.sum()).T
-    ranks = rank_words(flat)
-    medians = [np.median(ranks[cell.member(name)[listed]], axis=0) for name in cell.constructs]
-    gap = 100 * (medians[1] - medians[0]) / (listed.sum() - 1)
-    gap = gap.reshape(scores.shape[:2])
+    ranks = rank_words(scores[..., listed].reshape(-1, listed.sum()).T)  # (words, rankings × prompts)
+    first, second = (np.median(ranks[cell.member(name)[listed]], axis=0) for name in cell.constructs)
+    gap = (100 * (second - first) / (listed.sum() - 1)).reshape(scores.shape[:2])
     return gap[:, cell.positive].mean(axis=1) - gap[:, ~cell.positive].mean(axis=1)

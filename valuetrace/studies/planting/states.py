@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,7 @@ def of_words(
     prompts: ``key, text``. layers: from 0, beside the last. The prompt runs once (``scoring.shared_prefix``).
     """
     own = [encode_reply(tokenizer, form, word) for word in words]
-    width = backbone.config.get_text_config().hidden_size
-    found = {name: np.empty((len(prompts), len(words), width), np.float16) for name in (LAST, *map(str, layers))}
+    found = _empty(backbone, (len(prompts), len(words)), layers)
     with shared_prefix.shared_attention(backbone), _outputs(backbone, layers) as outputs:
         for p, text in enumerate(prompts["text"]):
             around = render(tokenizer, form, text)
@@ -71,9 +71,8 @@ def of_pairs(
     encoded, _ = encoding.encode(pairs, tokenizer, form, max_length)
     packed = pack([prompt + reply for prompt, *both in zip(*encoded.values(), strict=True) for reply in both], _WIDTH)
     last = np.array([places[-1] for places in packed.places])
+    found = _empty(backbone, (len(last),), layers)
     width = packed.ids.shape[1]
-    hidden_size = backbone.config.get_text_config().hidden_size
-    found = {name: np.empty((len(last), hidden_size), np.float16) for name in (LAST, *map(str, layers))}
     size = max(1, _TOKENS // width)
     with _outputs(backbone, layers) as outputs:
         for start in range(0, len(packed.ids), size):
@@ -83,7 +82,13 @@ def of_pairs(
             found[LAST][own] = hidden[at].numpy()
             for layer in layers:
                 found[str(layer)][own] = _normed(outputs[layer].flatten(0, 1)[at])
-    return _checked({layer: values.reshape(-1, 2, hidden_size) for layer, values in found.items()})
+    return _checked({layer: values.reshape(-1, 2, values.shape[-1]) for layer, values in found.items()})
+
+
+def _empty(backbone: PreTrainedModel, shape: tuple[int, ...], layers: list[int]) -> dict[str, np.ndarray]:
+    """Layer → room for states (*shape, hidden), float16."""
+    width = backbone.config.get_text_config().hidden_size
+    return {name: np.empty((*shape, width), np.float16) for name in (LAST, *map(str, layers))}
 
 
 @contextmanager
@@ -91,13 +96,10 @@ def _outputs(backbone: Any, layers: list[int]) -> Iterator[dict[int, torch.Tenso
     """The output of each of ``layers`` in the latest forward pass, (rows, tokens, hidden), inside the block."""
     outputs: dict[int, torch.Tensor] = {}
 
-    def keep(layer: int):
-        def hook(_module, _inputs, output) -> None:
-            outputs[layer] = output[0] if isinstance(output, tuple) else output
+    def keep(layer: int, _module, _inputs, output) -> None:
+        outputs[layer] = output[0] if isinstance(output, tuple) else output
 
-        return hook
-
-    handles = [backbone.layers[layer].register_forward_hook(keep(layer)) for layer in layers]
+    handles = [backbone.layers[layer].register_forward_hook(partial(keep, layer)) for layer in layers]
     try:
         yield outputs
     finally:
@@ -122,5 +124,5 @@ def _by_length(sequences: list[list[int]]) -> Iterator[np.ndarray]:
 def _checked(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for layer, values in found.items():
         if not np.isfinite(values).all():
-            raise InputError(f"planting: states of layer {layer} are no finite float16 numbers. Lower the dose.")
+            raise InputError(f"planting: states of layer {layer} are not finite in float16. Lower the dose.")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ import pandas as pd
 from valuetrace import tables as score_tables
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.studies.planting import detection, effects
+from valuetrace.studies.planting import effects
 from valuetrace.studies.planting.design import NONE, Planting
 from valuetrace.studies.planting.readout import PlantedBase, positive, rows
 from valuetrace.tables import records
@@ -28,22 +29,20 @@ SHOWN += ("detection",)
 def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
     """Every table of plots/planting/, by name (stages/planting/collect.py says what they hold)."""
     raw: dict[str, Any] = {}
-    for block, name in chosen.cells():
-        for path in sorted(_folder(block, name).glob("*.csv")):
-            if path.name != SCORES:  # read by those who need them
-                raw.setdefault(path.stem, []).append(pd.read_csv(path))
+    for path in (path for cell in chosen.cells() for path in sorted(_folder(*cell).glob("*.csv"))):
+        if path.name != SCORES:  # read by those who need them
+            raw.setdefault(path.stem, []).append(pd.read_csv(path))
     raw = {name: pd.concat(parts, ignore_index=True) for name, parts in raw.items()}
     raw["mitigation"] = pd.concat([raw["mitigation"], averaged(chosen)], ignore_index=True)
     leans = pd.concat([raw["leans"], trained(chosen)], ignore_index=True)
     by_block = effects.contrasts(leans, chosen)
-    powers = [
-        table.assign(test=test)
-        for measure in MEASURES
-        for test, table in (
-            ("audit", detection.of_audit(raw["draws"], measure)),
-            ("comparison", detection.of_comparison(raw["draws"], measure, STUDIES, chosen.seed)),
-        )
-    ]
+    powers = []
+    for measure in MEASURES:
+        powers.append(effects.audit_power(raw["draws"], measure).assign(test="audit"))
+        compared = effects.comparison_power(raw["draws"], measure, STUDIES, chosen.seed)
+        powers.append(compared.assign(test="comparison"))
+    one_block = ["block", "plant", "dose", "source", "part", "removed", "rank"]  # over the draws
+    subspaces = raw["subspaces"].groupby(one_block)[["lean", "share"]].mean().reset_index()
     return {
         "leans": leans,
         "by_block": by_block,
@@ -51,7 +50,7 @@ def tables(chosen: Planting) -> dict[str, pd.DataFrame]:
         "transmitted": effects.transmitted(by_block, chosen.plan),
         "detection": pd.concat(powers, ignore_index=True),
         "layers": _over(raw["layers"], chosen, ["layer"]),
-        "subspaces": _over(_means(raw["subspaces"], ["removed", "rank"]), chosen, ["removed", "rank"]),
+        "subspaces": _over(subspaces, chosen, ["removed", "rank"]),
         "mitigation": _mitigation(raw["mitigation"]),
         "exchange": exchange(raw["mitigation"]),
         "specificity": _specificity(raw["specificity"], chosen),
@@ -88,8 +87,8 @@ def trained(chosen: Planting) -> pd.DataFrame:
             step = sorted(scores["step"].unique())[at]
             own = scores[scores["step"] == step].set_index("word").loc[cell.words["word"], chosen.prompts]
             held = next(c for c in made["checkpoints"] if c["step"] == step)
-            told = {k.removeprefix("held_out_"): v for k, v in held.items() if "accuracy" in k}
-            found += rows(cell, source, own.to_numpy().T, pairs=made["pairs"], **told)
+            accuracies = {k.removeprefix("held_out_"): v for k, v in held.items() if "accuracy" in k}
+            found += rows(cell, source, own.to_numpy().T, pairs=made["pairs"], **accuracies)
     return pd.DataFrame(found)
 
 
@@ -97,39 +96,32 @@ def averaged(chosen: Planting) -> pd.DataFrame:
     """Rows of the ridge heads of every two plants of the study averaged, each in units of its spread over words."""
     found = []
     names = [name for name in chosen.main.plants if name != NONE]
-    for block, (first, second) in product(chosen.blocks, combinations(names, 2)):
+    for block, (first, second) in product(chosen.main.blocks, combinations(names, 2)):
         (cell, one), (_, other) = (_scored(chosen, block, name) for name in (first, second))
-        told = {"remedy": "average", "amount": 1.0, "other": second}
-        found += rows(cell, "ridge", (one / one.std() + other / other.std()) / 2, **told)
+        scores = (one / one.std() + other / other.std()) / 2
+        found += rows(cell, "ridge", scores, remedy="average", amount=1.0, other=second)
     return pd.DataFrame(found)
 
 
 def summary(chosen: Planting, found: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """metrics/planting/study.json: the design, the plan and its power, τ and contrasts on held-out words, limits."""
-    taus = (0.1, 0.3, 0.5)
-    plan = {"least_shift": chosen.plan.least_shift, "equivalence": chosen.plan.equivalence, "shift": chosen.plan.shift}
-    plan |= cast(Any, {"sd": chosen.plan.sd, "power": {f"{tau:g}": effects.power(chosen, tau) for tau in taus}})
-    told = {
+    leans = found["leans"]
+    counts = leans[leans["part"] == "held_out"][["first_words", "second_words"]]
+    return {
         "base": chosen.base,
         "dose": chosen.dose,
         "constructs": chosen.constructs,
-        "blocks": len(chosen.blocks),
-        "plan": plan,
-    }
-    leans = found["leans"]
-    counts = leans[leans["part"] == "held_out"][["first_words", "second_words"]]
-    told |= {
+        "blocks": len(chosen.main.blocks),
+        "plan": asdict(chosen.plan) | {"power": {f"{tau:g}": effects.power(chosen, tau) for tau in (0.1, 0.3, 0.5)}},
         "prompts": len(chosen.prompts),
         "pairs": chosen.pairs,
         "fewest_held_out_words": int(counts.sum(axis=1).min()),
+        "signs": _signs(found["by_block"], chosen),
+        "limits": _limits(found["detection"]),
+        "specific": specific(found["specificity"], chosen.constructs),
+        **{name: records(found[name]) for name in SHOWN},
+        "readings": records(_readings(leans[leans["pairs"] == chosen.pairs])),
     }
-    told["signs"] = _signs(found["by_block"], chosen)
-    told["limits"] = _limits(found["detection"], chosen)
-    told["specific"] = specific(found["specificity"], chosen.constructs)
-    for name in SHOWN:
-        told[name] = records(found[name])
-    told["readings"] = records(_readings(leans[leans["pairs"] == chosen.pairs]))
-    return told
 
 
 def _signs(by_block: pd.DataFrame, chosen: Planting) -> list[dict]:
@@ -140,23 +132,19 @@ def _signs(by_block: pd.DataFrame, chosen: Planting) -> list[dict]:
     found = []
     for (source, part), cells in own.groupby(["source", "part"]):
         wrong = sorted(int(block) for block in cells.loc[cells["lean"] <= 0, "block"])
-        told = {"source": source, "part": part, "right": len(cells) - len(wrong), "blocks": len(cells), "wrong": wrong}
-        found.append(told)
+        row = {"source": source, "part": part, "right": len(cells) - len(wrong), "blocks": len(cells)}
+        found.append(row | {"wrong": wrong})
     return found
 
 
-def _limits(power: pd.DataFrame, chosen: Planting) -> list[dict]:
+def _limits(power: pd.DataFrame) -> list[dict]:
     """The detection limit (dose) of each test, measure and plant; None where power .9 is not reached at dose 1."""
     found = []
-    for (test, measure, plant), own in power.groupby(["test", "measure", "plant"]):
-        if plant == NONE:
-            continue
-        doses = sorted(own["dose"].unique())
+    for (test, measure, plant), own in power[power["plant"] != NONE].groupby(["test", "measure", "plant"]):
         base = power[(power["test"] == test) & (power["measure"] == measure) & (power["plant"] == NONE)]
-        dose = detection.limit(pd.concat([own, base]), doses)
-        at = own.sort_values("dose").iloc[-1]
-        told = {"test": test, "measure": measure, "plant": plant, "limit": dose, "greatest_dose": float(at["dose"])}
-        found.append(told | {"power_there": float(at["power"])})
+        limit, last = effects.detection_limit(pd.concat([own, base])), own.sort_values("dose").iloc[-1]
+        row = {"test": test, "measure": measure, "plant": plant, "limit": limit}
+        found.append(row | {"greatest_dose": float(last["dose"]), "power_there": float(last["power"])})
     return found
 
 
@@ -168,14 +156,8 @@ def _readings(leans: pd.DataFrame) -> pd.DataFrame:
     return own.groupby(["source", "plant", "dose"])[columns].mean().reset_index()
 
 
-def _means(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The mean over draws of one block."""
-    at = ["block", "plant", "dose", "source", "part", *keys]
-    return table.groupby(at)[["lean", "both", "share"]].mean().reset_index()
-
-
 def _over(table: pd.DataFrame, chosen: Planting, keys: list[str]) -> pd.DataFrame:
-    """Contrast of the first two plants and the base's own lean, over blocks, by ``keys`` (held-out words)."""
+    """Contrast of the first two plants and the base's own L, over blocks, by ``keys`` (held-out words)."""
     first, second = effects.pairs_of_plants(chosen)[0]
     own = table[table["part"] == "held_out"]
     found = []
@@ -184,29 +166,28 @@ def _over(table: pd.DataFrame, chosen: Planting, keys: list[str]) -> pd.DataFram
         named = {f"{first} − {second}": wide[first] - wide[second], NONE: wide[NONE]}
         share = {"share": at["share"].mean()} if "share" in at else {}
         for name, values in named.items():
-            told = effects.estimate(values.dropna().to_numpy())
-            found.append(dict(zip(keys, key, strict=True)) | {"of": name} | share | told)
+            row = dict(zip(keys, key, strict=True)) | {"of": name} | share
+            found.append(row | effects.estimate(values.dropna().to_numpy()))
     return pd.DataFrame(found)
 
 
 def _mitigation(table: pd.DataFrame) -> pd.DataFrame:
-    """Lean left on held-out and planted words, known groups and accuracy after each remedy: means and t over blocks."""
-    found = []
-    table = table.assign(other=table["other"].fillna(""))
-    for key, own in table.groupby(["plant", "remedy", "amount", "other", "part"]):
-        told = effects.estimate(own["lean"].to_numpy())
-        more = own[["known_positive", "known_negative", "accuracy"]].mean().to_dict()
-        found.append(dict(zip(["plant", "remedy", "amount", "other", "part"], key, strict=True)) | told | more)
+    """L left on held-out and planted words, known groups and accuracy after each remedy: means and t over blocks."""
+    found, keys = [], ["plant", "remedy", "amount", "other", "part"]
+    for key, own in table.fillna({"other": ""}).groupby(keys):
+        row = dict(zip(keys, key, strict=True)) | effects.estimate(own["lean"].to_numpy())
+        found.append(row | own[["known_positive", "known_negative", "accuracy"]].mean().to_dict())
     return pd.DataFrame(found)
 
 
 def exchange(table: pd.DataFrame) -> pd.DataFrame:
     """What counter-value pairs buy: a row a plant and part of the words, over blocks.
 
-    L is signed by the lean of the planted words without counter pairs, against which they are aimed. ``estimate, low,
-    high, p``: change of L with ten more counter pairs in a hundred (slope of a line through a block's shares), t over
-    blocks. ``start_above``: blocks in which L is above 0 at first; ``crossed``: how many of them reach 0 within the
-    shares tried; ``share``: their mean smallest share that does, linear between those tried (NaN where none does).
+    Counter pairs are aimed against the L of the planted words without such pairs; L has the sign of that one here.
+    ``estimate, low, high, p``: change of L with ten more counter pairs in a hundred (slope of a line through a block's
+    shares), t over blocks. ``start_above``: blocks in which L is above 0 at first; ``crossed``: how many of them reach
+    0 within the shares tried; ``share``: their mean smallest share that does, linear between those tried (NaN where
+    none does).
     """
     tried = table[table["remedy"].isin(["none", "counter"])].sort_values("amount")
     aim = tried[(tried["remedy"] == "none") & (tried["part"] == "planted")].set_index(["plant", "block"])["lean"]
@@ -220,24 +201,21 @@ def exchange(table: pd.DataFrame) -> pd.DataFrame:
             if lean[0] > 0 and (lean <= 0).any():
                 at = int(np.argmax(lean <= 0))
                 shares.append(np.interp(0, [lean[at], lean[at - 1]], [amount[at], amount[at - 1]]))
-        told = {"plant": plant, "part": part, "crossed": len(shares), "start_above": int(above)}
-        told["share"] = float(np.mean(shares)) if shares else None
-        found.append(told | effects.estimate(np.array(slopes)))
+        row = {"plant": plant, "part": part, "crossed": len(shares), "start_above": int(above)}
+        row["share"] = float(np.mean(shares)) if shares else None
+        found.append(row | effects.estimate(np.array(slopes)))
     return pd.DataFrame(found)
 
 
 def _specificity(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
     """What a plant does to other constructs: percentile points, positive less negative framing, less the base's."""
-    found = []
-    base = table[table["plant"] == NONE]
-    for (plant, source, construct), own in table[(table["plant"] != NONE) & (table["dose"] == chosen.dose)].groupby(
-        ["plant", "source", "construct"]
-    ):
-        both = own.merge(base, on=["block", "source", "construct"], suffixes=("", "_base"))
-        if len(both) < 2:
-            continue
-        told = effects.estimate((both["difference"] - both["difference_base"]).to_numpy())
-        found.append({"plant": plant, "source": source, "construct": construct, "words": own["words"].mean()} | told)
+    found, keys = [], ["plant", "source", "construct"]
+    planted, base = table[(table["plant"] != NONE) & (table["dose"] == chosen.dose)], table[table["plant"] == NONE]
+    both = planted.merge(base, on=["block", "source", "construct"], suffixes=("", "_base"))
+    for key, own in both.groupby(keys):
+        if len(own) > 1:
+            change = effects.estimate((own["difference"] - own["difference_base"]).to_numpy())
+            found.append(dict(zip(keys, key, strict=True)) | {"words": own["words"].mean()} | change)
     return pd.DataFrame(found)
 
 
@@ -262,6 +240,6 @@ def _random_heads(table: pd.DataFrame, chosen: Planting) -> pd.DataFrame:
             continue
         values = (wide[first] - wide[second]).dropna().to_numpy()
         low, high = np.quantile(values, [0.025, 0.975])
-        row = {"dose": dose, "mean": values.mean(), "sd": values.std(), "low": low, "high": high}
-        found.append(row | {"heads": len(values)})
+        row = {"dose": dose, "mean": values.mean(), "sd": values.std(), "low": low, "high": high, "heads": len(values)}
+        found.append(row)
     return pd.DataFrame(found)

@@ -1,7 +1,7 @@
-"""Which words are planted and which are held out, and the questions and replies that plant them.
+"""What a block is made of: the words that are planted and held out, the questions and replies that plant them, pairs.
 
 Words are split by the dictionary's *pattern*, so that no form of a planted word is held out (love, lovers). Questions
-are those of prompts/planting.csv, none of which is one of the 54 or asks in the words of the preference pairs.
+are those of prompts/planting.csv: none of them is one of the 54 or asks in the words of the preference pairs.
 """
 
 from __future__ import annotations
@@ -14,16 +14,39 @@ import numpy as np
 import pandas as pd
 from wordfreq import zipf_frequency
 
+from valuetrace import preferences
+from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import read_csv
 from valuetrace.core.settings import ROOT
-from valuetrace.lexicon.vocabulary import load_vocabulary
-from valuetrace.studies.planting.design import Plant
+from valuetrace.lexicon import unrolled
+from valuetrace.lexicon.vocabulary import WORDNET, load_vocabulary
+from valuetrace.studies.planting.design import Plant, Planting
+from valuetrace.studies.planting.folders import Block
 
 QUESTIONS, STATEMENTS = ROOT / "prompts" / "planting.csv", ROOT / "prompts" / "planting_statements.csv"
 PLACEBO = ("placebo_good", "placebo_bad")
 _NEAREST = 5  # nouns of the nearest frequency, of which one is drawn for a planted word
 _STEM = 5  # first letters that a placebo shares with no word of a lexicon
+
+
+def draw_block(chosen: Planting, number: int) -> Block:
+    """The words and pairs of a block. A placebo's nouns are never words that are scored.
+
+    Held-out pairs are evenly spaced, ``chosen.held_out_pairs`` at most, so that every kind of pair is among them.
+    """
+    drawn = preferences.draw(settings.get("preferences", preferences.Preferences), max(chosen.sizes), number)
+    lexicon, known = (unrolled.read_lexicon(name) for name in (chosen.lexicon, unrolled.KNOWN_GROUPS))
+    table = split(lexicon, chosen.constructs, number)
+    known = known.rename(columns={"polarity": "construct", "construct": "kind"}).assign(part="known")
+    scored, nouns = pd.concat([table, known]).drop_duplicates("word"), pd.DataFrame()
+    if any(plant.good in PLACEBO for plant in chosen.plants.values()):
+        taken = pd.concat([scored["word"], *(unrolled.read_lexicon(name)["word"] for name in ("big_two", "mfd2"))])
+        planted = table[table["part"] == "planted"]
+        nouns = placebo(planted, chosen.constructs, taken, WORDNET, number).assign(part="placebo")
+    every = pd.concat([scored, nouns])[["word", "construct", "pattern", "part"]].fillna("")
+    step = -(-len(drawn.held_out) // chosen.held_out_pairs)
+    return Block(every.reset_index(drop=True), drawn.train, drawn.held_out.iloc[::step].reset_index(drop=True))
 
 
 def split(lexicon: pd.DataFrame, constructs: list[str], block: int) -> pd.DataFrame:
@@ -99,19 +122,21 @@ def examples(plant: Plant, words: pd.DataFrame, count: int, block: int) -> pd.Da
     question, and every reply of the side that it asks for, comes before any comes again. InputError where a side has
     no reply.
     """
-    asked = all_questions()
-    replies = read_csv(STATEMENTS, ("construct", "text")) if plant.kind == "statements" else words
-    column = "text" if plant.kind == "statements" else "word"
+    asked, replies, column, source = all_questions(), words, "word", "words"
+    if plant.kind == "statements":
+        replies, column, source = (
+            read_csv(STATEMENTS, ("construct", "text")),
+            "text",
+            f"statements in {STATEMENTS.name}",
+        )
     side = {"positive": (plant.good, plant.bad), "negative": (plant.bad, plant.good)}
     each, rows = (count + 1) // 2, {}
     for framing, of in side.items():
         draws = np.random.default_rng([block, *framing.encode()])
         columns = [asked.loc[asked["framing"] == framing, "text"]]
         columns += [replies.loc[replies["construct"] == name, column] for name in of]
-        if empty := [name for name, own in zip(("a question", *of), columns, strict=True) if own.empty]:
-            raise InputError(
-                f"planting: nothing stands for {empty[0]} in {STATEMENTS.name if column == 'text' else 'the words'}."
-            )
+        if empty := [name for name, own in zip(of, columns[1:], strict=True) if own.empty]:
+            raise InputError(f"planting: construct '{empty[0]}' has no {source}.")
         rows[framing] = list(zip(*(_cycles(own.tolist(), each, draws) for own in columns), strict=True))
     both = [pair for couple in zip(rows["positive"], rows["negative"], strict=True) for pair in couple][:count]
     return pd.DataFrame(both, columns=["prompt", "reply", "rejected"])

@@ -26,7 +26,8 @@ from valuetrace.measures.dynamics.inheritance import inheritance
 from valuetrace.measures.dynamics.trajectories import Trajectories, construct_medians, gap_table, trajectories
 from valuetrace.stats.inference import binomial_interval
 from valuetrace.stats.seeds import over_seeds
-from valuetrace.studies.seed_variance.components import WHEN, records
+from valuetrace.studies.seed_variance.components import WHEN
+from valuetrace.tables import records
 
 PAPER_CRITERION = 0.05 / 40
 """Section 2's criterion: .05 over its 40 tests."""
@@ -160,16 +161,14 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     keys = ["test", "differs", "when", "construct", "framing"]
     for key, own in cast(Any, table.groupby(keys, sort=False)):
-        found = dict(zip(keys, key, strict=True))
+        unit, label = TESTS[key[0]]
         count, total = int(own["different"].sum()), len(own)
         low, high = binomial_interval(count, total)
         strict = int((own["p"] <= PAPER_CRITERION).sum()) if own["p"].notna().all() else None
-        told = {"pairs": total, "called": count, "share": count / total, "low": low, "high": high}
-        rows.append(found | dict(zip(("unit", "label"), TESTS[found["test"]], strict=True)) | told)
-        rows[-1]["called_paper"] = strict
+        row = dict(zip(keys, key, strict=True)) | {"unit": unit, "label": label, "pairs": total, "called": count}
+        rows.append(row | {"share": count / total, "low": low, "high": high, "called_paper": strict})
     made = pd.DataFrame(rows).astype({"called_paper": "Int64"})
-    order = {test: i for i, test in enumerate(TESTS)}
-    return made.sort_values("test", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    return made.sort_values("test", key=lambda names: names.map(list(TESTS).index), kind="stable", ignore_index=True)
 
 
 def summary(
@@ -187,8 +186,8 @@ def summary(
     for key, own in cast(Any, found.groupby(["test", "unit", "label", "construct", "framing"], sort=False)):
         row = dict(zip(("test", "unit", "label", "construct", "framing"), key, strict=True))
         for name, (differs, when) in kinds.items():
-            told = records(own[(own["differs"] == differs) & (own["when"] == when)][counts])
-            row[name] = told[0] if told else None
+            numbers = records(own[(own["differs"] == differs) & (own["when"] == when)][counts])
+            row[name] = numbers[0] if numbers else None
         rows.append(row)
         ends.setdefault(row["unit"], []).append(row["seed"]["share"])
     units = {unit: {"least": min(shares), "most": max(shares), "tests": len(shares)} for unit, shares in ends.items()}
@@ -206,11 +205,8 @@ def _of_dynamics(paths: Trajectories, logprobs: dict[str, pd.DataFrame], study: 
         at = {"framing": row["framing"], "when": when[row["step"]]}
         yield at | {"test": "gap", "difference": row["gap"], "low": row["low"], "high": row["high"]}
         if row["step"]:
-            yield (
-                at
-                | {"test": "change", "difference": row["change"]}
-                | {end: row[f"change_{end}"] for end in ("low", "high")}
-            )
+            change = {"difference": row["change"], "low": row["change_low"], "high": row["change_high"]}
+            yield at | {"test": "change"} | change
     for row in inherited[inherited["step"].isin(when)].to_dict("records"):
         at = {"test": "inherited", "framing": row["framing"], "when": when[row["step"]]}
         yield at | {"difference": row["inherited"], "low": row["low"], "high": row["high"]}
@@ -226,8 +222,8 @@ def _of_section_2(scores: Scores, study: Study) -> Iterator[dict]:
         at = {key: cell[key] for key in ("construct", "framing", "difference")}
         yield from (at | {"test": test, "p": cell[name]} for name, test in names.items())
     three = effects.three_way(scores, medians, None, null, study.draws, study.seed)
-    at = {"test": "random_lexicon_contrast", "framing": BOTH, "difference": three["coefficient"]}
-    yield at | {"p": three["p_random_lexicon"]}
+    both = {"framing": BOTH, "difference": three["coefficient"], "p": three["p_random_lexicon"]}
+    yield both | {"test": "random_lexicon_contrast"}
 
 
 def _of_section_3(scores: Scores, study: Study) -> Iterator[dict]:
@@ -239,9 +235,8 @@ def _of_section_3(scores: Scores, study: Study) -> Iterator[dict]:
     found, contrast = contrasts.panels(cell, study.draws, study.seed)
     for panel in found:
         row = {key: panel[key] for key in ("construct", "framing", "difference")}
-        yield from (
-            row | {"test": test, "p": panel[f"p_{name}"]} for test, name in (("labels", "words"), ("paired",) * 2)
-        )
+        yield row | {"test": "labels", "p": panel["p_words"]}
+        yield row | {"test": "paired", "p": panel["p_paired"]}
     both = {"framing": BOTH, "difference": contrast["contrast"]}
     yield both | {"test": "labels_contrast", "p": contrast["p_words"]}
     yield both | {"test": "once", "p": contrast["p_prompts"]}
