@@ -644,7 +644,7 @@ def test_make_runs_every_cell_once(repository):
     stages = yaml.safe_load((repository / "stages/planting/dvc.yaml").read_text(encoding="utf-8"))["stages"]
     named = [
         of
-        for goal in ("validate", "validate-kinds")
+        for goal in ("planting", "planting-kinds")
         for of in re.findall(
             r"planting/dvc\.yaml:(\w+)@([^'\s]+)",
             subprocess.run(["make", "-n", goal], cwd=repository, capture_output=True, text=True, check=True).stdout,
