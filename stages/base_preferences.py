@@ -57,12 +57,13 @@ def main() -> None:
 
 def _grid(comparisons: list[dict]) -> pd.DataFrame:
     """Every comparison, format and spelling: plots/base_preferences/grid.csv."""
-    rows = []
-    for found in comparisons:
-        for cell in found["cells"]:
-            where = {"comparison": found["comparison"], "format": cell["format"], "case": cell["case"]}
-            name = f"{where['comparison']}: {where['format']}, {where['case']}"
-            rows.append(where | preferences.grid_row(cell) | {"cell": name})
+    rows = [
+        {"comparison": found["comparison"], "format": cell["format"], "case": cell["case"]}
+        | preferences.grid_row(cell)
+        | {"cell": f"{found['comparison']}: {cell['format']}, {cell['case']}"}
+        for found in comparisons
+        for cell in found["cells"]
+    ]
     return pd.DataFrame(rows)
 
 

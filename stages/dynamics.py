@@ -24,7 +24,6 @@ from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
 from valuetrace.measures.dynamics import inheritance, movers, summary, trajectories
-from valuetrace.measures.dynamics.readings import readings
 
 PLOTS = Path("plots/dynamics")
 
@@ -44,7 +43,7 @@ def main() -> None:
     survival, inherited = inheritance.inheritance(paths, logprobs, chosen.draws, chosen.seed)
     survival, inherited = inheritance.readable(survival, inherited, unread)
     found = {
-        "readings": readings(scores, lexicon, known, prompts, paths.steps, rule),
+        "readings": trajectories.readings(scores, lexicon, known, prompts, paths.steps, rule),
         "ranks": trajectories.rank_table(paths, observed, drawn),
         "gaps": trajectories.gap_table(paths, observed, drawn),
         "kendall": trajectories.kendall_with_final(paths),

@@ -23,7 +23,7 @@ import pandas as pd
 from valuetrace import lexicon as lex
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
-from valuetrace.lexicon.dictionaries import Lexicons, Source
+from valuetrace.lexicon.unrolled import Lexicons, Source
 
 OUT = unrolled.lexicon_path("").parent
 

@@ -19,10 +19,10 @@ import torch
 
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.models import build, loading
+from valuetrace.models import loading
 from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.scoring.chat import Format
-from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
+from valuetrace.training import Lora, Training, batches, checkpoint, encoding, model, run
 
 PLAIN = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
 ARCHITECTURES = ("llama", "qwen2", "gemma3", "gemma2")
@@ -62,7 +62,7 @@ def _pairs(count: int, seed: int = 0) -> pd.DataFrame:
 def bases(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     for name in ARCHITECTURES:
-        build.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
+        loading.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
     return {name: folder / name for name in ARCHITECTURES}
 
 
@@ -170,8 +170,8 @@ def test_losses_are_their_formulas():
     sigmoid = [1 / (1 + np.exp(-x)) for x in (0.5, -3.0)]
     bt = -np.log(sigmoid).mean()
     text = np.mean([np.log(1 + np.exp(0.1 * 3)), np.log(1 + np.exp(0.1 * 40))])
-    assert losses.bradley_terry(rewards).item() == pytest.approx(bt)
-    assert losses.grm(rewards, logprob, 0.01, 0.1).item() == pytest.approx(0.99 * bt + 0.01 * text)
+    assert model.bradley_terry(rewards).item() == pytest.approx(bt)
+    assert model.grm(rewards, logprob, 0.01, 0.1).item() == pytest.approx(0.99 * bt + 0.01 * text)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -188,7 +188,7 @@ def test_rewards_loss_and_gradients_equal_trls(bases, name):
     encoded, _ = encoding.encode(_pairs(5), tokenizer, PLAIN, 64)
     rows = [{key: encoded[key][i] for key in encoded} for i in range(5)]
     out = ours(**batches.collate(rows))
-    losses.bradley_terry(out["rewards"]).backward()
+    model.bradley_terry(out["rewards"]).backward()
     gradients = {key: value.grad.clone() for key, value in ours.named_parameters() if value.requires_grad}
 
     ours.zero_grad()
@@ -244,7 +244,7 @@ def test_the_id_of_padding_means_nothing(bases, name):
         built = model.build(bases[name], params)
         ids = batch["input_ids"].masked_fill(batch["segments"] == batches.PAD, pad)
         out = built(**batch | {"input_ids": ids})
-        losses.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta).backward()
+        model.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta).backward()
         gradients = [value.grad for value in built.parameters() if value.requires_grad]
         found.append([out["rewards"].detach(), out["chosen_logprob"].detach(), *gradients])
     for other in found[1:]:
@@ -329,7 +329,7 @@ def test_a_run_is_keyed_by_its_pairs_and_its_code(bases, monkeypatch):
     read_bytes = Path.read_bytes
 
     def reversed_loss(self):
-        return read_bytes(self) + (b"# reversed" if self.name == "losses.py" else b"")
+        return read_bytes(self) + (b"# reversed" if self.name == "model.py" else b"")
 
     monkeypatch.setattr(Path, "read_bytes", reversed_loss)
     assert len(hashes | {run.config_hash(PARAMS, bases["llama"], one, one)}) == 4
@@ -339,10 +339,10 @@ def test_weights_of_another_loss_are_not_believed(bases, tmp_path, monkeypatch):
     """A finished run, then a loss with its sign reversed: trained again, to the opposite preference."""
     base, out = bases["llama"], tmp_path / "llama"
     told, whole = _train(base, out), _weights(out)
-    right = losses.bradley_terry
+    right = model.bradley_terry
     with monkeypatch.context() as patch:
         patch.setattr(run.code, "digest", lambda module: f"{module} of other bytes")
-        patch.setattr(losses, "bradley_terry", lambda rewards: right(-rewards))
+        patch.setattr(model, "bradley_terry", lambda rewards: right(-rewards))
         reversed_ = _train(base, out)
     assert _weights(out) != whole
     assert reversed_["checkpoints"][-1]["held_out_accuracy"] < told["checkpoints"][-1]["held_out_accuracy"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import permutations
+from itertools import permutations, product
 
 import pandas as pd
 import yaml
@@ -26,20 +26,11 @@ def value_laden() -> pd.DataFrame:
     ``superlative``, ``concision``.
     """
     design = _design()
-    rows = [
-        (
-            f"{adjective}_{superlative}_{concision}",
-            text.format(adjective=adjective_text, superlative=superlative_text),
-            framing,
-            adjective,
-            superlative,
-            concision,
-        )
-        for framing, adjectives in design["framing"].items()
-        for adjective, adjective_text in adjectives.items()
-        for superlative, superlative_text in design["superlative"].items()
-        for concision, text in design["concision"].items()
-    ]
+    rows = []
+    for framing, adjectives in design["framing"].items():
+        for of in product(adjectives.items(), design["superlative"].items(), design["concision"].items()):
+            names, (adjective, superlative, text) = zip(*of, strict=True)
+            rows.append(("_".join(names), text.format(adjective=adjective, superlative=superlative), framing, *names))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -55,14 +46,8 @@ def authority_boost() -> pd.DataFrame:
         for first, second, third in permutations(orders["kinds"])
     ] + design["others"]
     extra = pd.DataFrame({"key": [f"variation_{i:02d}" for i in range(1, len(variations) + 1)], "text": variations})
-    return pd.concat(
-        [
-            positive[~held_out].assign(split="train"),
-            extra.assign(split="train"),
-            positive[held_out].assign(split="test"),
-        ],
-        ignore_index=True,
-    )
+    train = pd.concat([positive[~held_out], extra]).assign(split="train")
+    return pd.concat([train, positive[held_out].assign(split="test")], ignore_index=True)
 
 
 def authority_words() -> list[str]:

@@ -12,8 +12,8 @@ from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from valuetrace.core.errors import InputError
-from valuetrace.training import losses
 from valuetrace.training.batches import collate
+from valuetrace.training.model import loss_of
 from valuetrace.training.recipe import Training
 
 # trl asks for a tokenizer with a padding token and writes into it; our pairs are encoded and padded without one.
@@ -82,13 +82,6 @@ class PairTrainer(RewardTrainer):
             )
         record = {"loss": loss, "accuracy": accuracy, "margin": margin, "learning_rate": learning_rate}
         self.after_step(self.done + self.state.global_step, record)
-
-
-def loss_of(out: dict[str, torch.Tensor], params: Training) -> torch.Tensor:
-    """The objective of a batch, from what the model returns."""
-    if params.objective == "grm":
-        return losses.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta)
-    return losses.bradley_terry(out["rewards"])
 
 
 class _AfterStep(TrainerCallback):

@@ -56,7 +56,9 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
     rng = np.random.default_rng(seed)
 
     def of(counts: np.ndarray) -> dict[str, np.ndarray]:
-        return _statistics_of_draws(cell, positive, counts)
+        """The statistics of many draws of words, counts (constructs, draws, words)."""
+        values = np.stack([subset_medians(cell.ranks, of_construct) for of_construct in counts], axis=1)
+        return _statistics(values.reshape(*values.shape[:2], len(cell.models), -1), positive)
 
     relabeled = _joined([of(_relabel(member, min(CHUNK, draws - start), rng)) for start in range(0, draws, CHUNK)])
     resampled = _joined([of(counts) for counts in word_draws(member, draws, rng)])
@@ -146,12 +148,6 @@ def _statistics(values: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarra
     difference = means[:, :, 1] - means[:, :, 0]
     by_framing = difference[:, 0] - difference[:, 1]
     return {"difference": difference, "contrast": by_framing[:, 0] - by_framing[:, 1]}
-
-
-def _statistics_of_draws(cell: Cell, positive: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """The statistics of many draws of words, counts (constructs, draws, words)."""
-    values = np.stack([subset_medians(cell.ranks, of_construct) for of_construct in counts], axis=1)
-    return _statistics(values.reshape(*values.shape[:2], len(cell.models), -1), positive)
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -61,14 +61,7 @@ def jsr(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
 
 
 MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "llr": llr,
-    "lr20": lr20,
-    "lr10": lr10,
-    "p1lr": p1lr,
-    "p2lr": p2lr,
-    "mwlr": mwlr,
-    "gmlr": gmlr,
-    "jsr": jsr,
+    measure.__name__: measure for measure in (llr, lr20, lr10, p1lr, p2lr, mwlr, gmlr, jsr)
 }
 """The eight candidate measures of Table A1: ``measure(log_p, log_q)``, elementwise, float64."""
 

@@ -19,28 +19,17 @@ def paper_fit(scores: Scores, medians: np.ndarray) -> dict:
     construct against the first) and ``mixed_reason`` where there is no fit.
     """
     frame = _frame(plot_tables.tidy(scores, medians), scores)
+    found: dict = {"coefficient": None, "ci": None, "p_mixed": None, "mixed_reason": None, "coefficients": []}
     fit = _fit(scores, frame, "median ~ base * construct * framing", "base:construct:framing")
     if isinstance(fit, str):
-        return {"coefficient": None, "ci": None, "p_mixed": None, "mixed_reason": fit, "coefficients": []}
+        return found | {"mixed_reason": fit}
     terms = fit.terms[[name.count(":") == 2 for name in fit.terms.index]]
     rows = [
-        {
-            "construct": construct,
-            "reference": scores.constructs[0],
-            "coefficient": float(term["estimate"]),
-            "ci": [float(term["low"]), float(term["high"])],
-            "p": float(term["p"]),
-        }
+        {"construct": construct, "reference": scores.constructs[0]} | _term(term)
         for construct, (_, term) in zip(scores.constructs[1:], terms.iterrows(), strict=True)
     ]
-    one = rows[0] if len(rows) == 1 else {"coefficient": None, "ci": None}
-    return {
-        "coefficient": one["coefficient"],
-        "ci": one["ci"],
-        "p_mixed": fit.joint["p"],
-        "mixed_reason": None,
-        "coefficients": rows,
-    }
+    one = {key: rows[0][key] for key in ("coefficient", "ci")} if len(rows) == 1 else {}
+    return found | one | {"p_mixed": fit.joint["p"], "coefficients": rows}
 
 
 def paired_fit(scores: Scores, medians: np.ndarray) -> dict:
@@ -65,9 +54,13 @@ def paired_fit(scores: Scores, medians: np.ndarray) -> dict:
     fit = _fit(scores, _frame(frame, scores), "median ~ base * framing", "base:framing", slopes="~framing")
     if isinstance(fit, str):
         return result | {"reason": fit}
-    term = fit.terms.iloc[-1]
+    return result | _term(fit.terms.iloc[-1])
+
+
+def _term(term: pd.Series) -> dict:
+    """A fixed effect of the fit for JSON."""
     interval = [float(term["low"]), float(term["high"])]
-    return result | {"coefficient": float(term["estimate"]), "ci": interval, "p": float(term["p"])}
+    return {"coefficient": float(term["estimate"]), "ci": interval, "p": float(term["p"])}
 
 
 def _frame(frame: pd.DataFrame, scores: Scores) -> pd.DataFrame:

@@ -9,13 +9,14 @@ draw for all bases, steps and prompts, ranks staying those of the whole lexicon.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
+from valuetrace.measures import validity
 from valuetrace.stats.bootstrap import percentile_interval, word_draws
 from valuetrace.stats.ranks import kendall, rank_words, subset_medians
 from valuetrace.tables import CHECKPOINT_COLUMNS
@@ -107,6 +108,35 @@ def trajectories(
     return Trajectories(bases, steps, words, constructs, member, keys, prompts["framing"].to_numpy(), ranks)
 
 
+def readings(
+    scores: dict[str, pd.DataFrame],
+    lexicon: pd.DataFrame,
+    known: pd.DataFrame,
+    prompts: pd.DataFrame,
+    steps: list[int],
+    rule: validity.Rule,
+) -> pd.DataFrame:
+    """A row a base and step: agreement of the framings, known groups, and whether the scores can be read.
+
+    scores: base → table of checkpoint scores. Columns ``base, step, within, across`` (Spearman), ``positive, negative,
+    difference`` (percentile points, virtue − vice) each with ``_low, _high``, ``reads, refused, needs``.
+    """
+    framing = prompts.set_index("key")["framing"]
+    rows = []
+    for base, table in sorted(scores.items()):
+        words = table[table["token_id"].isna()]
+        for step in steps:
+            frame = words[words["step"] == step].set_index("word")[list(framing.index)]
+            found = validity.reading(frame, framing, known, rule, pd.Index(lexicon["word"].unique()))
+            row = {"base": base, "step": step}
+            for name, part in (found["framing"] | found["known_groups"]).items():
+                if isinstance(part, dict):
+                    row |= {name: part["estimate"], f"{name}_low": part["low"], f"{name}_high": part["high"]}
+            refused, needs = found["refused"] or "", found["needs"] or ""
+            rows.append(row | {"reads": not refused, "refused": refused, "needs": needs})
+    return pd.DataFrame(rows)
+
+
 def construct_medians(paths: Trajectories, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Median ranks (constructs, bases, steps, framings), and the same of bootstrap draws (draws, …)."""
     flat = np.moveaxis(paths.ranks, 2, 0).reshape(len(paths.words), -1)
@@ -183,6 +213,4 @@ def prompt_columns(frame: pd.DataFrame) -> list[str]:
 
 def _cells(*axes):
     """Every combination of the axes' (position, name) pairs."""
-    from itertools import product
-
-    return product(*(list(enumerate(axis)) for axis in axes))
+    return product(*map(enumerate, axes))

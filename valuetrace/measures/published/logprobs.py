@@ -45,7 +45,10 @@ def pair(models: list[str], words: pd.DataFrame, known: pd.DataFrame, chosen: An
     """
     keys = list(value_laden()["key"])
     asked = {*words["word"], *known["word"]}
-    tables = {name: _only(read_scores(path(name), keys), asked) for name in models}
+    tables = {}
+    for name in models:  # a vocabulary of 256,000 tokens is large: only the words are kept
+        table = read_scores(path(name), keys)
+        tables[name] = table[table["token_decoded"].isin(asked)]
     made = cells.cell(tables, words, value_laden(), FORM, CASE)
     medians = cells.medians(made)
     paper = paper_anova(medians)
@@ -162,8 +165,3 @@ def out_of_order(printed: pd.DataFrame) -> dict[str, int]:
             longest[at : at + 1] = [-score]
         found[name] = len(scores) - len(longest)
     return found
-
-
-def _only(table: pd.DataFrame, words: set[str]) -> pd.DataFrame:
-    """The rows of those words: a vocabulary of 256,000 tokens is large."""
-    return table[table["token_decoded"].isin(words)]

@@ -12,8 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from valuetrace.stats.blocks import fieller, sign_flip_p
-from valuetrace.stats.seeds import over_seeds
+from valuetrace.stats.blocks import fieller, over_seeds, sign_flip_p
 from valuetrace.studies.planting.design import NONE, Criteria, Planting
 
 MEASURES = ("lean", "both")
