@@ -19,7 +19,7 @@ from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
 from valuetrace.measures.bases import cells, contrasts, preferences
-from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.bases.cells import Analysis
 from valuetrace.scoring.chat import Format
 
 LOGPROBS = Path("data/token_logprobs")

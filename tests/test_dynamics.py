@@ -13,8 +13,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
 from valuetrace.measures.dynamics import inheritance, movers
 from valuetrace.measures.dynamics import trajectories as dynamics
-from valuetrace.measures.dynamics.summary import overlay, run_summary
-from valuetrace.measures.dynamics.trajectories import readings
+from valuetrace.measures.dynamics.trajectories import overlay, readings, run_summary
 from valuetrace.scoring.chat import Format
 from valuetrace.stats.ranks import weighted_correlation
 from valuetrace.training import score

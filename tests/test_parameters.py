@@ -78,7 +78,7 @@ ROW = "models__gemma3_of_270m"
         ({"models": {}}, f"bases: '{G}' is not among models"),
         ({f"{ROW}__licence": ...}, f"models.{G}.licence is missing."),
         # formats
-        ({f"{ROW}__scoring__formats": []}, f"models.{G}.scoring.formats is empty. Name one"),
+        ({f"{ROW}__scoring__formats": []}, f"models.{G}.scoring.formats is empty; list at least one"),
         ({f"{ROW}__scoring__formats": ["chat", "cat"]}, f"models.{G}.scoring.formats: 'cat' is not among formats"),
         ({f"{ROW}__scoring__formats": ["chat"]}, f"dynamics.format is solved_four, which models.{G}.scoring.formats"),
         ({"dynamics__format": "sung"}, "dynamics.format: 'sung' is not among formats"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import permutations, product
+from itertools import permutations
 
 import pandas as pd
 import yaml
@@ -26,11 +26,20 @@ def value_laden() -> pd.DataFrame:
     ``superlative``, ``concision``.
     """
     design = _design()
-    rows = []
-    for framing, adjectives in design["framing"].items():
-        for of in product(adjectives.items(), design["superlative"].items(), design["concision"].items()):
-            names, (adjective, superlative, text) = zip(*of, strict=True)
-            rows.append(("_".join(names), text.format(adjective=adjective, superlative=superlative), framing, *names))
+    rows = [
+        (
+            f"{adjective}_{superlative}_{concision}",
+            text.format(adjective=adjective_text, superlative=superlative_text),
+            framing,
+            adjective,
+            superlative,
+            concision,
+        )
+        for framing, adjectives in design["framing"].items()
+        for adjective, adjective_text in adjectives.items()
+        for superlative, superlative_text in design["superlative"].items()
+        for concision, text in design["concision"].items()
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

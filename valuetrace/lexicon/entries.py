@@ -146,9 +146,8 @@ def overlaps(lexicon: pd.DataFrame) -> dict[str, int]:
 def words_per_pattern(dictionary: pd.DataFrame, unrolled: pd.DataFrame) -> dict[str, object]:
     """How many words the wildcards of ``dictionary`` became in ``unrolled``.
 
-    Returns the number of wildcards; the least, mean and most words of one; the wildcards that gave one
-    word and those that gave none (``construct pattern``; a word that two patterns match counts for the
-    more specific one).
+    Returns the number of wildcards; the least, mean and most words of one; the wildcards that gave one word and those
+    that gave none (``construct pattern``; a word that two patterns match counts for the more specific one).
     """
     wild = dictionary[[is_wildcard(pattern) for pattern in dictionary["pattern"]]]
     keys = ["construct", "polarity", "pattern"]

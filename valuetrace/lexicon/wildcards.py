@@ -32,11 +32,10 @@ def unroll(
 ) -> pd.DataFrame:
     """Replace every wildcard by the words that it stands for.
 
-    ``patterns``: strings (``["achiev*", "win"]``), strings by construct (``{"agency": ["achiev*"]}``), or
-    a lexicon from ``load_lexicon``. Entries without a wildcard stay as they are, however rare.
-    ``edits``: hand exclusions and inclusions (``read_edits``), applied last.
-    ``zipf_floor``: the rarest word that is taken, as log10 of its occurrences in a billion words.
-    ``wordnet``: folder of the WordNet 3.0 files.
+    ``patterns``: strings (``["achiev*", "win"]``), strings by construct (``{"agency": ["achiev*"]}``), or a lexicon
+    from ``load_lexicon``. Entries without a wildcard stay as they are, however rare. ``edits``: hand exclusions and
+    inclusions (``read_edits``), applied last. ``zipf_floor``: the rarest word that is taken, as log10 of its
+    occurrences in a billion words. ``wordnet``: folder of the WordNet 3.0 files.
 
     Returns one row a word and construct (and polarity): ``word, lexicon, construct, polarity, pattern,
     part_of_speech``, sorted. Where patterns overlap (``persist*``, ``persistent``) a word keeps the most

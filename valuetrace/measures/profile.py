@@ -1,12 +1,11 @@
 """The value profile of one model: where each construct's words rank, and which numbers are refused.
 
-The measure is the paper's (Section 2): within each prompt the lexicon's scored words are ranked, 1 = best,
-and a construct has the median rank of its words. A profile averages those medians over the prompts of a
-framing. Beside the rank stands the percentile among the ranked words (100 = all at the top, 0 = at the
-bottom, 50 = as words drawn at random), so that models that rank different numbers of words can be set
-side by side. Intervals come from a bootstrap over words; prompts of one model are not independent
-observations and are averaged, never drawn. A number that cannot be supported is not there: its row says
-``refused`` and ``needs`` instead.
+The measure is the paper's (Section 2): within each prompt the lexicon's scored words are ranked, 1 = best, and a
+construct has the median rank of its words. A profile averages those medians over the prompts of a framing. Beside the
+rank stands the percentile among the ranked words (100 = all at the top, 0 = at the bottom, 50 = as words drawn at
+random), so that models that rank different numbers of words can be set side by side. Intervals come from a bootstrap
+over words; prompts of one model are not independent observations and are averaged, never drawn. A number that cannot be
+supported is not there: its row says ``refused`` and ``needs`` instead.
 """
 
 from __future__ import annotations

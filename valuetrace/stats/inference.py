@@ -1,9 +1,8 @@
 """Generic statistics: tests, effect sizes, intervals. No knowledge of models, prompts or words.
 
-Every function names its sampling unit and, where it draws, takes an explicit seed. Two groups are
-always ``first`` and ``second``, and a difference is *second − first*. A Monte Carlo p-value is
-(b + 1) / (m + 1), b draws of m being as extreme as the data; an exact one counts the data among the
-assignments; neither is ever 0.
+Every function names its sampling unit and, where it draws, takes an explicit seed. Two groups are always ``first`` and
+``second``, and a difference is *second − first*. A Monte Carlo p-value is (b + 1) / (m + 1), b draws of m being as
+extreme as the data; an exact one counts the data among the assignments; neither is ever 0.
 """
 
 from __future__ import annotations

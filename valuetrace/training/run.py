@@ -22,7 +22,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.core.files import alone
 from valuetrace.models import loading
 from valuetrace.tables import evenly_spaced
-from valuetrace.training import batches, checkpoint, encoding, model
+from valuetrace.training import batches, checkpoint, model
 from valuetrace.training.recipe import Training
 
 
@@ -99,8 +99,8 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     process.wait_for_everyone()
 
     tokenizer = loading.load_tokenizer(base_folder)
-    encoded, cut = encoding.encode(train_pairs, tokenizer, params.format, params.max_length)
-    encoded_held_out, cut_held_out = encoding.encode(held_out, tokenizer, params.format, params.max_length)
+    encoded, cut = batches.encode(train_pairs, tokenizer, params.format, params.max_length)
+    encoded_held_out, cut_held_out = batches.encode(held_out, tokenizer, params.format, params.max_length)
     if done != total:
         provenance: dict[str, Any] = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
         provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}

@@ -41,12 +41,11 @@ def score_checkpoints(
 ) -> pd.DataFrame:
     """The reward of every word, after every prompt, at every step.
 
-    prompts: key → text. Each checkpoint is merged into a fresh copy of the base (subtracting one adapter to
-    add the next would leave rounding behind). Returns ``step, word, token_id`` (missing for a lexicon's
-    word; with ``vocabulary`` a second block of rows holds every token id, ``word`` its decoded text), then a
-    float32 column a prompt key, in the reward model's own units. Under ``accelerate launch`` the work is
-    dealt out and every process returns the whole table. A killed search goes on from its shards. InputError
-    names a step that has no checkpoint.
+    prompts: key → text. Each checkpoint is merged into a fresh copy of the base (subtracting one adapter to add the
+    next would leave rounding behind). Returns ``step, word, token_id`` (missing for a lexicon's word; with
+    ``vocabulary`` a second block of rows holds every token id, ``word`` its decoded text), then a float32 column a
+    prompt key, in the reward model's own units. Under ``accelerate launch`` the work is dealt out and every process
+    returns the whole table. A killed search goes on from its shards. InputError names a step that has no checkpoint.
     """
     # seconds of torch and transformers, which those who only read scores need not wait for
     from valuetrace.scoring.search import score_prompts

@@ -7,6 +7,7 @@ to model 1, ``log_q`` to model 2 (Table A1), in nats.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,24 @@ MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 ANTISYMMETRIC = ("llr", "lr20", "lr10", "mwlr", "gmlr", "jsr")
 """Measures for which exchanging the two models only flips the sign (Appendix F.1)."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tables 1, A2, A3 and Figure 3: one prompt, one measure; ``models`` from (1) to (2), every pair."""
+
+    prompt: str
+    measure: str
+    top: int
+    contrast: dict[str, list[str]]
+    first: list[str] = field(default_factory=list)
+    second: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.measure not in MEASURES:
+            raise ValueError(f"measure {self.measure!r} is not one of {', '.join(MEASURES)}")
+        if len(self.contrast) != 2:
+            raise ValueError("contrast names two word lists")
 
 
 def join_tokens(first: pd.DataFrame, second: pd.DataFrame, prompt: str) -> pd.DataFrame:

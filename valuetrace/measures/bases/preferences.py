@@ -9,8 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from valuetrace.measures import validity
-from valuetrace.measures.bases.analysis import Analysis
-from valuetrace.measures.bases.cells import cell, medians, probability_on_words
+from valuetrace.measures.bases.cells import Analysis, cell, medians, probability_on_words
 from valuetrace.measures.bases.contrasts import panels, paper_anova
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format

@@ -19,21 +19,6 @@ NAMES = ("medians", "models", "bases", "density", "single_prompts", "single_prom
 """The tables that ``tables`` makes."""
 
 
-def tidy(scores: Scores, medians: np.ndarray) -> pd.DataFrame:
-    """One row a construct, model and prompt: ``model, base, prompt, framing, construct, median``."""
-    k, m, p = medians.shape
-    return pd.DataFrame(
-        {
-            "model": np.tile(np.repeat(scores.models, p), k),
-            "base": np.tile(np.repeat(scores.base_of, p), k),
-            "prompt": np.tile(scores.prompts, k * m),
-            "framing": np.tile(scores.framing, k * m),
-            "construct": np.repeat(scores.constructs, m * p),
-            "median": medians.ravel(),
-        }
-    )
-
-
 def tables(scores: Scores, medians: np.ndarray, cells: list[dict], sensitivity: list[dict]) -> dict[str, pd.DataFrame]:
     """The plot tables by name.
 
@@ -41,7 +26,7 @@ def tables(scores: Scores, medians: np.ndarray, cells: list[dict], sensitivity: 
     ``density`` (violins), ``single_prompts`` (Figure A2), ``panels`` and ``sensitivity`` (the metrics
     as tables). Medians and means are ranks among the lexicon's words, 1 = best.
     """
-    frame = tidy(scores, medians)
+    frame = scores.tidy(medians)
     by = ["construct", "framing", "base"]
     single = frame[frame["prompt"].isin(SINGLE_PROMPTS)]
     return {

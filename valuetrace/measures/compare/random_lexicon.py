@@ -24,9 +24,8 @@ import numpy as np
 import pandas as pd
 from wordfreq import zipf_frequency
 
-from valuetrace.lexicon import ratings
 from valuetrace.lexicon.unrolled import find_wordnet
-from valuetrace.lexicon.vocabulary import PARTS_OF_SPEECH, load_vocabulary
+from valuetrace.lexicon.vocabulary import PARTS_OF_SPEECH, find_ratings, load_vocabulary, read_ratings
 from valuetrace.measures.compare.scores import Scores
 from valuetrace.stats.ranks import subset_medians
 
@@ -53,9 +52,9 @@ def traits(lexicon: pd.DataFrame, words: pd.Index, pool: pd.Index) -> list[Trait
     are few. lexicon: its ``part_of_speech`` counts before WordNet's."""
     speech = parts_of_speech(lexicon, words, pool)
     found = [] if speech is None else [Trait("part of speech", *speech)]
-    rated, wordnet = ratings.find(), find_wordnet()
+    rated, wordnet = find_ratings(), find_wordnet()
     if rated is not None:
-        valence = ratings.read(rated)
+        valence = read_ratings(rated)
 
         def sign(word: str) -> int:
             rating = valence.get(word, 0.0)

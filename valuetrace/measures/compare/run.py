@@ -76,10 +76,9 @@ def compare(
 ) -> Comparison:
     """The whole comparison of Section 2 over score tables (``inputs.read_tables``) and a lexicon.
 
-    lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity
-    to each is added. ``variants`` are further lexicons for the sensitivity table; ``known`` further tables of the
-    models, for the check of their readings alone. Every random number derives from ``seed``. InputError as
-    ``scores.join``.
+    lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity to each is added.
+    ``variants`` are further lexicons for the sensitivity table; ``known`` further tables of the models, for the check
+    of their readings alone. Every random number derives from ``seed``. InputError as ``scores.join``.
     """
     scores = join(tables, lexicon)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]

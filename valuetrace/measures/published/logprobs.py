@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.measures.bases import cells, implicit, preferences
-from valuetrace.measures.bases.analysis import Analysis, Tokens
+from valuetrace.measures.bases.cells import Analysis
 from valuetrace.measures.bases.contrasts import corrected, panels, paper_anova
+from valuetrace.measures.bases.implicit import Tokens
 from valuetrace.measures.published.sources import FETCHED, logprobs_file
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
