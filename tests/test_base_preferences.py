@@ -13,9 +13,8 @@ from scipy import stats
 from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
 from valuetrace.measures.bases import cells, contrasts
-from valuetrace.measures.bases import preferences as section
-from valuetrace.measures.bases.cells import Analysis
-from valuetrace.measures.bases.implicit import Tokens
+from valuetrace.measures.bases import contrasts as section
+from valuetrace.measures.bases.implicit import Analysis, Tokens
 from valuetrace.measures.compare import run
 from valuetrace.measures.compare.inputs import Origin, Table
 from valuetrace.measures.compare.scores import join

@@ -16,8 +16,7 @@ from valuetrace import assets, prompts
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.figures import published as figures
-from valuetrace.measures.bases.cells import Analysis
-from valuetrace.measures.bases.implicit import Tokens
+from valuetrace.measures.bases.implicit import Analysis, Tokens
 from valuetrace.measures.published import checkpoints, claims, inputs, logprobs, sources, training
 from valuetrace.measures.published.inputs import Comparison, Published
 from valuetrace.stats.ranks import kendall

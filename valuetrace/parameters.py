@@ -19,7 +19,7 @@ from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon.unrolled import KNOWN_GROUPS, Lexicons
 from valuetrace.measures.ablations import Ablations
 from valuetrace.measures.atlas import Atlas
-from valuetrace.measures.bases.cells import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.measures.compare.inputs import LISTS, Compare
 from valuetrace.measures.dynamics.trajectories import Dynamics
 from valuetrace.measures.published.inputs import Published

@@ -91,7 +91,7 @@ def check_scores(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def write_checkpoints(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
-    """Write checkpoint scores (``training.score.score_checkpoints``) as parquet, ``made_by`` in their metadata."""
+    """Write checkpoint scores (``training.study.score_checkpoints``) as parquet, ``made_by`` in their metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({_MADE_BY: json.dumps(made_by).encode()})
     split = [name for name in frame.columns if name not in CHECKPOINT_COLUMNS]

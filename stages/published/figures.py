@@ -14,7 +14,7 @@ import pandas as pd
 
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import atlas, base_preferences, compare, implicit_rewards, published, style
-from valuetrace.measures.bases.cells import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.measures.published import sources
 from valuetrace.measures.published.inputs import Published
 from valuetrace.measures.published.logprobs import CASE

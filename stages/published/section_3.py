@@ -15,7 +15,7 @@ import pandas as pd
 
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
-from valuetrace.measures.bases.cells import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.measures.published import inputs, logprobs, sources
 from valuetrace.measures.published.inputs import Published
 

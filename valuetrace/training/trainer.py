@@ -54,6 +54,7 @@ class PairTrainer(RewardTrainer):
         )
 
     def training_step(self, *arguments, **options):
+        """trl's step, its dropout seeded by what lies behind it: the seed, the minibatch and the process."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         micro = self.done * self.params.batch // self.params.minibatch // world + self._micro
         torch.manual_seed((self.params.seed * 1_000_003 + micro) * world + rank)
@@ -61,6 +62,7 @@ class PairTrainer(RewardTrainer):
         return super().training_step(*arguments, **options)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The objective's mean over the pairs of a batch, a scalar (nats); loss, accuracy and margin are kept."""
         out = model(**inputs)
         loss = loss_of(out, self.params)
         margin = (out["rewards"][:, 0] - out["rewards"][:, 1]).detach()

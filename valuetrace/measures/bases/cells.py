@@ -6,37 +6,16 @@ A *cell* is one prompt format and one spelling of the words.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
 from valuetrace.measures import validity
-from valuetrace.measures.bases.implicit import Tokens
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import CASES, word_scores
 from valuetrace.stats.ranks import rank_words, subset_medians
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """The pairs of models compared, the words, and the numbers of draws."""
-
-    lexicon: str
-    constructs: list[str]
-    cases: list[Literal["lower", "capitalised"]]
-    draws: int
-    seed: int
-    comparisons: dict[str, list[str]]
-    tokens: Tokens
-
-    def __post_init__(self):
-        if len(self.constructs) != 2:
-            raise ValueError("constructs names two constructs of the lexicon")
-        for label, pair in self.comparisons.items():
-            if len(set(pair)) != 2:
-                raise ValueError(f"comparison {label!r} must name two models, not {pair}")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Implicit reward: the difference of two language models' log-probabilities, read as a reward (Section 3.2).
 
+Here are also the parameters of both analyses of Section 3 (``analysis:`` in params.yaml).
+
 Each measure scores a token by how much the second model prefers it to the first: ``log_p`` belongs
 to model 1, ``log_q`` to model 2 (Table A1), in nats.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -86,6 +89,26 @@ class Tokens:
             raise ValueError(f"measure {self.measure!r} is not one of {', '.join(MEASURES)}")
         if len(self.contrast) != 2:
             raise ValueError("contrast names two word lists")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The pairs of models compared, the words, and the numbers of draws."""
+
+    lexicon: str
+    constructs: list[str]
+    cases: list[Literal["lower", "capitalised"]]
+    draws: int
+    seed: int
+    comparisons: dict[str, list[str]]
+    tokens: Tokens
+
+    def __post_init__(self):
+        if len(self.constructs) != 2:
+            raise ValueError("constructs names two constructs of the lexicon")
+        for label, pair in self.comparisons.items():
+            if len(set(pair)) != 2:
+                raise ValueError(f"comparison {label!r} must name two models, not {pair}")
 
 
 def join_tokens(first: pd.DataFrame, second: pd.DataFrame, prompt: str) -> pd.DataFrame:

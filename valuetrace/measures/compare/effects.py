@@ -169,15 +169,6 @@ def cells(
     return rows
 
 
-def families(rows: list[dict]) -> dict:
-    """Which tests each correction takes together."""
-    grid = f"the {len(rows)} cells of this comparison (construct × framing)"
-    return {
-        "p_bonferroni": f"{grid}; the paper's family is 40 tests, its criterion .00125 = .05/40 (Section 2)",
-        "p_model_unit_holm, p_random_lexicon_holm": grid,
-    }
-
-
 def effects(scores: Scores, medians: np.ndarray, draws: int, seed: int, permute: bool = True) -> list[dict]:
     """Means, difference, Cohen's d and tests of each cell; ``permute`` False leaves out the prompt-unit tests."""
     by_model = framing_means(scores, medians)

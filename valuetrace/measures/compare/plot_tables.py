@@ -74,7 +74,7 @@ def _cells(cells: list[dict]) -> pd.DataFrame:
 
 def _sensitivity(rows: list[dict]) -> pd.DataFrame:
     flat = [
-        {"variant": row["variant"], "kind": row["kind"], "words": row["words"], "models": row["models"]} | panel
+        {key: row[key] for key in ("variant", "kind", "words", "models")} | panel
         for row in rows
         for panel in row.get("panels", [])
     ]

@@ -45,6 +45,8 @@ UNITS = {
 }
 
 
+PAPERS_FAMILY = "the paper's family is 40 tests, its criterion .00125 = .05/40 (Section 2)"
+
 NUMBERS = ("panels", "three_way", "published", "sensitivity", "top_k", "random_lexicon", "families")
 """Keys of ``compare``'s metrics that a refused comparison does not have."""
 
@@ -92,6 +94,7 @@ def compare(
     interaction = effects.three_way(scores, medians, boot, null, draws, seeds[2])
     top, about_top = plot_tables.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
     read = readings(tables, lexicon, scores, known)
+    grid = f"the {len(cells)} cells of this comparison (construct × framing)"  # that a correction takes together
     metrics: dict = {
         "bases": scores.bases,
         "difference": f"{scores.bases[1]} − {scores.bases[0]}",
@@ -104,7 +107,7 @@ def compare(
         "top_k": about_top,
         "random_lexicon": about_null,
         "lineages": effects.lineages(scores),
-        "families": effects.families(cells),
+        "families": {"p_bonferroni": f"{grid}; {PAPERS_FAMILY}", "p_model_unit_holm, p_random_lexicon_holm": grid},
         "n": sizes(scores),
         "units": UNITS,
         "seed": seed,
