@@ -164,12 +164,10 @@ def _percentile(rank: np.ndarray, words: int) -> np.ndarray:
 def _too_few(words: int, listed: int, single: bool) -> dict | None:
     if words >= FEWEST_WORDS:
         return None
-    are = "are single tokens of this vocabulary in the spelling that the format asks for" if single else "were scored"
-    needs = (
-        "another --case or --format, or a larger lexicon; a reward model scores words of any length"
-        if single
-        else "a larger lexicon"
-    )
+    are, needs = "were scored", "a larger lexicon"
+    if single:
+        are = "are single tokens of this vocabulary in the spelling that the format asks for"
+        needs = "another --case or --format, or a larger lexicon; a reward model scores words of any length"
     return {
         "refused": f"only {words} of its {listed} words {are}; no interval holds the median of so few",
         "needs": f"at least {FEWEST_WORDS} words of the construct: {needs}",

@@ -19,7 +19,6 @@ from valuetrace.core.errors import InputError, some
 from valuetrace.measures import validity
 from valuetrace.stats.bootstrap import percentile_interval, word_draws
 from valuetrace.stats.ranks import kendall, rank_words, subset_medians
-from valuetrace.tables import CHECKPOINT_COLUMNS
 from valuetrace.training.recipe import Search
 
 FRAMINGS = ("positive", "negative")
@@ -237,7 +236,7 @@ def extreme_table(
     """
     rows = []
     for b, base in enumerate(cast(list, paths.bases)):
-        tokens = vocabulary_rows(scores[base])
+        tokens = scores[base][scores[base]["token_id"].notna()]  # none where the vocabulary was not searched
         if tokens.empty:
             texts, ids, mean = paths.words, [None] * len(paths.words), paths.by_framing(paths.ranks[b])
         else:
@@ -257,7 +256,7 @@ def extreme_table(
 
 def _token_ranks(paths: Trajectories, tokens: pd.DataFrame, prompts: pd.DataFrame):
     """Texts, ids and mean ranks (steps, tokens, framings) of the vocabulary."""
-    keys = [key for key in prompts["key"] if key in prompt_columns(tokens)]
+    keys = [key for key in prompts["key"] if key in tokens.columns]
     by_step = [tokens[tokens["step"] == step].sort_values("token_id") for step in paths.steps]
     ranks = (rank_words(frame[keys].to_numpy()) for frame in by_step)  # one step at a time: it is large
     mean = np.stack([paths.by_framing(of_step) for of_step in ranks])
@@ -302,16 +301,6 @@ def overlay(gaps: pd.DataFrame, kendall: pd.DataFrame, survival: pd.DataFrame) -
         for which, base in (("first", first), ("second", second)):
             table[f"{name}_{which}"] = frame[frame["base"] == base].groupby("step")[value].mean()
     return table.reset_index()
-
-
-def vocabulary_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a score table that stand for token ids (none where the vocabulary was not searched)."""
-    return frame[frame["token_id"].notna()]
-
-
-def prompt_columns(frame: pd.DataFrame) -> list[str]:
-    """The prompt keys of a score table."""
-    return [column for column in frame.columns if column not in CHECKPOINT_COLUMNS]
 
 
 def _cells(*axes):
