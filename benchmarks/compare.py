@@ -16,8 +16,7 @@ from scipy import stats
 from valuetrace import prompts
 from valuetrace.measures.compare.effects import FRAMINGS, bootstrap_differences, effects
 from valuetrace.measures.compare.inputs import Origin, Table
-from valuetrace.measures.compare.matching import match_strata
-from valuetrace.measures.compare.random_lexicon import exchange_labels, random_medians
+from valuetrace.measures.compare.random_lexicon import exchange_labels, match_strata, random_medians
 from valuetrace.measures.compare.run import DRAWS, LEXICON_DRAWS, compare
 from valuetrace.measures.compare.scores import join
 from valuetrace.scoring.chat import Format

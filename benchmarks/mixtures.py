@@ -21,7 +21,7 @@ from valuetrace import preferences
 from valuetrace.core import files, settings
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
-from valuetrace.measures.dynamics.readings import readings
+from valuetrace.measures.dynamics.trajectories import readings
 from valuetrace.models.rows import Scoring
 from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import train_and_search

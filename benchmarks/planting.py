@@ -18,7 +18,7 @@ from valuetrace.models import loading
 from valuetrace.models.rows import MODELS
 from valuetrace.studies.planting import folders, states
 from valuetrace.studies.planting.design import Planting
-from valuetrace.training import batches, encoding
+from valuetrace.training import batches
 from valuetrace.training.model import masks
 from valuetrace.training.recipe import Training
 
@@ -67,7 +67,7 @@ def main() -> None:
     drawn = preferences.draw(settings.get("preferences", preferences.Preferences), arguments.pairs, 1)
     folder = MODELS / chosen.base
     tokenizer, backbone = loading.load_tokenizer(folder), cast(Any, loading.load(folder, dtype="float32").base_model)
-    encoded, _ = encoding.encode(drawn.train, tokenizer, training.format, training.max_length)
+    encoded, _ = batches.encode(drawn.train, tokenizer, training.format, training.max_length)
 
     def shared() -> np.ndarray:
         of = states.of_pairs(backbone, tokenizer, training.format, drawn.train, training.max_length, [])

@@ -25,9 +25,10 @@ from valuetrace.measures.compare.effects import (
     effects,
     framing_contrasts,
     framing_means,
+    paired_fit,
+    paper_fit,
     three_way_model_unit,
 )
-from valuetrace.measures.compare.mixed import paired_fit, paper_fit
 from valuetrace.measures.compare.random_lexicon import exchange_labels
 from valuetrace.measures.compare.scores import Scores
 from valuetrace.stats import bootstrap, inference

@@ -29,7 +29,7 @@ from trl import RewardConfig, RewardTrainer
 from valuetrace.core import settings
 from valuetrace.models import loading
 from valuetrace.tables import evenly_spaced
-from valuetrace.training import Lora, Training, batches, encoding, model
+from valuetrace.training import Lora, Training, batches, model
 from valuetrace.training.trainer import PairTrainer
 
 TEMPLATE = "Question: {prompt}\nAnswer:"
@@ -71,7 +71,7 @@ class Clock(TrainerCallback):
 def ours(base: Path, pairs: pd.DataFrame, plan: np.ndarray) -> Clock:
     tokenizer = loading.load_tokenizer(base)
     built = model.build(base, PARAMS)
-    encoded, _ = encoding.encode(pairs, tokenizer, PARAMS.format, PARAMS.max_length)
+    encoded, _ = batches.encode(pairs, tokenizer, PARAMS.format, PARAMS.max_length)
     optimizer = torch.optim.AdamW(
         [p for p in built.parameters() if p.requires_grad], lr=PARAMS.learning_rate, weight_decay=0
     )

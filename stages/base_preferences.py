@@ -18,8 +18,8 @@ import pandas as pd
 from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
-from valuetrace.measures.bases import cells, contrasts, preferences
-from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.bases import cells, contrasts
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.scoring.chat import Format
 
 LOGPROBS = Path("data/token_logprobs")
@@ -32,22 +32,22 @@ def main() -> None:
     lexicon = unrolled.read_lexicon(chosen.lexicon)
     lexicon, known = lexicon[lexicon["construct"].isin(chosen.constructs)], unrolled.read_lexicon(unrolled.KNOWN_GROUPS)
 
-    comparisons, medians = [], [pd.DataFrame(columns=preferences.MEDIANS)]
+    comparisons, medians = [], [pd.DataFrame(columns=contrasts.MEDIANS)]
     for label, pair in chosen.comparisons.items():
         of_pair = []
         for name, paths in tables.score_files(*(LOGPROBS / model for model in pair)).items():
             scores = {model: tables.read_scores(path) for model, path in zip(pair, paths, strict=True)}
             for case in chosen.cases:
                 where = {"comparison": label, "format": name, "case": case}
-                result, of_cell = preferences.assess(scores, lexicon, known, formats[name], case, chosen)
+                result, of_cell = contrasts.assess(scores, lexicon, known, formats[name], case, chosen)
                 of_pair.append({"format": name, "case": case} | result)
-                medians += [] if of_cell is None else [of_cell.assign(**where)[preferences.MEDIANS]]
+                medians += [] if of_cell is None else [of_cell.assign(**where)[contrasts.MEDIANS]]
         comparisons.append({"comparison": label, "models": sorted(pair), "cells": of_pair})
 
     contrasts.corrected([cell for found in comparisons for cell in found["cells"]])
     for found in comparisons:
         read = [cell for cell in found["cells"] if "refused" not in cell]
-        found["summary"] = preferences.summary(read) | {"of": len(found["cells"])}
+        found["summary"] = contrasts.summary(read) | {"of": len(found["cells"])}
     files.write_csv(pd.concat(medians), PLOTS / "medians.csv")
     files.write_csv(_grid(comparisons), PLOTS / "grid.csv")
     metrics = {"lexicon": chosen.lexicon, "draws": chosen.draws, "seed": chosen.seed, "comparisons": comparisons}
@@ -57,12 +57,13 @@ def main() -> None:
 
 def _grid(comparisons: list[dict]) -> pd.DataFrame:
     """Every comparison, format and spelling: plots/base_preferences/grid.csv."""
-    rows = []
-    for found in comparisons:
-        for cell in found["cells"]:
-            where = {"comparison": found["comparison"], "format": cell["format"], "case": cell["case"]}
-            name = f"{where['comparison']}: {where['format']}, {where['case']}"
-            rows.append(where | preferences.grid_row(cell) | {"cell": name})
+    rows = [
+        {"comparison": found["comparison"], "format": cell["format"], "case": cell["case"]}
+        | contrasts.grid_row(cell)
+        | {"cell": f"{found['comparison']}: {cell['format']}, {cell['case']}"}
+        for found in comparisons
+        for cell in found["cells"]
+    ]
     return pd.DataFrame(rows)
 
 

@@ -9,9 +9,8 @@ Run: python -m stages.compare NAME
 import sys
 
 from valuetrace.core import files, settings, stage
-from valuetrace.measures.compare.inputs import read_origins
+from valuetrace.measures.compare.inputs import Run, read_origins
 from valuetrace.measures.compare.run import compare_files
-from valuetrace.measures.compare.runs import Run
 
 
 def main(name: str) -> None:

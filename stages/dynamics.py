@@ -23,8 +23,7 @@ from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
-from valuetrace.measures.dynamics import inheritance, movers, summary, trajectories
-from valuetrace.measures.dynamics.readings import readings
+from valuetrace.measures.dynamics import inheritance, trajectories
 
 PLOTS = Path("plots/dynamics")
 
@@ -44,16 +43,16 @@ def main() -> None:
     survival, inherited = inheritance.inheritance(paths, logprobs, chosen.draws, chosen.seed)
     survival, inherited = inheritance.readable(survival, inherited, unread)
     found = {
-        "readings": readings(scores, lexicon, known, prompts, paths.steps, rule),
+        "readings": trajectories.readings(scores, lexicon, known, prompts, paths.steps, rule),
         "ranks": trajectories.rank_table(paths, observed, drawn),
         "gaps": trajectories.gap_table(paths, observed, drawn),
         "kendall": trajectories.kendall_with_final(paths),
         "survival": survival,
         "inherited": inherited,
-        "movers": movers.mover_table(paths, chosen.movers),
-        "extremes": movers.extreme_table(paths, scores, prompts, chosen.extremes),
+        "movers": trajectories.mover_table(paths, chosen.movers),
+        "extremes": trajectories.extreme_table(paths, scores, prompts, chosen.extremes),
     }
-    found["overlay"] = summary.overlay(found["gaps"], found["kendall"], survival)
+    found["overlay"] = trajectories.overlay(found["gaps"], found["kendall"], survival)
     for name, table in found.items():
         files.write_csv(table, PLOTS / f"{name}.csv")
 
@@ -66,7 +65,7 @@ def main() -> None:
     metrics |= {"prompts": prompts["framing"].value_counts(sort=False).to_dict(), "format": chosen.format}
     metrics |= {"case": chosen.case, "draws": chosen.draws, "seed": chosen.seed, "early_step": paths.steps[paths.early]}
     metrics["log_probabilities_refused"] = unread
-    files.write_json(metrics | summary.run_summary(found, training), "metrics/dynamics.json")
+    files.write_json(metrics | trajectories.run_summary(found, training), "metrics/dynamics.json")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pandas as pd
 
 from valuetrace.core import settings, stage
 from valuetrace.figures import base_preferences, compare, dynamics, implicit_rewards, style
-from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.models.rows import labels as printed
 from valuetrace.prompts import value_laden
 

@@ -17,7 +17,7 @@ import pandas as pd
 from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.measures.bases import implicit
-from valuetrace.measures.bases.analysis import Tokens
+from valuetrace.measures.bases.implicit import Tokens
 
 LOGPROBS = Path("data/token_logprobs")
 PLOTS = Path("plots/implicit_rewards")

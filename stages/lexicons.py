@@ -1,29 +1,23 @@
 """Unroll the dictionaries into word lists: the Big Two (full and nouns) and the MFD2.
 
-Purpose: the paper's Appendix B. Wildcards of the Big Two dictionary (version a) become plausible words;
-a short file of hand edits, lexicons/big_two.edits.csv, is applied on top. MFD2 has whole words already.
+The paper's Appendix B: wildcards of the Big Two dictionary (version a) become plausible words, then hand edits are
+applied (lexicons/big_two.edits.csv). MFD2 has whole words already.
 
-Inputs: the group ``lexicons`` of params.yaml; for each of its sources the dictionary and its edits; the
-WordNet 3.0 database files; wordfreq's and lemminflect's tables.
-
-Outputs, for each source NAME:
-  lexicons/unrolled/NAME.csv          word, lexicon, construct, polarity (virtue, vice or empty), pattern (the
-                                      dictionary's entry), part_of_speech (joined by |); a row a word and construct
-  lexicons/unrolled/NAME_nouns.csv    the same for single words that read well as nouns, where ``nouns`` is true
-  lexicons/unrolled/known_groups.csv  frequent virtues and vices: what the check of a reading needs
-  metrics/lexicons.json               words a construct and a pattern, shared words, edits (counts)
-
-Command: python -m stages.lexicons
+In:  params.yaml: lexicons; the dictionary and the edits of each of its sources; WordNet 3.0 (data/assets/wordnet/)
+Out: lexicons/unrolled/<source>.csv        word, lexicon, construct, polarity (virtue, vice or empty), pattern (the
+                                           dictionary's entry), part_of_speech (joined by |); a row a word and construct
+     lexicons/unrolled/<source>_nouns.csv  the same for single words that read well as nouns, where ``nouns`` is true
+     lexicons/unrolled/known_groups.csv    frequent virtues and vices: what the check of a reading needs
+     metrics/lexicons.json                 words a construct and a pattern, shared words, edits (counts)
+Run: python -m stages.lexicons
 """
-
-from __future__ import annotations
 
 import pandas as pd
 
 from valuetrace import lexicon as lex
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
-from valuetrace.lexicon.dictionaries import Lexicons, Source
+from valuetrace.lexicon.unrolled import Lexicons, Source
 
 OUT = unrolled.lexicon_path("").parent
 

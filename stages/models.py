@@ -9,7 +9,7 @@ Run: python -m stages.models NAME
 import sys
 
 from valuetrace.core import files, settings, stage
-from valuetrace.models import build
+from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Model, provenance
 
 
@@ -17,7 +17,7 @@ def main(name: str) -> None:
     row = settings.get(f"models.{name}", Model)
     folder = MODELS / name
     with files.alone(folder, f"another process makes {folder}"):
-        build.make(name, row.source, row.tokenizer, folder)
+        loading.make(name, row.source, row.tokenizer, folder)
         made = provenance(folder) | {"files": files.fingerprint(folder)}
         files.write_json(made, f"metrics/models/{name}.json")
 

@@ -46,7 +46,7 @@ def main(base: str) -> None:
         files.write_csv(made.log, plots / "curve.csv")
         files.write_csv(pd.DataFrame(made.metrics["checkpoints"]), plots / "held_out.csv")
         values = record.read(CHECKPOINTS / base / RECORD)
-        files.write_csv(values.drop(columns="seconds"), plots / "values.csv")  # a clock's numbers are no one's
+        files.write_csv(values.drop(columns="seconds"), plots / "values.csv")  # timings are not reproducible
         tables.write_checkpoints(made.scores, f"data/checkpoint_scores/{base}.parquet", made.made_by)
 
 

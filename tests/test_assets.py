@@ -19,7 +19,7 @@ from valuetrace import assets
 from valuetrace import hub as model_hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.models import build
+from valuetrace.models import loading
 from valuetrace.models.rows import Source, TokenizerChanges, provenance
 
 WORDS, MORE = b"agency\ncommunion\n", b"care\nloyalty\n" * 1000
@@ -386,7 +386,7 @@ def make(repository: str = REPOSITORY, revision: str | None = None) -> Path:
     """As the stage does it."""
     folder = Path("models", "m")
     source = Source("hub", repository=repository, revision=revision)
-    build.make("m", source, TokenizerChanges(), folder)
+    loading.make("m", source, TokenizerChanges(), folder)
     return folder
 
 

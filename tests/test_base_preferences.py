@@ -13,9 +13,9 @@ from scipy import stats
 from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
 from valuetrace.measures.bases import cells, contrasts
-from valuetrace.measures.bases import preferences as section
-from valuetrace.measures.bases.analysis import Analysis, Tokens
-from valuetrace.measures.compare import readings
+from valuetrace.measures.bases import contrasts as section
+from valuetrace.measures.bases.implicit import Analysis, Tokens
+from valuetrace.measures.compare import run
 from valuetrace.measures.compare.inputs import Origin, Table
 from valuetrace.measures.compare.scores import join
 from valuetrace.measures.dynamics import inheritance
@@ -395,9 +395,9 @@ def test_one_rule_refuses_a_framing_whose_words_are_improbable_wherever_it_is_re
     assert unread == {("a", "negative")}
     assert all(("refused" in row) == (name == "a") for name, of in made.items() for row in of["differences"])
 
-    monkeypatch.setattr(readings, "find_lexicon", lambda _: known)
+    monkeypatch.setattr(run, "find_lexicon", lambda _: known)
     files = [Table(name, Origin(name), name, "", {"kind": "logprob"}, SPACED, t, {}) for name, t in tables.items()]
-    found = readings.refused(readings.readings(files, lexicon, join(files, lexicon)))
+    found = run.refused(run.readings(files, lexicon, join(files, lexicon)))
     assert list(found) == ["a"] and found["a"]["reason"].startswith(reason)
 
     words = {name: word_scores(t, [*lexicon["word"], *known["word"]], list(prompts["key"]), SPACED, "lower")

@@ -15,7 +15,7 @@ from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
 from valuetrace.measures.compare import inputs, run
 from valuetrace.measures.compare.inputs import Origin
-from valuetrace.measures.dynamics.readings import readings
+from valuetrace.measures.dynamics.trajectories import readings
 from valuetrace.models.rows import Scoring
 from valuetrace.report import compare as comparison_page
 from valuetrace.report import page

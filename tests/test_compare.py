@@ -16,8 +16,8 @@ from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import ROOT
 from valuetrace.figures import compare as figures
-from valuetrace.lexicon import find, unrolled
-from valuetrace.measures.compare import effects, inputs, matching, published, random_lexicon, readings, scores, top_k
+from valuetrace.lexicon import unrolled
+from valuetrace.measures.compare import effects, inputs, plot_tables, published, random_lexicon, scores
 from valuetrace.measures.compare import run as compare
 from valuetrace.measures.compare.scores import join
 from valuetrace.report import compare as report
@@ -267,11 +267,11 @@ def test_a_form_of_another_shape_names_the_file(tmp_path):
 
 def test_wildcards_of_a_lexicon_are_unrolled_or_refused(command, tmp_path, capsys, monkeypatch):
     (tmp_path / "lexicon.csv").write_text("construct,word\nagency,pow*\nagency,skill\ncommunion,love\n")
-    monkeypatch.setattr(find, "find_wordnet", lambda: None)
+    monkeypatch.setattr(unrolled, "find_wordnet", lambda: None)
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 2
     assert "1 entries end in * (pow*); unrolling them needs WordNet" in capsys.readouterr().err
-    monkeypatch.setattr(find, "find_wordnet", lambda: tmp_path)
-    monkeypatch.setattr(find, "unroll", lambda lexicon, *_: lexicon.replace("pow*", "power"))
+    monkeypatch.setattr(unrolled, "find_wordnet", lambda: tmp_path)
+    monkeypatch.setattr(unrolled, "unroll", lambda lexicon, *_: lexicon.replace("pow*", "power"))
     assert cli.main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"]["words"] == {"agency": 2, "communion": 1}
 
@@ -320,7 +320,7 @@ def test_a_model_that_does_not_read_the_prompts_is_refused(tmp_path, reads, prob
 def test_a_file_without_the_known_groups_says_that_nothing_was_checked(tmp_path):
     metrics = compare.compare(read(tmp_path), LEXICON, "x", draws=9, lexicon_draws=9).metrics
     assert metrics["refused"] is None
-    assert {row["note"] for row in metrics["readings"].values()} == {readings.NOT_CHECKED}
+    assert {row["note"] for row in metrics["readings"].values()} == {compare.NOT_CHECKED}
     assert set(metrics["readings"]["one"]["framing"]) == {"within", "across"}
 
 
@@ -340,7 +340,7 @@ def test_another_file_of_a_model_may_score_the_known_groups(tmp_path):
     plain, found = (
         compare.compare(own, LEXICON, "x", draws=9, lexicon_draws=9, known=more).metrics for more in (None, also[:1])
     )
-    assert found["panels"] == plain["panels"] and plain["readings"]["one"]["note"] == readings.NOT_CHECKED
+    assert found["panels"] == plain["panels"] and plain["readings"]["one"]["note"] == compare.NOT_CHECKED
     found = compare.compare(own, LEXICON, "x", draws=9, lexicon_draws=9, known=also).metrics
     assert set(found["refused"]) == {"three"} and "not read" in found["refused"]["three"]["reason"]
     one = found["readings"]["one"]
@@ -397,7 +397,7 @@ def test_random_words_match_in_frequency_and_length():
     words = pd.Index(["love", "family", "friendship", "power", "success", "accomplishment"])
     pool = pd.Index(_common_words(1_500))
     pool = pool[~pool.isin(words)]
-    own, others = matching.match_strata(words, pool)
+    own, others = random_lexicon.match_strata(words, pool)
     picks = random_lexicon.draw_words(own, others, 50, np.random.default_rng(0))
     assert all(len(set(row)) == len(words) for row in picks)
     assert (others[picks] == own).all()
@@ -435,7 +435,7 @@ def test_top_k_counts_every_spelling_of_a_word():
     scores = np.zeros((2, 2, 6), dtype=np.float32)
     scores[0, :] = [9, 7, 1, 8, 0, 6]
     scores[1, :] = [0, 1, 9, 8, 7, 2]
-    _, about = top_k.top_k(joined, (texts, scores), LEXICON, k=3)
+    _, about = plot_tables.top_k(joined, (texts, scores), LEXICON, k=3)
     rows = {(row["base"], row["construct"]): row for row in about["rows"] if row["prompts"] == "positive"}
     assert rows["A", "communion"]["mean_count"] == 2 and rows["A", "communion"]["mean_rank"] == 2  # ranks 1 and 3
     assert rows["A", "agency"]["mean_count"] == 0 and rows["A", "agency"]["mean_rank"] is None
@@ -559,7 +559,7 @@ def test_the_published_components_are_those_of_the_files():
     if not PUBLISHED.is_dir():
         pytest.skip("the authors' score files are not beside the repository")
     files = sorted((PUBLISHED / "big_two_nouns").glob("*.csv"))
-    lexicon = find.find_lexicon(PUBLISHED / "dict_big2_nouns.csv")
+    lexicon = unrolled.find_lexicon(PUBLISHED / "dict_big2_nouns.csv")
     found = simulation.components(join(inputs.read_tables(files, inputs.read_origins()), lexicon))
     truth = simulation.Truth.published()
     assert {name: round(value, 2) for name, value in found.items()} == {name: getattr(truth, name) for name in found}
@@ -571,17 +571,17 @@ def test_random_words_match_in_part_of_speech(monkeypatch):
     words, pool = every[10:600:15], every.delete(range(10, 600, 15))
     lexicon = pd.DataFrame({"word": words, "part_of_speech": [kind[word] + "|other" for word in words]})
     vocabulary = SimpleNamespace(parts_of_speech=lambda word: [kind[word]])
-    monkeypatch.setattr(matching, "load_vocabulary", lambda _: vocabulary)
-    monkeypatch.setattr(matching, "find_wordnet", lambda: "there")
-    speech = matching.Trait("part of speech", *matching.parts_of_speech(lexicon, words, pool))
-    form = matching.traits_of_form(words, pool)
+    monkeypatch.setattr(random_lexicon, "load_vocabulary", lambda _: vocabulary)
+    monkeypatch.setattr(random_lexicon, "find_wordnet", lambda: "there")
+    speech = random_lexicon.Trait("part of speech", *random_lexicon.parts_of_speech(lexicon, words, pool))
+    form = random_lexicon.traits_of_form(words, pool)
 
     def same(known: list) -> float:
-        return matching.shared(*matching.match_strata(words, pool, known), [speech])[0]["same"]
+        return random_lexicon.shared(*random_lexicon.match_strata(words, pool, known), [speech])[0]["same"]
 
     assert same([speech, *form]) > 0.95 and same(form) < 0.7
-    monkeypatch.setattr(matching, "find_wordnet", lambda: None)
-    assert matching.parts_of_speech(lexicon, words, pool) is None
+    monkeypatch.setattr(random_lexicon, "find_wordnet", lambda: None)
+    assert random_lexicon.parts_of_speech(lexicon, words, pool) is None
 
 
 def test_stand_ins_share_valence_and_field_of_meaning(monkeypatch, tmp_path):
@@ -594,22 +594,30 @@ def test_stand_ins_share_valence_and_field_of_meaning(monkeypatch, tmp_path):
     senses = [f"{word}%1:{i // 5 % 4:02d}:00:: 00000001 1 {i % 7}" for i, word in enumerate(every)]
     senses += [f"{word}%1:09:01:: 00000002 2 0" for word in every]  # a rarer sense, which must not count
     (tmp_path / "index.sense").write_text("\n".join(senses), encoding="utf-8")
-    monkeypatch.setattr(matching.ratings, "find", lambda: tmp_path / "rated.txt")
-    monkeypatch.setattr(matching, "find_wordnet", lambda: tmp_path)
-    monkeypatch.setattr(matching, "load_vocabulary", lambda _: SimpleNamespace(lemmas=lambda word: {word: {"noun"}}))
-    known = matching.traits(pd.DataFrame({"word": words}), words, pool)
+    monkeypatch.setattr(random_lexicon, "find_ratings", lambda: tmp_path / "rated.txt")
+    monkeypatch.setattr(random_lexicon, "find_wordnet", lambda: tmp_path)
+    monkeypatch.setattr(
+        random_lexicon, "load_vocabulary", lambda _: SimpleNamespace(lemmas=lambda word: {word: {"noun"}})
+    )
+    known = random_lexicon.traits(pd.DataFrame({"word": words}), words, pool)
     assert [trait.name.partition(" ")[0] for trait in known] == ["valence", "Zipf", "field", "length"]
     assert set(known[2].pool) == {0, 1, 2, 3} and set(known[0].pool) == {-1, 0, 1}
-    matched = {row["trait"]: row["same"] for row in matching.shared(*matching.match_strata(words, pool, known), known)}
-    form = matching.traits_of_form(words, pool)
-    loose = {row["trait"]: row["same"] for row in matching.shared(*matching.match_strata(words, pool, form), known)}
+    matched = {
+        row["trait"]: row["same"]
+        for row in random_lexicon.shared(*random_lexicon.match_strata(words, pool, known), known)
+    }
+    form = random_lexicon.traits_of_form(words, pool)
+    loose = {
+        row["trait"]: row["same"]
+        for row in random_lexicon.shared(*random_lexicon.match_strata(words, pool, form), known)
+    }
     valence, frequency, field = (trait.name for trait in known[:3])
     assert matched[valence] > 0.95 > 0.5 > loose[valence]
     assert matched[field] > 0.7 > 0.4 > loose[field]
     assert matched[frequency] > 0.9
-    monkeypatch.setattr(matching.ratings, "find", lambda: None)
-    monkeypatch.setattr(matching, "find_wordnet", lambda: None)
-    names = [trait.name for trait in matching.traits(pd.DataFrame({"word": words}), words, pool)]
+    monkeypatch.setattr(random_lexicon, "find_ratings", lambda: None)
+    monkeypatch.setattr(random_lexicon, "find_wordnet", lambda: None)
+    names = [trait.name for trait in random_lexicon.traits(pd.DataFrame({"word": words}), words, pool)]
     assert names == [trait.name for trait in form]  # what was not fetched is not claimed
 
 

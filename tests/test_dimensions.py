@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.figures import dimensions as figures
-from valuetrace.lexicon import ratings
+from valuetrace.lexicon.vocabulary import read_ratings
 from valuetrace.measures.profile import Subject
 from valuetrace.measures.validity import Rule
 from valuetrace.prompts import value_laden
@@ -62,7 +62,7 @@ def test_words_of_all_dictionaries_are_one_lexicon(chosen, tmp_path):
     }
     table.to_csv(tmp_path / "lexicon.csv", index=False)
     pd.testing.assert_frame_equal(words.read(tmp_path / "lexicon.csv"), table)
-    ratings.read(tmp_path / "rated.txt").rename_axis("word").reset_index().to_csv(tmp_path / "r.csv", index=False)
+    read_ratings(tmp_path / "rated.txt").rename_axis("word").reset_index().to_csv(tmp_path / "r.csv", index=False)
     assert words.read_ratings(tmp_path / "r.csv").to_dict() == {"love": 3.2, "failure": -2.3, "able": 1.0}
     told = words.counts(table, 3.2).set_index("construct")
     assert told.loc["one:high", ["listed", "common", "taught", "kept"]].tolist() == [4, 2, 0, 2]
@@ -86,7 +86,7 @@ def test_a_mistake_is_one_line(chosen, tmp_path):
     with pytest.raises(InputError, match=r"rated\.txt, line 1: 'love 3.2' is no word and rating"):
         words.combined(chosen)
     with pytest.raises(InputError, match="no such list of rated words"):
-        ratings.read(tmp_path / "nothing.txt")
+        read_ratings(tmp_path / "nothing.txt")
     plain = dataclasses.asdict(chosen)
     for change, message in (
         ({"rated": "one"}, "rated is 'one'; name a dictionary of rated words"),

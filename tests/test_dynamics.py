@@ -11,13 +11,12 @@ from wordfreq import zipf_frequency
 from valuetrace import tables
 from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
-from valuetrace.measures.dynamics import inheritance, movers
+from valuetrace.measures.dynamics import inheritance, trajectories
 from valuetrace.measures.dynamics import trajectories as dynamics
-from valuetrace.measures.dynamics.readings import readings
-from valuetrace.measures.dynamics.summary import overlay, run_summary
+from valuetrace.measures.dynamics.trajectories import overlay, readings, run_summary
 from valuetrace.scoring.chat import Format
 from valuetrace.stats.ranks import weighted_correlation
-from valuetrace.training import score
+from valuetrace.training import study
 from valuetrace.training.recipe import Search
 
 CONSTRUCTS = ["agency", "communion"]
@@ -119,7 +118,7 @@ def test_movers_by_hand():
     end[4] = 9
     scores = {"x": frame(words, {0: end, 3: start, 7: end})}
     paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
-    table = movers.mover_table(paths, 2)
+    table = trajectories.mover_table(paths, 2)
     up = table.query("direction == 'up' and framing == 'positive'")
     assert up["word"].unique().tolist() == ["c002"]  # one word alone moved up
     assert up[["change", "construct"]].iloc[0].tolist() == [4.0, "communion"]
@@ -130,7 +129,7 @@ def test_movers_by_hand():
 
 def test_extremes_take_the_vocabulary_where_it_was_searched():
     paths, scores, words = random_paths(agency=3, communion=3)
-    table = movers.extreme_table(paths, scores, PROMPTS, 2)
+    table = trajectories.extreme_table(paths, scores, PROMPTS, 2)
     own = table.query("base == 'x' and framing == 'positive' and chosen_at == 'last' and side == 'top' and step == 10")
     mean = paths.ranks[0, 2][:, :2].mean(axis=1)
     assert own["word"].tolist() == [paths.words[i] for i in np.argsort(mean, kind="stable")[:2]]
@@ -142,7 +141,7 @@ def test_extremes_take_the_vocabulary_where_it_was_searched():
     with_tokens = {base: pd.concat([table, tokens]) for base, table in scores.items()}
     again = dynamics.trajectories(with_tokens, words, PROMPTS, CONSTRUCTS)
     assert np.array_equal(again.ranks, paths.ranks)  # tokens are no words of the lexicon
-    table = movers.extreme_table(again, with_tokens, PROMPTS, 1)
+    table = trajectories.extreme_table(again, with_tokens, PROMPTS, 1)
     assert set(table["set"]) == {"vocabulary"}
     assert table.query("framing == 'negative' and side == 'top'")["word"].unique().tolist() == ["t2"]
 
@@ -261,9 +260,9 @@ def test_search_settings_and_steps():
     for adjectives in (["greatest"], ["greatest", "best", "worst"], ["greatest", "dull"]):
         with pytest.raises(ValueError, match="adjective"):
             Search("big_two_nouns", adjectives, 4)
-    assert score.evenly_spaced_steps([0, 10, 20, 30], 4) == [0, 10, 20, 30]
-    assert score.evenly_spaced_steps([0, 1, 2, 4, 8, 16, 32, 64, 96], 4) == [0, 32, 64, 96]
-    assert score.evenly_spaced_steps([0, 7], 4) == [0, 7]
+    assert study.evenly_spaced_steps([0, 10, 20, 30], 4) == [0, 10, 20, 30]
+    assert study.evenly_spaced_steps([0, 1, 2, 4, 8, 16, 32, 64, 96], 4) == [0, 32, 64, 96]
+    assert study.evenly_spaced_steps([0, 7], 4) == [0, 7]
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +303,7 @@ def test_checkpoint_scores_equal_plain_forwards(checkpoints, tmp_path):
         ["love", "freedom", "extraordinariness"],
         {"p1": "What is best?", "n1": "And what is worst of all?"},
     )
-    found = score.score_checkpoints(folder / "base", folder / "run", words, prompts, form, [0, 6], progress=False)
+    found = study.score_checkpoints(folder / "base", folder / "run", words, prompts, form, [0, 6], progress=False)
     assert found["word"].tolist() == words * 2
     assert found["step"].tolist() == [0] * 3 + [6] * 3
     tokenizer = loading.load_tokenizer(folder / "base")
@@ -327,14 +326,14 @@ def test_checkpoint_scores_equal_plain_forwards(checkpoints, tmp_path):
 
 def test_vocabulary_rows_follow_the_words(checkpoints):
     folder, form = checkpoints
-    found = score.score_checkpoints(
+    found = study.score_checkpoints(
         folder / "base", folder / "run", ["love"], {"p1": "Best?"}, form, [6], vocabulary=True, progress=False
     )
     assert found["token_id"].isna().tolist() == [True] + [False] * (len(found) - 1)
     assert found["token_id"].iloc[1:].tolist() == list(range(len(found) - 1))
     assert found["p1"].dtype == np.float32
     with pytest.raises(InputError, match="no checkpoint at step 5"):
-        score.score_checkpoints(folder / "base", folder / "run", ["love"], {"p1": "Best?"}, form, [5])
+        study.score_checkpoints(folder / "base", folder / "run", ["love"], {"p1": "Best?"}, form, [5])
 
 
 def test_readings_of_every_step_and_base():
@@ -381,8 +380,8 @@ def test_pictures_overlay_and_summary(tmp_path):
         "kendall": dynamics.kendall_with_final(paths),
         "survival": survival,
         "inherited": inherited,
-        "movers": movers.mover_table(paths, 2),
-        "extremes": movers.extreme_table(paths, scores, PROMPTS, 2),
+        "movers": trajectories.mover_table(paths, 2),
+        "extremes": trajectories.extreme_table(paths, scores, PROMPTS, 2),
     }
     for name, table in found.items():
         table.to_csv(tmp_path / f"{name}.csv", index=False)
@@ -425,7 +424,7 @@ def test_a_run_with_only_its_two_ends_is_followed_from_step_0():
     scores = {base: frame(words, {0: rising, 7: rising[::-1]}) for base in "xy"}
     paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
     assert paths.steps[paths.early] == 0
-    table = movers.mover_table(paths, 2)
+    table = trajectories.mover_table(paths, 2)
     up = table.query("base == 'x' and framing == 'positive' and direction == 'up'")
     assert up["word"].unique().tolist() == ["a000", "a001"]
     assert figures.movers(table, {"x": "X", "y": "Y"}).get_suptitle() == (

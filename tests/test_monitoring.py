@@ -21,7 +21,7 @@ import valuetrace
 from valuetrace.core.errors import InputError
 from valuetrace.measures import profile as analysis
 from valuetrace.measures import validity
-from valuetrace.models import build, tiny
+from valuetrace.models import loading, tiny
 from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.monitoring import callback as callbacks
 from valuetrace.monitoring import record, sample, scores, subject, summary
@@ -352,7 +352,7 @@ def test_our_own_training(tmp_path, monkeypatch, objective, head):
     from valuetrace.training.trainer import PairTrainer
 
     base = tmp_path / "llama"
-    build.make("llama", Source("random", architecture="llama"), TokenizerChanges(), base)
+    loading.make("llama", Source("random", architecture="llama"), TokenizerChanges(), base)
     monkeypatch.setattr(sample, "find_lexicon", lambda _: LEXICON)
     params = dataclasses.replace(training, objective=objective, head=head)
     look = watch(Monitoring(**PARAMS), "own", params.format)

@@ -20,7 +20,7 @@ from valuetrace import tables
 from valuetrace.core import keys, settings, trees
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
-from valuetrace.measures.dynamics.readings import readings
+from valuetrace.measures.dynamics.trajectories import readings
 from valuetrace.training.recipe import Search
 
 HOLE = "ANY"
@@ -398,7 +398,7 @@ def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone, tmp_path):
 
     before = weights()
     edit(
-        clone / "valuetrace/training/losses.py",
+        clone / "valuetrace/training/model.py",
         "-logsigmoid(rewards[:, 0] - rewards[:, 1])",
         "-logsigmoid(rewards[:, 1] - rewards[:, 0])",
     )

@@ -15,7 +15,7 @@ from valuetrace.core import settings
 from valuetrace.core.errors import InputError
 from valuetrace.preferences import conversations, sources, valence, wordnet
 from valuetrace.preferences.conversations import Columns
-from valuetrace.preferences.summary import length_only_accuracy
+from valuetrace.preferences.sample import length_only_accuracy
 
 REAL = settings.ROOT / "data/assets/wordnet"
 

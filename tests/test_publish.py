@@ -27,7 +27,7 @@ FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "prove
 def trained(tmp_path_factory, repository) -> Path:
     """A workspace with two tiny bases, a checkpoint of each, and the metrics of their runs."""
     from valuetrace.core import settings
-    from valuetrace.models import build
+    from valuetrace.models import loading
     from valuetrace.models.rows import Model
     from valuetrace.training import Training, checkpoint, model
 
@@ -38,7 +38,7 @@ def trained(tmp_path_factory, repository) -> Path:
     params = replace(params, lora=replace(params.lora, rank=4))
     for base in BASES:
         folder = root / "data/models" / base
-        build.make(base, rows[base].source, rows[base].tokenizer, folder)
+        loading.make(base, rows[base].source, rows[base].tokenizer, folder)
         built = model.build(folder, params)
         with torch.no_grad():
             for name, value in built.named_parameters():

@@ -16,9 +16,9 @@ from valuetrace import assets, prompts
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError
 from valuetrace.figures import published as figures
-from valuetrace.measures.bases.analysis import Analysis, Tokens
+from valuetrace.measures.bases.implicit import Analysis, Tokens
 from valuetrace.measures.published import checkpoints, claims, inputs, logprobs, sources, training
-from valuetrace.measures.published.released import Comparison, Published
+from valuetrace.measures.published.inputs import Comparison, Published
 from valuetrace.stats.ranks import kendall
 
 FILES = {"data/corpora/a.csv": b"word\nfreedom\n", "data/reward_model_training/b.csv": b"step\n1000\n"}

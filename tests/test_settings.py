@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from valuetrace import assets
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError
-from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.models.rows import Model, Source
 from valuetrace.scoring.chat import Format
 

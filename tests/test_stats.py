@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from valuetrace.stats import bootstrap, inference, seeds
-from valuetrace.stats.ranks import rank_words, subset_medians
+from valuetrace.stats import blocks, bootstrap, inference
+from valuetrace.stats.ranks import rank_words, residuals, subset_medians, weighted_correlation
 
 RNG = np.random.default_rng
 SIZES, SEEDS = np.tile([125.0, 250, 500, 1000], 3), np.repeat([1, 2, 3], 4)
@@ -241,23 +241,23 @@ def test_binomial_interval_by_hand():
 
 def test_lines_within_seeds_are_exact_without_noise():
     values = 10 * SEEDS + SEEDS * np.log2(SIZES / 125)  # another level and another slope for every seed
-    level, slope = seeds.slopes(SIZES, values, SEEDS)
+    level, slope = blocks.slopes(SIZES, values, SEEDS)
     np.testing.assert_allclose(slope, [1, 2, 3])
     np.testing.assert_allclose(level, [11.5, 23, 34.5])  # 1.5 doublings up is the geometric mean of the sizes
-    level, _ = seeds.slopes(SIZES[1:], values[1:], SEEDS[1:])  # a seed without a size: the same place for all
+    level, _ = blocks.slopes(SIZES[1:], values[1:], SEEDS[1:])  # a seed without a size: the same place for all
     np.testing.assert_allclose(level, [11.5, 23, 34.5])
     with pytest.raises(ValueError, match="seed 3 has a single size"):
-        seeds.slopes(SIZES[:9], values[:9], SEEDS[:9])
+        blocks.slopes(SIZES[:9], values[:9], SEEDS[:9])
 
 
 def test_over_seeds_is_the_t_test_of_one_sample():
     values = RNG(0).normal(0.4, 1, 5)
-    found, theirs = seeds.over_seeds(values), stats.ttest_1samp(values, 0)
+    found, theirs = blocks.over_seeds(values), stats.ttest_1samp(values, 0)
     assert found.p == pytest.approx(theirs.pvalue)
     assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()))
     assert found.estimate == pytest.approx(values.mean()) and found.seeds == 5
-    assert seeds.over_seeds([2.0]) == (2.0, None, None, None, 1)
-    assert seeds.over_seeds([0.0, 0.0]).p == 1 and seeds.over_seeds([2.0, 2.0]).p == 0
+    assert blocks.over_seeds([2.0]) == (2.0, None, None, None, 1)
+    assert blocks.over_seeds([0.0, 0.0]).p == 1 and blocks.over_seeds([2.0, 2.0]).p == 0
 
 
 def test_seeds_are_the_unit_where_runs_of_a_seed_move_together():
@@ -269,7 +269,7 @@ def test_seeds_are_the_unit_where_runs_of_a_seed_move_together():
     rng = RNG(1)
     of_seed = rng.normal(0, [[2], [4]], size=(simulations, 2, 3))  # level, slope
     gaps = of_seed[:, 0, SEEDS - 1] + of_seed[:, 1, SEEDS - 1] * x + rng.normal(size=(simulations, 12))
-    p = np.array([seeds.over_seeds(seeds.slopes(SIZES, row, SEEDS)[1]).p for row in gaps])
+    p = np.array([blocks.over_seeds(blocks.slopes(SIZES, row, SEEDS)[1]).p for row in gaps])
     low, high = stats.binom.interval(0.999, simulations, 0.05)
     assert low <= (p < 0.05).sum() <= high
 
@@ -298,13 +298,13 @@ def test_word_draws_keep_each_groups_words_and_size():
 def test_partial_rank_correlation_is_the_formulas_and_a_regressions():
     ranks = stats.rankdata(RNG(0).normal(size=(40, 3)) + RNG(1).normal(size=(40, 1)), axis=0)
     x, y, control = ranks.T
-    left = ranks.residuals(np.stack([x, y], axis=1), control)
-    found = ranks.weighted_correlation(left[:, :1], left[:, 1:], np.ones((1, 40)))[0, 0]
+    left = residuals(np.stack([x, y], axis=1), control)
+    found = weighted_correlation(left[:, :1], left[:, 1:], np.ones((1, 40)))[0, 0]
     (xy, xc), yc = (np.corrcoef(x, other)[0, 1] for other in (y, control)), np.corrcoef(y, control)[0, 1]
     assert found == pytest.approx((xy - xc * yc) / np.sqrt((1 - xc**2) * (1 - yc**2)))
     design = np.stack([np.ones(40), control], axis=1)
     for column, values in zip(left.T, (x, y), strict=True):
         fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
         np.testing.assert_allclose(column, values - fitted, atol=1e-9)
-    constant = ranks.residuals(ranks, np.ones(40))  # nothing is explained by what does not vary
+    constant = residuals(ranks, np.ones(40))  # nothing is explained by what does not vary
     np.testing.assert_allclose(constant, ranks - ranks.mean(axis=0))

@@ -438,5 +438,5 @@ def test_score_files_are_those_of_the_formats_that_all_folders_have(tmp_path):
     assert list(found) == ["chat", "solved"]
     assert found["chat"] == [tmp_path / "a" / "chat.parquet", tmp_path / "b" / "chat.parquet"]
     assert list(tables.score_files(tmp_path / "a")) == ["chat", "raw", "solved"]
-    with pytest.raises(InputError, match=r"c: no score file. Run the stage that writes it"):
+    with pytest.raises(InputError, match=r"c: no score file. Run dvc repro token_logprobs"):
         tables.score_files(tmp_path / "a", tmp_path / "c")

@@ -19,10 +19,10 @@ import torch
 
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.models import build, loading
+from valuetrace.models import loading
 from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.scoring.chat import Format
-from valuetrace.training import Lora, Training, batches, checkpoint, encoding, losses, model, run
+from valuetrace.training import Lora, Training, batches, checkpoint, model, run
 
 PLAIN = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
 ARCHITECTURES = ("llama", "qwen2", "gemma3", "gemma2")
@@ -62,7 +62,7 @@ def _pairs(count: int, seed: int = 0) -> pd.DataFrame:
 def bases(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     for name in ARCHITECTURES:
-        build.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
+        loading.make(name, Source("random", architecture=name), TokenizerChanges(), folder / name)
     return {name: folder / name for name in ARCHITECTURES}
 
 
@@ -113,8 +113,8 @@ def test_exact_ids(tokenizers):
     pairs = pd.DataFrame([{"prompt": "is it?", "chosen": "love", "rejected": "no way", "history": ""}])
     for name in ("llama", "gemma3"):
         tokenizer = tokenizers[name]
-        encoded, counts = encoding.encode(pairs, tokenizer, PLAIN, 64)
-        prompt, chosen, rejected = (encoded[key][0] for key in encoding.IDS)
+        encoded, counts = batches.encode(pairs, tokenizer, PLAIN, 64)
+        prompt, chosen, rejected = (encoded[key][0] for key in batches.IDS)
         assert prompt[0] == tokenizer.bos_token_id and prompt.count(tokenizer.bos_token_id) == 1
         assert tokenizer.decode(prompt[1:]) == "Question: is it?\nAnswer:"
         assert chosen == [*tokenizer(" love", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
@@ -127,8 +127,8 @@ def test_long_pairs_are_cut_and_counted_never_dropped(tokenizers):
     tokenizer = tokenizers["llama"]
     rows = [("p", "a b c d e f g h", "a b c d e f g i"), ("p " * 40, "a", "b"), ("p", "a", "b")]
     pairs = pd.DataFrame(rows, columns=["prompt", "chosen", "rejected"]).assign(history="")
-    prompt = len(encoding.encode(pairs.tail(1), tokenizer, PLAIN, 64)[0]["prompt_ids"][0])
-    encoded, counts = encoding.encode(pairs, tokenizer, PLAIN, prompt + 4)
+    prompt = len(batches.encode(pairs.tail(1), tokenizer, PLAIN, 64)[0]["prompt_ids"][0])
+    encoded, counts = batches.encode(pairs, tokenizer, PLAIN, prompt + 4)
     assert counts == {"cut": 2, "cut_in_prompt": 1, "same_after_cut": 2}
     assert [len(ids) for ids in encoded["chosen_ids"]] == [4, 0, 2]
     assert len(encoded["prompt_ids"][1]) == prompt + 4
@@ -140,13 +140,13 @@ def test_earlier_messages_stand_before_the_prompt(tokenizers):
     tokenizer, form = tokenizers["llama"], Format("chat", space=False)
     history = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
     row = {"prompt": "three", "chosen": "four", "rejected": "five", "history": json.dumps(history)}
-    encoded, _ = encoding.encode(pd.DataFrame([row]), tokenizer, form, 200)
+    encoded, _ = batches.encode(pd.DataFrame([row]), tokenizer, form, 200)
     talk = [*history, {"role": "user", "content": "three"}, {"role": "assistant", "content": "four"}]
     text = tokenizer.apply_chat_template(talk, tokenize=False)
     ids = encoded["prompt_ids"][0] + encoded["chosen_ids"][0]
     assert tokenizer.decode(ids) == text
     with pytest.raises(InputError, match="text format"):
-        encoding.encode(pd.DataFrame([row]), tokenizer, PLAIN, 200)
+        batches.encode(pd.DataFrame([row]), tokenizer, PLAIN, 200)
 
 
 def test_bad_pairs_and_tokenizers(bases):
@@ -154,11 +154,11 @@ def test_bad_pairs_and_tokenizers(bases):
     for chosen, problem in (("same", "identical replies"), ("  ", "empty reply")):
         pairs = pd.DataFrame([{"prompt": "p", "chosen": chosen, "rejected": "same", "history": ""}])
         with pytest.raises(InputError, match=problem):
-            encoding.encode(pairs, tokenizer, PLAIN, 64)
+            batches.encode(pairs, tokenizer, PLAIN, 64)
     pairs = _pairs(1)
     tokenizer.chat_template = None
     with pytest.raises(InputError, match="no chat template"):
-        encoding.encode(pairs, tokenizer, Format("chat", space=False), 64)
+        batches.encode(pairs, tokenizer, Format("chat", space=False), 64)
 
 
 # ---- the model and its losses
@@ -170,8 +170,8 @@ def test_losses_are_their_formulas():
     sigmoid = [1 / (1 + np.exp(-x)) for x in (0.5, -3.0)]
     bt = -np.log(sigmoid).mean()
     text = np.mean([np.log(1 + np.exp(0.1 * 3)), np.log(1 + np.exp(0.1 * 40))])
-    assert losses.bradley_terry(rewards).item() == pytest.approx(bt)
-    assert losses.grm(rewards, logprob, 0.01, 0.1).item() == pytest.approx(0.99 * bt + 0.01 * text)
+    assert model.bradley_terry(rewards).item() == pytest.approx(bt)
+    assert model.grm(rewards, logprob, 0.01, 0.1).item() == pytest.approx(0.99 * bt + 0.01 * text)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -185,10 +185,10 @@ def test_rewards_loss_and_gradients_equal_trls(bases, name):
     for key, value in ours.named_parameters():  # B is 0 at the start and would hide A's gradient
         if "lora_B" in key:
             torch.nn.init.normal_(value, std=0.1, generator=torch.Generator().manual_seed(0))
-    encoded, _ = encoding.encode(_pairs(5), tokenizer, PLAIN, 64)
+    encoded, _ = batches.encode(_pairs(5), tokenizer, PLAIN, 64)
     rows = [{key: encoded[key][i] for key in encoded} for i in range(5)]
     out = ours(**batches.collate(rows))
-    losses.bradley_terry(out["rewards"]).backward()
+    model.bradley_terry(out["rewards"]).backward()
     gradients = {key: value.grad.clone() for key, value in ours.named_parameters() if value.requires_grad}
 
     ours.zero_grad()
@@ -213,7 +213,7 @@ def test_grm_reads_the_reply_as_the_language_model_does(bases, name):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp")
     tokenizer = loading.load_tokenizer(bases[name])
     ours = model.build(bases[name], params).eval()
-    encoded, _ = encoding.encode(_pairs(3), tokenizer, PLAIN, 64)
+    encoded, _ = batches.encode(_pairs(3), tokenizer, PLAIN, 64)
     rows = [{key: encoded[key][i] for key in encoded} for i in range(3)]
     language = loading.load(bases[name])
     with torch.no_grad():
@@ -236,7 +236,7 @@ def test_base_that_cannot_be_trained(bases):
 def test_the_id_of_padding_means_nothing(bases, name):
     """Rewards, gradients and the reply's log-probability are the same bits, whatever stands in the padding."""
     params = dataclasses.replace(PARAMS, objective="grm", lora=dataclasses.replace(PARAMS.lora, dropout=0.0))
-    encoded, _ = encoding.encode(_pairs(4), loading.load_tokenizer(bases[name]), PLAIN, 64)
+    encoded, _ = batches.encode(_pairs(4), loading.load_tokenizer(bases[name]), PLAIN, 64)
     batch = batches.collate([{key: encoded[key][i] for key in encoded} for i in range(4)])
     assert (batch["segments"] == batches.PAD).any()
     found = []
@@ -244,7 +244,7 @@ def test_the_id_of_padding_means_nothing(bases, name):
         built = model.build(bases[name], params)
         ids = batch["input_ids"].masked_fill(batch["segments"] == batches.PAD, pad)
         out = built(**batch | {"input_ids": ids})
-        losses.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta).backward()
+        model.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta).backward()
         gradients = [value.grad for value in built.parameters() if value.requires_grad]
         found.append([out["rewards"].detach(), out["chosen_logprob"].detach(), *gradients])
     for other in found[1:]:
@@ -329,7 +329,7 @@ def test_a_run_is_keyed_by_its_pairs_and_its_code(bases, monkeypatch):
     read_bytes = Path.read_bytes
 
     def reversed_loss(self):
-        return read_bytes(self) + (b"# reversed" if self.name == "losses.py" else b"")
+        return read_bytes(self) + (b"# reversed" if self.name == "model.py" else b"")
 
     monkeypatch.setattr(Path, "read_bytes", reversed_loss)
     assert len(hashes | {run.config_hash(PARAMS, bases["llama"], one, one)}) == 4
@@ -339,10 +339,10 @@ def test_weights_of_another_loss_are_not_believed(bases, tmp_path, monkeypatch):
     """A finished run, then a loss with its sign reversed: trained again, to the opposite preference."""
     base, out = bases["llama"], tmp_path / "llama"
     told, whole = _train(base, out), _weights(out)
-    right = losses.bradley_terry
+    right = model.bradley_terry
     with monkeypatch.context() as patch:
         patch.setattr(run.code, "digest", lambda module: f"{module} of other bytes")
-        patch.setattr(losses, "bradley_terry", lambda rewards: right(-rewards))
+        patch.setattr(model, "bradley_terry", lambda rewards: right(-rewards))
         reversed_ = _train(base, out)
     assert _weights(out) != whole
     assert reversed_["checkpoints"][-1]["held_out_accuracy"] < told["checkpoints"][-1]["held_out_accuracy"]

@@ -16,14 +16,13 @@ import yaml
 from valuetrace import assets, prompts
 from valuetrace.core import settings
 from valuetrace.core.errors import InputError, some
-from valuetrace.lexicon.dictionaries import Lexicons
-from valuetrace.lexicon.unrolled import KNOWN_GROUPS
+from valuetrace.lexicon.unrolled import KNOWN_GROUPS, Lexicons
 from valuetrace.measures.ablations import Ablations
 from valuetrace.measures.atlas import Atlas
-from valuetrace.measures.bases.analysis import Analysis
-from valuetrace.measures.compare.runs import LISTS, Compare
+from valuetrace.measures.bases.implicit import Analysis
+from valuetrace.measures.compare.inputs import LISTS, Compare
 from valuetrace.measures.dynamics.trajectories import Dynamics
-from valuetrace.measures.published.released import Published
+from valuetrace.measures.published.inputs import Published
 from valuetrace.measures.validity import Rule
 from valuetrace.models.rows import Model, Rewards
 from valuetrace.monitoring.sample import Monitoring
@@ -65,58 +64,35 @@ GROUPS: dict[str, Any] = {
 """Every group of params.yaml and the type that reads it."""
 
 _USES = {
-    "models": ("bases", "trained", "reward_models", "compare.runs.*.models", "authority.bases"),
-    "bases": ("trained", "analysis.comparisons.*", "analysis.tokens.first", "analysis.tokens.second"),
-    "formats": (
-        "models.*.scoring.formats",
-        "dynamics.format",
-        "format_notes",
-        "compare.runs.*.format",
-        "authority.templates",
-        "dimensions.format",
-    ),
-    "lexicons": (
-        "rewards.lexicons",
-        "analysis.lexicon",
-        "dynamics.search.lexicon",
-        "preferences.sources.*.exclude",
-        "compare.runs.*.lexicon",
-        "compare.runs.*.also",
-        "atlas.lexicons",
-        "authority.lexicon",
-    ),
-    "prompts": ("analysis.tokens.prompt", "dimensions.prompts"),
+    "models": "bases trained reward_models compare.runs.*.models authority.bases",
+    "bases": "trained analysis.comparisons.* analysis.tokens.first analysis.tokens.second",
+    "formats": "models.*.scoring.formats dynamics.format format_notes compare.runs.*.format authority.templates "
+    "dimensions.format",
+    "lexicons": "rewards.lexicons analysis.lexicon dynamics.search.lexicon preferences.sources.*.exclude "
+    "compare.runs.*.lexicon compare.runs.*.also atlas.lexicons authority.lexicon",
+    "prompts": "analysis.tokens.prompt dimensions.prompts",
 }
 """What is named → the paths that name it."""
 
-_NOT_EMPTY = ("bases", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds", "analysis.cases")
-_NOT_EMPTY += (
-    "authority.bases",
-    "authority.settings",
-    "analysis.comparisons",
-    "analysis.tokens.first",
-    "analysis.tokens.second",
-    "analysis.tokens.contrast.*",
+_NOT_EMPTY = (
+    "bases models.*.scoring.formats ablations.sizes ablations.seeds analysis.cases authority.bases authority.settings "
+    "analysis.comparisons analysis.tokens.first analysis.tokens.second analysis.tokens.contrast.*"
 )
-_ONCE = ("bases", "trained", "reward_models", "models.*.scoring.formats", "ablations.sizes", "ablations.seeds")
-_ONCE += ("authority.bases", "authority.templates", "dimensions.prompts")
-_LEAST = {
-    "seed": 0,
-    "seeds": 0,
-    "draws": 1,
-    "interval_draws": 1,
-    "permutations": 1,
-    "lexicon_draws": 1,
-    "top": 1,
-    "movers": 1,
-    "extremes": 1,
-}
+_ONCE = (
+    "bases trained reward_models models.*.scoring.formats ablations.sizes ablations.seeds authority.bases "
+    "authority.templates dimensions.prompts"
+)
+_COUNTS = ("draws", "interval_draws", "permutations", "lexicon_draws", "top", "movers", "extremes")
+_LEAST = {"seed": 0, "seeds": 0} | dict.fromkeys(_COUNTS, 1)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a dot parts the keys of params.yaml, a slash folders
-_ROWS = ("models", "assets", "formats", "lexicons.sources", "preferences.sources", "compare.runs")
-_ROWS += ("published.comparisons", "authority.settings", "dimensions.dictionaries")
-_LABELS = ("analysis.comparisons", "analysis.tokens.contrast", "lexicons.sources.*.constructs")
-_LABELS += ("dimensions.dictionaries.*.constructs",)
+_ROWS = (
+    "models assets formats lexicons.sources preferences.sources compare.runs published.comparisons authority.settings "
+    "dimensions.dictionaries"
+)
+_LABELS = (
+    "analysis.comparisons analysis.tokens.contrast lexicons.sources.*.constructs dimensions.dictionaries.*.constructs"
+)
 
 
 def check(params: dict[str, Any]) -> None:
@@ -145,6 +121,11 @@ def _at(value: Any, path: str, where: str = "") -> Iterator[tuple[str, Any]]:
             yield from _at(value[key], rest, f"{where}.{key}")
 
 
+def _all(params: dict[str, Any], paths: str) -> list[tuple[str, Any]]:
+    """``_at`` of every one of ``paths``, which are parted by spaces."""
+    return [found for path in paths.split() for found in _at(params, path)]
+
+
 def _words(value: Any) -> list[str]:
     """The names that a value lists: a list's items, a mapping's keys, or itself; what is no text is told elsewhere."""
     return [name for name in (value if isinstance(value, (list, dict)) else [value]) if isinstance(name, str)]
@@ -157,12 +138,12 @@ def _named(params: dict[str, Any], path: str) -> list[str]:
 def _names(params: dict[str, Any]) -> Iterator[str]:
     """Names become folders, stages and keys of YAML: words that every reader takes for words."""
     named = [("profile", params.get("profile"))]
-    for where, found in (found for path in (*_ROWS, *_LABELS) for found in _at(params, path)):
+    for where, found in _all(params, f"{_ROWS} {_LABELS}"):
         named += [(where, name) for name in found] if isinstance(found, dict) else []
     for where, name in named:
         if not isinstance(name, str) or not _is_word(name):
             yield f"{where}: {name!r} reads as a number, a truth value or nothing in YAML. Give it a name with letters."
-        elif where in ("profile", *_ROWS) and not _NAME.fullmatch(name):
+        elif where in ("profile", *_ROWS.split()) and not _NAME.fullmatch(name):
             yield f"{where}: {name!r} is no name. Use letters, digits, - and _ alone."
 
 
@@ -187,12 +168,10 @@ def _counts(value: Any, where: str = "") -> Iterator[str]:
 
 
 def _lists(params: dict[str, Any]) -> Iterator[str]:
-    for path in _NOT_EMPTY:
-        yield from (f"{key} is empty. Name one at the least." for key, value in _at(params, path) if value in ([], {}))
-    for path in _ONCE:
-        for key, value in _at(params, path):
-            if isinstance(value, list) and len(set(map(str, value))) < len(value):
-                yield f"{key} names one more than once ({some(value, 8)}). Name each once."
+    yield from (f"{key} is empty; list at least one." for key, value in _all(params, _NOT_EMPTY) if value in ([], {}))
+    for key, value in _all(params, _ONCE):
+        if isinstance(value, list) and len(set(map(str, value))) < len(value):
+            yield f"{key} names one more than once ({some(value, 8)}). Name each once."
 
 
 def _uses(params: dict[str, Any]) -> Iterator[str]:
@@ -200,7 +179,7 @@ def _uses(params: dict[str, Any]) -> Iterator[str]:
     known = {what: _named(params, what) for what in ("models", "bases", "formats")}
     known |= {"lexicons": _lexicons(params), "prompts": list(prompts.value_laden()["key"])}
     for what, paths in _USES.items():
-        for key, value in (found for path in paths for found in _at(params, path)):
+        for key, value in _all(params, paths):
             for name in _words(value) if value not in LISTS else ():
                 is_file = key.startswith("compare.") and what == "lexicons" and "." in name
                 if name not in known[what] and not is_file:

@@ -55,14 +55,8 @@ def authority_boost() -> pd.DataFrame:
         for first, second, third in permutations(orders["kinds"])
     ] + design["others"]
     extra = pd.DataFrame({"key": [f"variation_{i:02d}" for i in range(1, len(variations) + 1)], "text": variations})
-    return pd.concat(
-        [
-            positive[~held_out].assign(split="train"),
-            extra.assign(split="train"),
-            positive[held_out].assign(split="test"),
-        ],
-        ignore_index=True,
-    )
+    train = pd.concat([positive[~held_out], extra]).assign(split="train")
+    return pd.concat([train, positive[held_out].assign(split="test")], ignore_index=True)
 
 
 def authority_words() -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -65,11 +64,11 @@ def read_scores(path: str | Path, prompts: list[str] | None = None) -> pd.DataFr
 
 
 def score_files(*folders: str | Path) -> dict[str, list[Path]]:
-    """Format → score file in each folder that ``stages/logprobs.py`` wrote, by name: what all have."""
+    """Format → score file in each folder that ``stages/token_logprobs.py`` wrote, by name: what all have."""
     files = [{path.stem: path for path in Path(folder).glob("*.parquet")} for folder in folders]
     if not all(files):
         empty = some(str(folder) for folder, own in zip(folders, files, strict=True) if not own)
-        raise InputError(f"{empty}: no score file. Run the stage that writes it (stages/logprobs.py).")
+        raise InputError(f"{empty}: no score file. Run dvc repro token_logprobs.")
     return {name: [own[name] for own in files] for name in sorted(set.intersection(*map(set, files)))}
 
 
@@ -92,7 +91,7 @@ def check_scores(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def write_checkpoints(frame: pd.DataFrame, path: str | Path, made_by: dict) -> Path:
-    """Write checkpoint scores (``training.score.score_checkpoints``) as parquet, ``made_by`` in their metadata."""
+    """Write checkpoint scores (``training.study.score_checkpoints``) as parquet, ``made_by`` in their metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({_MADE_BY: json.dumps(made_by).encode()})
     split = [name for name in frame.columns if name not in CHECKPOINT_COLUMNS]
@@ -128,16 +127,15 @@ def _read_authors_csv(path: Path, prompts: list[str] | None) -> pd.DataFrame:
     frame = read_csv(path, (), dtype=str)
     if "response" in frame.columns:
         frame = frame.rename(columns={"response": "token_decoded"})
-        frame.insert(0, "token_name", frame["token_decoded"])
-        frame.insert(0, "token_id", cast(Any, pd.NA))
     if "token_decoded" not in frame.columns:
         raise InputError(
             f"{path}: neither 'response' nor 'token_decoded' among its columns ({some(frame.columns, 8)}). "
             "Give a score file: words or tokens in rows, prompt keys in columns."
         )
-    for column in ("token_id", "token_name"):
-        if column not in frame.columns:
-            frame.insert(0, column, cast(Any, pd.NA) if column == "token_id" else frame["token_decoded"])
+    if "token_name" not in frame.columns:
+        frame["token_name"] = frame["token_decoded"]
+    if "token_id" not in frame.columns:
+        frame["token_id"] = pd.NA
     keys = prompt_keys(frame) if prompts is None else prompts
     _require(keys, frame.columns, path)
     frame = frame[[*TOKEN_COLUMNS, *keys]].copy()

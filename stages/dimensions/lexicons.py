@@ -8,7 +8,7 @@ Run: python -m stages.dimensions.lexicons
 """
 
 from valuetrace.core import files, settings, stage
-from valuetrace.lexicon import ratings
+from valuetrace.lexicon.vocabulary import read_ratings
 from valuetrace.studies.dimensions import words
 from valuetrace.studies.dimensions.dictionaries import Dimensions
 
@@ -16,7 +16,7 @@ from valuetrace.studies.dimensions.dictionaries import Dimensions
 def main() -> None:
     chosen = settings.get("dimensions", Dimensions)
     files.write_csv(words.combined(chosen), words.LEXICON)
-    rated = ratings.read(chosen.dictionaries[chosen.rated].path)
+    rated = read_ratings(chosen.dictionaries[chosen.rated].path)
     files.write_csv(rated.rename_axis("word").reset_index(), words.RATINGS)
 
 

@@ -13,13 +13,9 @@ from valuetrace.measures.published import sources
 def main() -> None:
     rows = settings.get("published.sources", sources.Sources)
     lacks = sources.fetch(rows)
-    here = {path: digest for path, digest in files.fingerprint(sources.FETCHED).items() if not _is_broken(path)}
+    every = files.fingerprint(sources.FETCHED).items()  # downloads to be taken up again are none of them
+    here = {path: digest for path, digest in every if not path.endswith(".part") and ".cache/" not in path}
     files.write_json({"url": rows.url, "lacks": lacks, "files": here}, "metrics/published/sources.json")
-
-
-def _is_broken(path: str) -> bool:
-    """A download that is to be taken up again."""
-    return path.endswith(".part") or ".cache/" in path
 
 
 if __name__ == "__main__":

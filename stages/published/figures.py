@@ -14,10 +14,10 @@ import pandas as pd
 
 from valuetrace.core import files, settings, stage
 from valuetrace.figures import atlas, base_preferences, compare, implicit_rewards, published, style
-from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.measures.published import sources
+from valuetrace.measures.published.inputs import Published
 from valuetrace.measures.published.logprobs import CASE
-from valuetrace.measures.published.released import Published
 from valuetrace.prompts import value_laden
 
 TABLES, OUT = Path("plots/published"), Path("plots/figures/published")

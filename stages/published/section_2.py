@@ -11,7 +11,7 @@ import sys
 from valuetrace.core import files, settings, stage
 from valuetrace.measures.compare.inputs import read_origins, read_tables
 from valuetrace.measures.compare.run import compare
-from valuetrace.measures.published.released import Comparison
+from valuetrace.measures.published.inputs import Comparison
 
 
 def main(name: str) -> None:

@@ -15,9 +15,9 @@ import pandas as pd
 
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
-from valuetrace.measures.bases.analysis import Analysis
+from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.measures.published import inputs, logprobs, sources
-from valuetrace.measures.published.released import Published
+from valuetrace.measures.published.inputs import Published
 
 PLOTS, PRINTED = Path("plots/published/section_3"), Path("conf/published/tokens.csv")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from valuetrace.core import files, settings, stage
 from valuetrace.measures.published import checkpoints, inputs, training
-from valuetrace.measures.published.released import Published
+from valuetrace.measures.published.inputs import Published
 
 PLOTS = Path("plots/published/section_4")
 

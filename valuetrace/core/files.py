@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
 
 DIGITS = 6
@@ -192,7 +191,7 @@ def _digits(value):
 @contextmanager
 def alone(folder: Path, otherwise: str) -> Iterator[None]:
     """One process at a time makes ``folder``; another says ``otherwise`` and waits."""
-    with files.writing(folder):
+    with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_name(f".{folder.name}.lock"))
         try:

@@ -1,24 +1,24 @@
 """Words from psycholinguistic dictionaries: read them, unroll their wildcards, check and count them."""
 
-from valuetrace.lexicon.dictionaries import KnownGroups, known_groups
-from valuetrace.lexicon.edits import apply_edits, read_edits
-from valuetrace.lexicon.entries import COLUMNS, check, check_contrasts, is_wildcard
+from valuetrace.lexicon.entries import (
+    COLUMNS,
+    check_contrasts,
+    overlaps,
+    read_edits,
+    words_per_construct,
+    words_per_pattern,
+)
 from valuetrace.lexicon.sources import load_lexicon
-from valuetrace.lexicon.summary import overlaps, words_per_construct, words_per_pattern
+from valuetrace.lexicon.unrolled import known_groups
 from valuetrace.lexicon.vocabulary import Vocabulary, load_vocabulary
 from valuetrace.lexicon.wildcards import ZIPF_FLOOR, nouns, unroll
-from valuetrace.lexicon.wordnet import WordNet, read_wordnet
+from valuetrace.lexicon.wordnet import read_wordnet
 
 __all__ = [
     "COLUMNS",
     "ZIPF_FLOOR",
-    "KnownGroups",
     "Vocabulary",
-    "WordNet",
-    "apply_edits",
-    "check",
     "check_contrasts",
-    "is_wildcard",
     "known_groups",
     "load_lexicon",
     "load_vocabulary",

@@ -1,4 +1,4 @@
-"""A lexicon as a table: ``word, lexicon, construct, polarity, pattern, part_of_speech``, and what makes it valid.
+"""A lexicon as a table: ``word, lexicon, construct, polarity, pattern, part_of_speech``: checked, edited and counted.
 
 ``pattern`` is the entry of the dictionary; ``word`` is a word that it stands for, or the pattern itself
 until it is unrolled. ``polarity`` is ``virtue``, ``vice`` or empty. ``part_of_speech`` joins by ``|``.
@@ -7,11 +7,14 @@ until it is unrolled. ``polarity`` is ``virtue``, ``vice`` or empty. ``part_of_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
+from valuetrace.core.files import read_csv
 
 COLUMNS = ("word", "lexicon", "construct", "polarity", "pattern", "part_of_speech")
 POLARITIES = ("", "virtue", "vice")
@@ -128,3 +131,95 @@ def labelled(lexicon: pd.DataFrame) -> pd.Series:
     return pd.Series(
         [label(*key) for key in zip(lexicon["construct"], lexicon["polarity"], strict=True)], lexicon.index
     )
+
+
+def words_per_construct(lexicon: pd.DataFrame) -> dict:
+    """Words in each construct (and polarity: ``care.virtue``)."""
+    return labelled(lexicon).value_counts().sort_index().to_dict()
+
+
+def overlaps(lexicon: pd.DataFrame) -> dict[str, int]:
+    """Words that two constructs (with polarity) share, for the pairs that share any."""
+    words = {name: set(rows["word"]) for name, rows in lexicon.groupby(labelled(lexicon))}
+    shared = {f"{a} & {b}": len(words[a] & words[b]) for a, b in combinations(sorted(words), 2)}
+    return {pair: count for pair, count in shared.items() if count}
+
+
+def words_per_pattern(dictionary: pd.DataFrame, unrolled: pd.DataFrame) -> dict[str, object]:
+    """How many words the wildcards of ``dictionary`` became in ``unrolled``.
+
+    Returns the number of wildcards; the least, mean and most words of one; the wildcards that gave one word and those
+    that gave none (``construct pattern``; a word that two patterns match counts for the more specific one).
+    """
+    wild = dictionary[[is_wildcard(pattern) for pattern in dictionary["pattern"]]]
+    keys = ["construct", "polarity", "pattern"]
+    sizes = unrolled.groupby(keys).size().reindex(pd.MultiIndex.from_frame(wild[keys]), fill_value=0)
+    if sizes.empty:
+        return {"wildcards": 0}
+    named = {size: [f"{key[0]} {key[2]}" for key in sizes.index[sizes == size]] for size in (0, 1)}
+    return {
+        "wildcards": len(sizes),
+        "least": int(sizes.min()),
+        "mean": round(float(sizes.mean()), 2),
+        "most": int(sizes.max()),
+        "one_word": named[1],
+        "no_word": named[0],
+    }
+
+
+EDIT_COLUMNS = ("action", "construct", "pattern", "word", "reason")
+
+
+def read_edits(path: str | Path) -> pd.DataFrame:
+    """Read ``action (exclude|include), construct, pattern, word, reason``, plus ``line`` (``FILE, line N``).
+
+    An exclusion may end in ``*`` to mean all words that start so. Raises InputError naming the line of
+    an unknown action, a missing reason, a repeated edit or one that contradicts another.
+    """
+    edits = read_csv(path, EDIT_COLUMNS, dtype=str)
+    edits["word"] = edits["word"].map(clean)
+    edits["line"] = [f"{path}, line {number}" for number in range(2, len(edits) + 2)]
+    for edit in cast(Any, edits.itertuples()):
+        if edit.action not in ("exclude", "include"):
+            raise InputError(f"{edit.line}: action {edit.action!r}; it is exclude or include.")
+        if not edit.word or not edit.reason.strip():
+            raise InputError(f"{edit.line}: an edit needs a word and a reason.")
+        if edit.action == "include" and (is_wildcard(edit.word) or not matches(edit.pattern, edit.word)):
+            raise InputError(f"{edit.line}: cannot include '{edit.word}': {edit.pattern} does not match it.")
+    for at, edit in enumerate(cast(Any, edits.itertuples())):
+        for other in cast(Any, edits.iloc[:at].itertuples()):
+            if edit.construct != other.construct:
+                continue
+            if edit.action == other.action and edit.word == other.word:
+                raise InputError(f"{edit.line}: '{edit.word}' repeats {other.line}.")
+            if edit.action != other.action and (matches(other.word, edit.word) or matches(edit.word, other.word)):
+                raise InputError(f"{edit.line}: {edit.action} '{edit.word}' contradicts {other.line}.")
+    return edits
+
+
+def apply_edits(unrolled: pd.DataFrame, dictionary: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
+    """``unrolled`` without the excluded words and with the included ones (part of speech still empty).
+
+    ``dictionary`` holds the entries that were unrolled. Raises InputError naming the line of a stale
+    edit: an exclusion that matches nothing, an inclusion of a word that is there already or of a
+    pattern that the dictionary does not have.
+    """
+    kept = unrolled
+    added = []
+    for edit in cast(Any, edits.itertuples()):
+        here = (kept["construct"] == edit.construct) & kept["word"].map(
+            lambda word, edit=edit: matches(edit.word, word)
+        )
+        if edit.action == "exclude":
+            gone = here & (kept["pattern"] == edit.pattern)
+            if not gone.any():
+                raise InputError(f"{edit.line}: stale: {edit.pattern} ({edit.construct}) gives no '{edit.word}'.")
+            kept = kept[~gone]
+        else:
+            source = dictionary[(dictionary["construct"] == edit.construct) & (dictionary["word"] == edit.pattern)]
+            if source.empty:
+                raise InputError(f"{edit.line}: stale: {edit.construct} has no pattern {edit.pattern}.")
+            if here.any():
+                raise InputError(f"{edit.line}: stale: {edit.construct} has '{edit.word}' without this edit.")
+            added.append(source.assign(word=edit.word))
+    return pd.concat([kept, *added], ignore_index=True)

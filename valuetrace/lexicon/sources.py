@@ -31,10 +31,9 @@ def load_lexicon(path: str | Path, name: str | None = None, constructs: Mapping[
     - ``.csv``: ``construct, word`` and optionally the other columns of a lexicon; or the paper's
       ``Category, token_decoded`` (categories put in lower case)
 
-    ``name``: the lexicon's name (default: the file's). ``constructs``: those to take, as {name to use:
-    name in the file} (default: all). Returns ``word, lexicon, construct, polarity, pattern,
-    part_of_speech`` in the order of the file, wildcards as they stand (``unroll`` expands them).
-    Raises InputError naming the file and the line or entry.
+    ``name``: the lexicon's name (default: the file's). ``constructs``: those to take, as {name to use: name in the
+    file} (default: all). Returns ``word, lexicon, construct, polarity, pattern, part_of_speech`` in the order of the
+    file, wildcards as they stand (``unroll`` expands them). Raises InputError naming the file and the line or entry.
     """
     path = Path(path)
     if not path.is_file():

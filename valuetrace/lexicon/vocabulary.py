@@ -1,4 +1,4 @@
-"""English words as three libraries know them: wordfreq (how common), lemminflect (whose form), WordNet (what)."""
+"""English words: how common (wordfreq), whose form (lemminflect), what (WordNet) and how pleasant (VADER)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lemminflect
+import pandas as pd
 import wordfreq
 
+from valuetrace.core.errors import InputError
+from valuetrace.core.settings import ROOT
 from valuetrace.lexicon.wordnet import WordNet, read_wordnet
 
 WORDNET = Path("data/assets/wordnet")
@@ -71,11 +74,10 @@ class Vocabulary:
     def is_noun(self, word: str) -> bool:
         """Whether ``word``, standing alone, can well be read as a noun.
 
-        That is: nouns are at least NOUN_SHARE of its occurrences in WordNet's sense-tagged texts
-        (``thought``, ``learning``, ``love``: yes; ``able``, ``help``: no). A word without an occurrence
-        of its own is judged by the words that it is a form of (``goals`` by ``goal``: yes; ``wins`` by
-        ``win``, nearly always a verb: no). A word that these texts lack altogether is a noun if WordNet
-        has it as one.
+        That is: nouns are at least NOUN_SHARE of its occurrences in WordNet's sense-tagged texts (``thought``,
+        ``learning``, ``love``: yes; ``able``, ``help``: no). A word without an occurrence of its own is judged by the
+        words that it is a form of (``goals`` by ``goal``: yes; ``wins`` by ``win``, nearly always a verb: no). A word
+        that these texts lack altogether is a noun if WordNet has it as one.
         """
         counts = self.wordnet.readings.get(word, {})
         if not any(counts.values()):
@@ -95,3 +97,30 @@ def load_vocabulary(folder: str | Path = WORDNET) -> Vocabulary:
 @functools.cache
 def _all_lemmas(word: str) -> dict[str, tuple[str, ...]]:
     return lemminflect.getAllLemmas(word)
+
+
+RATED = Path("data/assets/vader/vader_lexicon.txt")
+
+
+def read_ratings(path: str | Path) -> pd.Series:
+    """Word → mean rating of how pleasant it is (−4 to 4), from VADER's lexicon (Hutto & Gilbert 2014).
+
+    Only words of letters in lower case: no emoticon, no phrase. InputError names the line that is none of this.
+    """
+    path, found = Path(path), {}
+    if not path.is_file():
+        raise InputError(f"{path}: no such list of rated words. Run dvc repro fetch.")
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        parts = line.split("\t")
+        try:
+            word, rating = parts[0], float(parts[1])
+        except (IndexError, ValueError):
+            raise InputError(f"{path}, line {number}: {line[:40]!r} is no word and rating, parted by a tab.") from None
+        if word.isalpha() and word.islower():
+            found[word] = rating
+    return pd.Series(found, name="rating", dtype=float)
+
+
+def find_ratings() -> Path | None:
+    """VADER's file here or in the repository; None where it was not fetched."""
+    return next((root / RATED for root in (Path(), ROOT) if (root / RATED).is_file()), None)

@@ -14,10 +14,9 @@ import pandas as pd
 
 from valuetrace.core.errors import InputError
 from valuetrace.measures.dynamics import inheritance as own_or_other
-from valuetrace.measures.dynamics.readings import readings
-from valuetrace.measures.dynamics.trajectories import Dynamics, construct_medians, gap_table, trajectories
+from valuetrace.measures.dynamics.trajectories import Dynamics, construct_medians, gap_table, readings, trajectories
 from valuetrace.measures.validity import Rule
-from valuetrace.stats.seeds import over_seeds, slopes
+from valuetrace.stats.blocks import over_seeds, slopes
 from valuetrace.tables import records
 
 FEWEST_SIZES, FEWEST_SEEDS = 3, 2

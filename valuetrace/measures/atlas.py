@@ -146,7 +146,7 @@ def _overlap(bases: dict[str, dict]) -> bool:
 
 
 def largest_change(profiles: list[dict]) -> dict[str, float]:
-    """Lexicon → by how many percentile points a profile changes at the most on the authors' own word list."""
+    """Lexicon → the largest change of a profile in percentile points on the authors' own word list."""
     changes: dict[str, list[float]] = {}
     for profile in profiles:
         own = {(row["label"], row["framing"]): row["percentile"] for row in profile["released"].get("own_list", [])}

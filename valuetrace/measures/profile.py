@@ -1,12 +1,11 @@
 """The value profile of one model: where each construct's words rank, and which numbers are refused.
 
-The measure is the paper's (Section 2): within each prompt the lexicon's scored words are ranked, 1 = best,
-and a construct has the median rank of its words. A profile averages those medians over the prompts of a
-framing. Beside the rank stands the percentile among the ranked words (100 = all at the top, 0 = at the
-bottom, 50 = as words drawn at random), so that models that rank different numbers of words can be set
-side by side. Intervals come from a bootstrap over words; prompts of one model are not independent
-observations and are averaged, never drawn. A number that cannot be supported is not there: its row says
-``refused`` and ``needs`` instead.
+The measure is the paper's (Section 2): within each prompt the lexicon's scored words are ranked, 1 = best, and a
+construct has the median rank of its words. A profile averages those medians over the prompts of a framing. Beside the
+rank stands the percentile among the ranked words (100 = all at the top, 0 = at the bottom, 50 = as words drawn at
+random), so that models that rank different numbers of words can be set side by side. Intervals come from a bootstrap
+over words; prompts of one model are not independent observations and are averaged, never drawn. A number that cannot be
+supported is not there: its row says ``refused`` and ``needs`` instead.
 """
 
 from __future__ import annotations
@@ -165,12 +164,10 @@ def _percentile(rank: np.ndarray, words: int) -> np.ndarray:
 def _too_few(words: int, listed: int, single: bool) -> dict | None:
     if words >= FEWEST_WORDS:
         return None
-    are = "are single tokens of this vocabulary in the spelling that the format asks for" if single else "were scored"
-    needs = (
-        "another --case or --format, or a larger lexicon; a reward model scores words of any length"
-        if single
-        else "a larger lexicon"
-    )
+    are, needs = "were scored", "a larger lexicon"
+    if single:
+        are = "are single tokens of this vocabulary in the spelling that the format asks for"
+        needs = "another --case or --format, or a larger lexicon; a reward model scores words of any length"
     return {
         "refused": f"only {words} of its {listed} words {are}; no interval holds the median of so few",
         "needs": f"at least {FEWEST_WORDS} words of the construct: {needs}",

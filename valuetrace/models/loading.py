@@ -1,7 +1,7 @@
-"""From a model folder to a loaded model: every tensor found, used and finite; no code from the folder, nothing drawn.
+"""Model folders: made from a row of parameters, then loaded with every tensor found, used and finite.
 
-What is wrong with a folder is one InputError that names it and the tensors or the key; it is for everybody who loads:
-log-probabilities, rewards, training, the audit, and the conversion of GGUF files.
+No code from a folder is run, and no weight is drawn at random where one is missing. Whatever is wrong with a folder is
+one InputError that names it and the tensors or the key.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
+from valuetrace import assets, hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
-from valuetrace.models.rows import DTYPES, Scoring
+from valuetrace.models.rows import DTYPES, Scoring, Source, TokenizerChanges
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
     import torch
@@ -104,6 +105,53 @@ def reading(folder: str | Path, what: str) -> Iterator[None]:
         cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
         told = f"{type(error).__name__}: {cause:.300}"
         raise InputError(f"{folder}: {what} cannot be loaded ({told}). Fetch it again (dvc repro).") from error
+
+
+def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> None:
+    """Make the folder of one model (convert, download or draw it). A GGUF file takes one or two minutes."""
+    temporary = folder.with_name(f".{folder.name}.partial")
+    with files.fresh_folder(temporary):
+        if source.kind == "hub":
+            origin = hub.fetch_hub(cast(str, source.repository), source.revision, temporary)
+        elif source.kind == "gguf":
+            origin = _convert_gguf(name, source, temporary)
+        else:
+            from valuetrace.models import tiny
+
+            tiny.write(cast(str, source.architecture), source.seed, temporary, source.reward)
+            origin = {"architecture": source.architecture, "seed": source.seed}
+        _change_tokenizer(changes, temporary)
+        files.write_json({"model": name, "kind": source.kind, "origin": origin}, temporary / "provenance.json")
+        files.replace_folder(temporary, folder)
+
+
+def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, Any]:
+    """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
+    from transformers import AutoTokenizer, GgufConfig
+
+    with files.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
+        assets.fetch(name, cast(assets.Asset, source.asset), fetched)
+        whole = GgufConfig(dequantize=True)
+        load_whole(fetched, gguf_file=source.file, quantization_config=whole).save_pretrained(folder)
+        with reading(fetched / cast(str, source.file), "the tokenizer"):
+            AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
+    return {"file": source.file, "sha256": cast(Any, source.asset).files[source.file].sha256}
+
+
+def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
+    """Write the row's chat template and padding token into the folder, tokenizer and config alike."""
+    if changes == TokenizerChanges():
+        return
+    tokenizer = load_tokenizer(folder)
+    if changes.chat_template is not None:
+        tokenizer.chat_template = changes.chat_template
+    if changes.pad_token is not None:
+        if changes.pad_token not in tokenizer.get_vocab():
+            raise InputError(f"{folder}: pad_token {changes.pad_token!r} is not in the vocabulary.")
+        tokenizer.pad_token = changes.pad_token
+        path = folder / "config.json"
+        files.write_json({**files.read_json(path), "pad_token_id": tokenizer.pad_token_id}, path, exact=True)
+    tokenizer.save_pretrained(folder)
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:

@@ -5,9 +5,8 @@ A *pair table* has one row a pair: ``prompt`` (text), ``chosen`` and ``rejected`
 prompt), ``history`` (JSON list of the messages before the prompt; empty for a single question).
 """
 
-from valuetrace.preferences.sample import COLUMNS, parse_size, read, split, take
+from valuetrace.preferences.sample import COLUMNS, parse_size, read, split, summary, take
 from valuetrace.preferences.sources import Preferences, Source, Valence, draw, load, write
-from valuetrace.preferences.summary import summary
 
 __all__ = [
     "COLUMNS",

@@ -41,11 +41,10 @@ class Source:
     """One row of ``preferences.sources``.
 
     wordnet: definitions from ``folder``, silent on the words of the lexicons in ``exclude``; with ``valence`` a share
-    of the pairs asks for pleasant and unpleasant words instead. hub:
-    ``repository`` at ``revision`` (null: resolved and recorded in the lock file at first use). file:
-    ``path`` of a .jsonl or .parquet. held_out: share of keys kept for evaluation. invalid: whether a bad
-    row (identical or empty replies) is an error or dropped and counted. strides: sizes that are every
-    s-th row.
+    of the pairs asks for pleasant and unpleasant words instead. hub: ``repository`` at ``revision`` (null: resolved and
+    recorded in the lock file at first use). file: ``path`` of a .jsonl or .parquet. held_out: share of keys kept for
+    evaluation. invalid: whether a bad row (identical or empty replies) is an error or dropped and counted. strides:
+    sizes that are every s-th row.
     """
 
     kind: Literal["wordnet", "hub", "file"]

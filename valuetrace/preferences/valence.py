@@ -20,10 +20,9 @@ SIDES = ("pleasant", "unpleasant")
 def pairs(words: pd.DataFrame, wordings: pd.DataFrame, count: int, seed: int, part: str) -> pd.DataFrame:
     """``count`` valence pairs of one part; fewer are the first of more, for one seed.
 
-    words (``word, valence, part``), wordings (``text, valence, part``): only rows of ``part`` are used.
-    Pairs 2i and 2i + 1 hold the same two words, under a question of each side. Every word is therefore
-    chosen as often as rejected and every question asked equally often, up to 1; every word of a side is
-    used before any is used again.
+    words (``word, valence, part``), wordings (``text, valence, part``): only rows of ``part`` are used. Pairs 2i and 2i
+    + 1 hold the same two words, under a question of each side. Every word is therefore chosen as often as rejected and
+    every question asked equally often, up to 1; every word of a side is used before any is used again.
     """
     couples = (count + 1) // 2
     asked, drawn = {}, {}

@@ -100,6 +100,7 @@ class Silence:
                 self.phrases[words[0]].append(words)
 
     def __call__(self, text: str) -> bool:
+        """Whether ``text`` holds no excluded word, upper or lower case."""
         words = _words(text)
         return self.phrases.keys().isdisjoint(words) or not any(
             words[at : at + len(phrase)] == phrase

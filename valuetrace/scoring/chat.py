@@ -26,10 +26,9 @@ _REPLY = "valuetraceREPLYvaluetrace"
 class Format:
     """How a prompt is put before a model.
 
-    kind: ``chat`` (the tokenizer's chat template) or ``text`` (``template`` with ``{prompt}``).
-    space: whether a reply begins with a space (after "Answer:") or bare (after a newline or a header):
-    it decides which form of a word counts as the reply. closing: what ends the reply in ``text``
-    formats, ``eos`` or nothing (a chat template brings its own).
+    kind: ``chat`` (the tokenizer's chat template) or ``text`` (``template`` with ``{prompt}``). space: whether a reply
+    begins with a space (after "Answer:") or bare (after a newline or a header): it decides which form of a word counts
+    as the reply. closing: what ends the reply in ``text`` formats, ``eos`` or nothing (a chat template brings its own).
     """
 
     kind: Literal["chat", "text"]

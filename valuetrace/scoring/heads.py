@@ -37,10 +37,12 @@ class Head(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """That of the weights."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
+        """That of the weights."""
         return next(self.parameters()).device
 
 
@@ -56,6 +58,7 @@ class Linear(Head):
         self.output = output
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Rewards (B,) from ``last`` (B, D)."""
         return self.score(last)[:, self.output]
 
 
@@ -69,6 +72,7 @@ class Gating(nn.Module):
         self.temperature = temperature
 
     def forward(self, prompt: Tensor) -> Tensor:
+        """The weights of the objectives (B, objectives) from the state at the gate (B, D)."""
         for layer in self.layers:
             prompt = layer(prompt)
         return self.logit_scale * torch.softmax(prompt / self.temperature, dim=-1)
@@ -97,6 +101,7 @@ class ArmoRM(Head):
         self.gating = Gating(layers, temperature)
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Rewards (B,) from ``last`` (B, D) and ``gate`` (B, D)."""
         return (self.gating(gate) * (self.regression_layer(last) @ self.reward_transform_matrix)).sum(-1)
 
 
@@ -127,7 +132,8 @@ class QRM(Head):
         self.gating = Gating([*layers, nn.Linear(width, objectives)], temperature)
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
-        means = self.regression_layer(last).unflatten(-1, self.shape).mean(-1)
+        """Rewards (B,) from ``last`` (B, D) and ``gate`` (B, D)."""
+        means = self.regression_layer(last).unflatten(-1, self.shape).mean(-1)  # (B, objectives)
         if self.reward_transform_matrix is not None:
             means = means @ self.reward_transform_matrix
         return (self.gating(gate) * means).sum(-1)
@@ -149,6 +155,7 @@ class URM(Head):
         self.weights.fc = nn.Sequential(*steps, nn.Linear(hidden, attributes))
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Rewards (B,) from ``last`` (B, D)."""
         return (self.score(last)[:, ::2] * cast(Any, self.weights).fc(last)).sum(-1)
 
 
@@ -168,6 +175,7 @@ class GRM(Head):
             self.v_head.summary = nn.Sequential(*steps, nn.Linear(width, 1))
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Rewards (B,) from ``last`` (B, D)."""
         return cast(Any, self.v_head).summary(last)[:, 0]
 
 

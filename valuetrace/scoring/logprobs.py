@@ -34,11 +34,10 @@ def next_token_logprobs(
 ) -> pd.DataFrame:
     """The log-softmax over the vocabulary after each prompt: the numbers of a score table.
 
-    prompts: ``key, text``. Returns one float32 column a key, one row a token id, in nats, whatever the
-    model's dtype (the softmax runs in float32). Prompts of equal length share a batch, so nothing is
-    padded; a batch holds at most ``batch_tokens`` tokens. Only the last position goes through the
-    output layer. Raises InputError for a prompt that exceeds the model's context, and ``NotFinite`` after
-    everything has run.
+    prompts: ``key, text``. Returns one float32 column a key, one row a token id, in nats, whatever the model's dtype
+    (the softmax runs in float32). Prompts of equal length share a batch, so nothing is padded; a batch holds at most
+    ``batch_tokens`` tokens. Only the last position goes through the output layer. Raises InputError for a prompt that
+    exceeds the model's context, and ``NotFinite`` after everything has run.
     """
     sequences = {row.key: render(tokenizer, form, row.text).prefix for row in cast(Any, prompts.itertuples())}
     context = getattr(model.config, "max_position_embeddings", None)

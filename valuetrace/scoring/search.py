@@ -11,6 +11,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,39 +41,13 @@ def score_responses(
     model: RewardModel,
     prompt: str,
     candidates: Iterable[int | str | Sequence[int]] | None = None,
-    *,
-    tokenisation: Tokenisation = "exact",
-    batch_size: int | None = None,
-    folder: str | Path | None = None,
-    shard_size: int = 4096,
-    progress: bool = True,
+    **options: Any,
 ) -> pd.Series:
     """The reward of each candidate as the reply to ``prompt``: float32, in the model's units, index = candidates.
 
-    candidates: token ids, words (of any number of tokens) or id sequences (tuples in the index); by default
-    every token id of the vocabulary. tokenisation: ``exact`` puts the candidate's own ids into the
-    conversation, ``as_published`` decodes the candidate, renders the template as text and tokenizes that
-    again, as the authors' released scores were made (a doubled BOS and trimmed replies included).
-    batch_size: candidates a batch; by default as many as the device takes well. It is halved whenever
-    memory runs out. folder: where shards are kept, ``shard_size`` candidates each; a killed run continues
-    after its last whole shard, and shards of other weights, prompts or candidates are never read.
-
-    Under ``accelerate launch`` the shards are dealt out to the processes and every process returns all
-    rewards, equal to the bit to those of one process (of the same batch size, device and thread count).
-    Raises InputError for what cannot be scored, before anything runs, and ``NotANumber`` after
-    everything has run.
+    candidates and ``options`` (tokenisation, batch_size, folder, shard_size, progress) as in ``score_prompts``.
     """
-    frame = score_prompts(
-        model,
-        {prompt: prompt},
-        candidates,
-        tokenisation=tokenisation,
-        batch_size=batch_size,
-        folder=folder,
-        shard_size=shard_size,
-        progress=progress,
-    )
-    return frame[prompt].rename("reward")
+    return score_prompts(model, {prompt: prompt}, candidates, **options)[prompt].rename("reward")
 
 
 def score_prompts(
@@ -86,7 +61,21 @@ def score_prompts(
     shard_size: int = 4096,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """``score_responses`` for many prompts (key → text): one float32 column a key, in their order."""
+    """The reward of each candidate as the reply to each prompt, in the model's units.
+
+    prompts: key → text. Returns one float32 column a key, in their order; index: the candidates.
+
+    candidates: token ids, words (of any number of tokens) or id sequences (tuples in the index); by default every token
+    id of the vocabulary. tokenisation: ``exact`` puts the candidate's own ids into the conversation; ``as_published``
+    decodes the candidate, renders the template as text and tokenizes that again, as the authors' released scores were
+    made (a doubled BOS and trimmed replies included). batch_size: candidates a batch; by default as many as the device
+    takes well. It is halved whenever memory runs out. folder: where shards are kept, ``shard_size`` candidates each. A
+    killed run continues after its last whole shard; shards of other weights, prompts or candidates are never read.
+
+    Under ``accelerate launch`` the shards are dealt out to the processes and every process returns all rewards, equal
+    to the bit to those of one process (of the same batch size, device and thread count). Raises InputError for what
+    cannot be scored, before anything runs, and ``NotANumber`` after everything has run.
+    """
     if shard_size < 1 or (batch_size is not None and batch_size < 1):
         raise InputError("batch_size and shard_size must be 1 or more")
     read = read_candidates(model, candidates)

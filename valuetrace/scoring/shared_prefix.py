@@ -1,12 +1,11 @@
 """Many short continuations of one text, attending to it once: the kernel of the token search.
 
-A vocabulary of candidate replies shares its prompt. The prompt runs once and leaves its keys and
-values; then a batch of candidates runs alone, and every layer's attention has two parts: all queries of
-the batch against the one copy of the prompt's keys (one matrix product a key/value head, the batch folded
-into its rows), and each candidate causally against itself. One softmax over both parts joins them, so the
-result is that of a full forward, to rounding. The idea is Hydragen's (Juravsky et al. 2024,
-arXiv:2402.05099); prompts here are short enough to hold the scores, so no log-sum-exp is needed to join
-the parts. Soft caps, sliding windows, grouped queries and per-layer scaling are honoured.
+A vocabulary of candidate replies shares its prompt. The prompt runs once and leaves its keys and values; then a batch
+of candidates runs alone, and every layer's attention has two parts: all queries of the batch against the one copy of
+the prompt's keys (one matrix product a key/value head, the batch folded into its rows), and each candidate causally
+against itself. One softmax over both parts joins them, so the result is that of a full forward, to rounding. The idea
+is Hydragen's (Juravsky et al. 2024, arXiv:2402.05099); prompts here are short enough to hold the scores, so no
+log-sum-exp is needed to join the parts. Soft caps, sliding windows, grouped queries and per-layer scaling are honoured.
 """
 
 from __future__ import annotations

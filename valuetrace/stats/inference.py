@@ -1,9 +1,8 @@
 """Generic statistics: tests, effect sizes, intervals. No knowledge of models, prompts or words.
 
-Every function names its sampling unit and, where it draws, takes an explicit seed. Two groups are
-always ``first`` and ``second``, and a difference is *second − first*. A Monte Carlo p-value is
-(b + 1) / (m + 1), b draws of m being as extreme as the data; an exact one counts the data among the
-assignments; neither is ever 0.
+Every function names its sampling unit and, where it draws, takes an explicit seed. Two groups are always ``first`` and
+``second``, and a difference is *second − first*. A Monte Carlo p-value is (b + 1) / (m + 1), b draws of m being as
+extreme as the data; an exact one counts the data among the assignments; neither is ever 0.
 """
 
 from __future__ import annotations
@@ -60,8 +59,9 @@ def permutation_welch(first: np.ndarray, second: np.ndarray, draws: int = 9_999,
     values = values - values.mean(axis=0)  # nothing but rounding changes
     rng = np.random.default_rng(seed)
     extreme = np.zeros(values.shape[1], dtype=np.int64)
-    for size in _chunks(draws, 2_000_000 // len(values) + 1):
-        labels = _random_labels(len(values), len(second), size, rng)
+    chunk = 2_000_000 // len(values) + 1  # bounds memory
+    for start in range(0, draws, chunk):
+        labels = _random_labels(len(values), len(second), min(chunk, draws - start), rng)
         extreme += (np.abs(_welch_of_labels(values, labels)) >= observed * (1 - _TIE)).sum(axis=0)
     p = (extreme + 1) / (draws + 1)
     return float(p[0]) if first.ndim == 1 else p
@@ -230,10 +230,6 @@ def _every_assignment(total: int, chosen: int) -> np.ndarray:
     np.put_along_axis(labels, rows, True, axis=1)
     labels.setflags(write=False)
     return labels
-
-
-def _chunks(total: int, size: int) -> list[int]:
-    return [min(size, total - start) for start in range(0, total, size)]
 
 
 def _random_labels(total: int, chosen: int, draws: int, rng: np.random.Generator) -> np.ndarray:

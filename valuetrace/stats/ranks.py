@@ -21,10 +21,9 @@ def rank_words(scores: np.ndarray, ties: str = "average") -> np.ndarray:
 def subset_medians(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The median rank of many word subsets at once.
 
-    ranks: (words, columns) values, any real numbers without NaN. counts: (subsets, words)
-    non-negative whole numbers, how often each subset takes each word (0/1 for a permutation of
-    labels, counts for a bootstrap). Returns (subsets, columns), equal to ``np.median`` of the
-    repeated values, to the bit. ValueError where a subset takes no word.
+    ranks: (words, columns) values, any real numbers without NaN. counts: (subsets, words) non-negative whole numbers,
+    how often each subset takes each word (0/1 for a permutation of labels, counts for a bootstrap). Returns (subsets,
+    columns), equal to ``np.median`` of the repeated values, to the bit. ValueError where a subset takes no word.
 
     Sorting each column once turns a median into the place where a running count crosses the middle.
     All subsets walk a column together, and only through the window in which nearly all of them

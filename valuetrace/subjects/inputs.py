@@ -20,7 +20,7 @@ from valuetrace.core.files import alone
 from valuetrace.lexicon import unrolled
 from valuetrace.lexicon.unrolled import find_lexicon
 from valuetrace.measures import references as profiles
-from valuetrace.models import build, loading
+from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
@@ -178,7 +178,7 @@ def find_model(name: str, revision: str | None = None, offline: bool = False) ->
         with alone(folder, f"another process downloads {name}"):
             if not folder.is_dir():
                 source = Source("hub", repository=name, revision=revision)
-                build.make(name, source, TokenizerChanges(), folder)
+                loading.make(name, source, TokenizerChanges(), folder)
     return folder
 
 

@@ -112,7 +112,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     """A checkpoint's provenance; InputError where it is missing or no checkpoint's."""
     found = files.read_json(folder / "provenance.json")
     if not {"base", "config_hash", "training", "step", "sha256"} <= set(found):
-        raise InputError(f"{folder / 'provenance.json'}: not that of a checkpoint of ours.")
+        raise InputError(f"{folder / 'provenance.json'}: not a valuetrace checkpoint.")
     return found
 
 

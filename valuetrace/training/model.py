@@ -1,4 +1,4 @@
-"""The model that is trained: a frozen base, low-rank adapters, a small fresh reward head.
+"""The model that is trained (a frozen base, low-rank adapters, a small fresh reward head) and its losses.
 
 A batch row holds the prompt once and both replies behind it (batches.collate); a mask lets each reply
 see the prompt and itself only, so rewards and gradients equal those of two separate conversations. The
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from valuetrace.core.errors import InputError
@@ -143,3 +144,24 @@ def _reply_logprob(hidden: Tensor, input_ids: Tensor, segments: Tensor, output: 
         logits = torch.tanh(logits / cap) * cap
     logprob = -nn.functional.cross_entropy(logits, input_ids[pair, at + 1], reduction="none")
     return torch.zeros(len(hidden), device=hidden.device).index_add(0, pair, logprob)
+
+
+def bradley_terry(rewards: Tensor) -> Tensor:
+    """−log σ(r_chosen − r_rejected), mean over pairs; ``rewards`` is (B, 2), chosen first (nats)."""
+    return -logsigmoid(rewards[:, 0] - rewards[:, 1]).mean()
+
+
+def grm(rewards: Tensor, chosen_logprob: Tensor, weight: float, beta: float) -> Tensor:
+    """(1 − w)·BT + w·(−log σ(β · log-probability of the chosen reply)), means over pairs (nats).
+
+    Yang et al. 2024 (GRM), the "sft" regularisation: the language head stays frozen, so the term keeps
+    the hidden states good at predicting text. ``chosen_logprob`` (B,) is summed over the reply's tokens.
+    """
+    return (1 - weight) * bradley_terry(rewards) + weight * -logsigmoid(beta * chosen_logprob).mean()
+
+
+def loss_of(out: dict[str, Tensor], params: Training) -> Tensor:
+    """The objective of a batch, from what the model returns."""
+    if params.objective == "grm":
+        return grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta)
+    return bradley_terry(out["rewards"])

@@ -31,14 +31,13 @@ class Lora:
 class Training:
     """One run; everything but ``max_hours`` decides the weights.
 
-    format: how a pair is put before the model; the reward is read at the last token of the conversation.
-    objective: ``bradley_terry``, or ``grm`` (Yang et al. 2024) with ``text_weight`` w and ``text_beta`` β.
-    head: ``linear``, or ``mlp`` (1,024 units, GRM's). head_std: standard deviation of the fresh head's
-    weights. batch: pairs an optimizer step, over all processes; minibatch: pairs a forward pass.
-    length_window: 1 for steps of random pairs; see batches.plan for more. max_length: tokens of prompt and
-    reply; longer ones lose their end, and are counted. checkpoint_every: optimizer steps (step 0 and the
-    last are always kept); powers_of_two: at 1, 2, 4 … too. held_out_pairs: evaluated at every checkpoint.
-    max_hours: a run that would take longer is refused.
+    format: how a pair is put before the model; the reward is read at the last token of the conversation. objective:
+    ``bradley_terry``, or ``grm`` (Yang et al. 2024) with ``text_weight`` w and ``text_beta`` β. head: ``linear``, or
+    ``mlp`` (1,024 units, GRM's). head_std: standard deviation of the fresh head's weights. batch: pairs an optimizer
+    step, over all processes; minibatch: pairs a forward pass. length_window: 1 for steps of random pairs; see
+    batches.plan for more. max_length: tokens of prompt and reply; longer ones lose their end, and are counted.
+    checkpoint_every: optimizer steps (step 0 and the last are always kept); powers_of_two: at 1, 2, 4 … too.
+    held_out_pairs: evaluated at every checkpoint. max_hours: a run that would take longer is refused.
     """
 
     format: Format

@@ -22,7 +22,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.core.files import alone
 from valuetrace.models import loading
 from valuetrace.tables import evenly_spaced
-from valuetrace.training import batches, checkpoint, encoding, losses, model
+from valuetrace.training import batches, checkpoint, model
 from valuetrace.training.recipe import Training
 
 
@@ -99,8 +99,8 @@ def _train(base_folder, train_pairs, held_out, params: Training, out: Path, proc
     process.wait_for_everyone()
 
     tokenizer = loading.load_tokenizer(base_folder)
-    encoded, cut = encoding.encode(train_pairs, tokenizer, params.format, params.max_length)
-    encoded_held_out, cut_held_out = encoding.encode(held_out, tokenizer, params.format, params.max_length)
+    encoded, cut = batches.encode(train_pairs, tokenizer, params.format, params.max_length)
+    encoded_held_out, cut_held_out = batches.encode(held_out, tokenizer, params.format, params.max_length)
     if done != total:
         provenance: dict[str, Any] = {"base": base, "config_hash": digest, "training": dataclasses.asdict(params)}
         provenance |= {"steps": total, "pairs_a_step": params.batch, "versions": _versions()}
@@ -197,7 +197,7 @@ def evaluate(trainer, pairs: dict[str, list[list[int]]], kinds: np.ndarray) -> d
     margin = rewards[:, 0] - rewards[:, 1]
     right = ((margin > 0).double() + 0.5 * (margin == 0)).cpu().numpy()
     by_kind = {str(kind): float(right[kinds == kind].mean()) for kind in np.unique(kinds)}
-    loss = float(losses.bradley_terry(rewards.double()))
+    loss = float(model.bradley_terry(rewards.double()))
     return {"loss": loss, "accuracy": float(right.mean()), "accuracy_by_source": by_kind}
 
 
@@ -230,13 +230,11 @@ def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, pa
 
 def _timed_pass(trainer, built: nn.Module, batch: dict, params: Training) -> tuple[float, float]:
     """Seconds of forward and backward together, and of forward alone; no parameter or gradient is left changed."""
-    from valuetrace.training.trainer import loss_of
-
     built.train()
     with torch.random.fork_rng():
         began = _now()
         with trainer.compute_loss_context_manager():
-            loss = loss_of(built(**batch), params)
+            loss = model.loss_of(built(**batch), params)
         forward = _now() - began
         loss.backward()
         both = _now() - began

@@ -12,8 +12,8 @@ from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from valuetrace.core.errors import InputError
-from valuetrace.training import losses
 from valuetrace.training.batches import collate
+from valuetrace.training.model import loss_of
 from valuetrace.training.recipe import Training
 
 # trl asks for a tokenizer with a padding token and writes into it; our pairs are encoded and padded without one.
@@ -54,6 +54,7 @@ class PairTrainer(RewardTrainer):
         )
 
     def training_step(self, *arguments, **options):
+        """trl's step, its dropout seeded by what lies behind it: the seed, the minibatch and the process."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         micro = self.done * self.params.batch // self.params.minibatch // world + self._micro
         torch.manual_seed((self.params.seed * 1_000_003 + micro) * world + rank)
@@ -61,6 +62,7 @@ class PairTrainer(RewardTrainer):
         return super().training_step(*arguments, **options)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The objective's mean over the pairs of a batch, a scalar (nats); loss, accuracy and margin are kept."""
         out = model(**inputs)
         loss = loss_of(out, self.params)
         margin = (out["rewards"][:, 0] - out["rewards"][:, 1]).detach()
@@ -82,13 +84,6 @@ class PairTrainer(RewardTrainer):
             )
         record = {"loss": loss, "accuracy": accuracy, "margin": margin, "learning_rate": learning_rate}
         self.after_step(self.done + self.state.global_step, record)
-
-
-def loss_of(out: dict[str, torch.Tensor], params: Training) -> torch.Tensor:
-    """The objective of a batch, from what the model returns."""
-    if params.objective == "grm":
-        return losses.grm(out["rewards"], out["chosen_logprob"], params.text_weight, params.text_beta)
-    return losses.bradley_terry(out["rewards"])
 
 
 class _AfterStep(TrainerCallback):

@@ -34,6 +34,7 @@ class Cell:
 
     @property
     def constructs(self) -> list[str]:
+        """The constructs in alphabetical order."""
         return sorted(self.words["construct"].unique())
 
     @property

@@ -1,5 +1,7 @@
 """Implicit reward: the difference of two language models' log-probabilities, read as a reward (Section 3.2).
 
+Here are also the parameters of both analyses of Section 3 (``analysis:`` in params.yaml).
+
 Each measure scores a token by how much the second model prefers it to the first: ``log_p`` belongs
 to model 1, ``log_q`` to model 2 (Table A1), in nats.
 """
@@ -7,6 +9,8 @@ to model 1, ``log_q`` to model 2 (Table A1), in nats.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -61,19 +65,50 @@ def jsr(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
 
 
 MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "llr": llr,
-    "lr20": lr20,
-    "lr10": lr10,
-    "p1lr": p1lr,
-    "p2lr": p2lr,
-    "mwlr": mwlr,
-    "gmlr": gmlr,
-    "jsr": jsr,
+    measure.__name__: measure for measure in (llr, lr20, lr10, p1lr, p2lr, mwlr, gmlr, jsr)
 }
 """The eight candidate measures of Table A1: ``measure(log_p, log_q)``, elementwise, float64."""
 
 ANTISYMMETRIC = ("llr", "lr20", "lr10", "mwlr", "gmlr", "jsr")
 """Measures for which exchanging the two models only flips the sign (Appendix F.1)."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tables 1, A2, A3 and Figure 3: one prompt, one measure; ``models`` from (1) to (2), every pair."""
+
+    prompt: str
+    measure: str
+    top: int
+    contrast: dict[str, list[str]]
+    first: list[str] = field(default_factory=list)
+    second: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.measure not in MEASURES:
+            raise ValueError(f"measure {self.measure!r} is not one of {', '.join(MEASURES)}")
+        if len(self.contrast) != 2:
+            raise ValueError("contrast names two word lists")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The pairs of models compared, the words, and the numbers of draws."""
+
+    lexicon: str
+    constructs: list[str]
+    cases: list[Literal["lower", "capitalised"]]
+    draws: int
+    seed: int
+    comparisons: dict[str, list[str]]
+    tokens: Tokens
+
+    def __post_init__(self):
+        if len(self.constructs) != 2:
+            raise ValueError("constructs names two constructs of the lexicon")
+        for label, pair in self.comparisons.items():
+            if len(set(pair)) != 2:
+                raise ValueError(f"comparison {label!r} must name two models, not {pair}")
 
 
 def join_tokens(first: pd.DataFrame, second: pd.DataFrame, prompt: str) -> pd.DataFrame:

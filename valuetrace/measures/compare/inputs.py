@@ -1,14 +1,14 @@
-"""Score files of two bases, read and checked: each file's model, base and lineage, and no file twice.
+"""The comparisons of params.yaml, and their score files, read and checked: model, base and lineage, no file twice.
 
 Whatever cannot be understood is an InputError that names the file; duplicates are counted.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from valuetrace.core.files import read_csv, sha256
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import word_scores
 from valuetrace.tables import prompt_keys, read_scores
+
+LISTS = ("bases", "reward_models")
+"""Lists of models in params.yaml that a comparison may be of."""
 
 PUBLISHED_MODELS = settings.ROOT / "conf" / "published" / "reward_models.csv"
 """The ten reward models of Section 2: repository, base as the paper names it, lineage, and what it rests on: weights
@@ -38,7 +41,7 @@ class Origin(NamedTuple):
     lineage: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Table:
     """One score file, read. frame: its rows, a text with NaN for one prompt being NaN for all; made_by: its metadata.
 
@@ -60,7 +63,42 @@ class Table:
 
     @property
     def whole_vocabulary(self) -> bool:
+        """Whether the rows are the tokens of a vocabulary, not a list of words."""
         return len(self.frame) >= VOCABULARY_ROWS and not self.frame["token_id"].isna().any()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One comparison: whose scores of which kind (log-probabilities in a format), the lexicon and others beside it."""
+
+    title: str
+    lexicon: str
+    also: list[str]
+    scores: Literal["token_logprobs", "rewards"]
+    models: Literal["bases", "reward_models"] | list[str]  # a list of params.yaml, or the models themselves
+    format: str | None = None
+
+    def __post_init__(self):
+        if isinstance(self.models, list) and (not self.models or len(set(self.models)) < len(self.models)):
+            raise ValueError("models names the models, once each")
+        if (self.format is None) == (self.scores == "token_logprobs"):
+            raise ValueError("log-probabilities are of one format, rewards of the model's own")
+
+    def files(self) -> list[Path]:
+        """The score file of each model, where the stages write it."""
+        models = settings.get(self.models, list[str]) if isinstance(self.models, str) else self.models
+        within = "" if self.format is None else f"/{self.format}"
+        return [Path("data", self.scores, f"{model}{within}.parquet") for model in models]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The group: the comparisons by name, and the draws of all."""
+
+    seed: int
+    draws: int
+    lexicon_draws: int
+    runs: dict[str, Run]
 
 
 def read_groups(path: str | Path) -> dict[str, Origin]:

@@ -17,13 +17,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from valuetrace.core.errors import InputError
 from valuetrace.core.files import write_csv
-from valuetrace.lexicon.unrolled import find_lexicon
-from valuetrace.measures.compare import effects, plot_tables, published, random_lexicon, top_k
+from valuetrace.core.settings import ROOT
+from valuetrace.lexicon.unrolled import KNOWN_GROUPS, find_lexicon, lexicon_path
+from valuetrace.measures import validity
+from valuetrace.measures.compare import effects, plot_tables, published, random_lexicon
 from valuetrace.measures.compare.inputs import Origin, Table, read_tables
-from valuetrace.measures.compare.readings import readings, refused
 from valuetrace.measures.compare.scores import Scores, join, other_words, whole_vocabulary
-from valuetrace.measures.compare.sensitivity import sensitivity
+from valuetrace.stats.bootstrap import FEWEST_WORDS
 
 DRAWS = 9_999
 """Draws of each permutation test and of the bootstrap (Section 2's figure script uses as many)."""
@@ -42,6 +44,8 @@ UNITS = {
     "by_adjective": "adjective of the prompts",
 }
 
+
+PAPERS_FAMILY = "the paper's family is 40 tests, its criterion .00125 = .05/40 (Section 2)"
 
 NUMBERS = ("panels", "three_way", "published", "sensitivity", "top_k", "random_lexicon", "families")
 """Keys of ``compare``'s metrics that a refused comparison does not have."""
@@ -74,10 +78,9 @@ def compare(
 ) -> Comparison:
     """The whole comparison of Section 2 over score tables (``inputs.read_tables``) and a lexicon.
 
-    lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity
-    to each is added. ``variants`` are further lexicons for the sensitivity table; ``known`` further tables of the
-    models, for the check of their readings alone. Every random number derives from ``seed``. InputError as
-    ``scores.join``.
+    lexicon: columns ``word``, ``construct``; with ``polarity`` and ``part_of_speech`` the sensitivity to each is added.
+    ``variants`` are further lexicons for the sensitivity table; ``known`` further tables of the models, for the check
+    of their readings alone. Every random number derives from ``seed``. InputError as ``scores.join``.
     """
     scores = join(tables, lexicon)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
@@ -89,8 +92,9 @@ def compare(
     null, about_null = random_lexicon.random_medians(scores, ranks, lexicon, *pool, lexicon_draws, seeds[1])
     cells = effects.cells(scores, ranks, medians, boot, null, draws, seeds[2])
     interaction = effects.three_way(scores, medians, boot, null, draws, seeds[2])
-    top, about_top = top_k.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
+    top, about_top = plot_tables.top_k(scores, whole_vocabulary(tables, scores.prompts), lexicon)
     read = readings(tables, lexicon, scores, known)
+    grid = f"the {len(cells)} cells of this comparison (construct × framing)"  # that a correction takes together
     metrics: dict = {
         "bases": scores.bases,
         "difference": f"{scores.bases[1]} − {scores.bases[0]}",
@@ -103,7 +107,7 @@ def compare(
         "top_k": about_top,
         "random_lexicon": about_null,
         "lineages": effects.lineages(scores),
-        "families": effects.families(cells),
+        "families": {"p_bonferroni": f"{grid}; {PAPERS_FAMILY}", "p_model_unit_holm, p_random_lexicon_holm": grid},
         "n": sizes(scores),
         "units": UNITS,
         "seed": seed,
@@ -131,6 +135,112 @@ def compare_files(
     """
     variants = {str(other): find_lexicon(other) for other in also or []}
     return compare(read_tables(files, groups), find_lexicon(lexicon), str(lexicon), variants, **options)
+
+
+NOT_CHECKED = "not checked: the file does not score the known groups"
+
+
+def readings(
+    tables: list[Table], lexicon: pd.DataFrame, scores: Scores, also: list[Table] | None = None
+) -> dict[str, dict]:
+    """Model → ``validity.reading`` of its file on the lexicon's words and the known groups that it scores.
+
+    also: further tables of the same models, asked for the words of the known groups that a file lacks.
+    Log-probabilities are refused, too, where the lexicon's words together are improbable after the prompts of a
+    framing. A model with too few words of the known groups, the lexicon's own virtues and vices among them, is not
+    refused: its ``note`` says NOT_CHECKED.
+    """
+    rule = validity.rule()
+    there = any((root / lexicon_path(KNOWN_GROUPS)).is_file() for root in (Path(), ROOT))
+    groups = [find_lexicon(KNOWN_GROUPS)] if there else []
+    parts = [part.reindex(columns=["word", "polarity"]) for part in (*groups, lexicon)]
+    known = validity.with_own(pd.concat(parts[:-1] or [parts[0].head(0)]), parts[-1])
+    framing, more = pd.Series(scores.framing, index=scores.prompts), {table.model: table for table in also or []}
+    result = {}
+    for table, values in zip(tables, scores.values, strict=True):
+        asked = pd.Index([*scores.words, *known["word"]]).unique()
+        found = table.words(asked, scores.prompts).dropna()
+        if table.model in more:
+            rest = more[table.model].words(asked.difference(found.index, sort=False), scores.prompts)
+            found = pd.concat([found, rest.dropna()])
+        told = validity.reading(found, framing, known, rule, scores.words) | {"note": None}
+        if min(told["known_groups"][name] for name in validity.POLARITIES) < FEWEST_WORDS:
+            told |= {"refused": None, "needs": None, "note": NOT_CHECKED}
+        if table.made_by.get("kind") == "logprob":
+            ranked = pd.DataFrame(values.T, index=scores.words, columns=scores.prompts)
+            told = validity.of_log_probabilities(told, validity.probability(ranked, framing), rule)
+        result[table.model] = told
+    return result
+
+
+def refused(read: dict[str, dict]) -> dict[str, dict[str, str]] | None:
+    """Model → ``reason`` and ``needs`` of those that do not read; None where all do, or were not checked."""
+    rows = {name: {"reason": row["refused"], "needs": row["needs"]} for name, row in read.items() if row["refused"]}
+    return rows or None
+
+
+def sensitivity(
+    scores: Scores,
+    medians: np.ndarray,
+    tables: list[Table],
+    lexicon: pd.DataFrame,
+    variants: dict[str, pd.DataFrame],
+    draws: int,
+    seed: int,
+) -> list[dict]:
+    """The differences and model-unit p-values again: other lexicons, other treatment of ties, each model left out.
+
+    Lexicons: ``variants``, and the parts of ``lexicon`` by polarity (virtue, vice) and part of
+    speech (nouns) where it names them. A variant that cannot be joined has the reason in its row.
+    """
+    rows = [_variant("as given", "lexicon", scores, medians, draws, seed)]
+    for label, part in (lexicon_parts(lexicon) | variants).items():
+        try:
+            other = join(tables, part)
+        except InputError as error:
+            rows.append({"variant": label, "kind": "lexicon", "reason": str(error)})
+            continue
+        rows.append(_variant(label, "lexicon", other, other.medians(), draws, seed))
+    for ties in ("min", "max"):
+        retied = scores.medians(scores.ranks(ties))
+        rows.append(_variant(f"tied words take their {ties}imum rank", "ties", scores, retied, draws, seed))
+    for m, model in enumerate(scores.models):
+        rest = scores.without_model(model)
+        if len(set(rest.base_of)) < 2:
+            rows.append({"variant": f"without {model}", "kind": "model", "reason": "no other model of its base"})
+        else:
+            rows.append(_variant(f"without {model}", "model", rest, np.delete(medians, m, axis=1), draws, seed))
+    return rows
+
+
+def lexicon_parts(lexicon: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Parts of a lexicon that say something else than the whole: virtue only, vice only, words that can be nouns."""
+    parts = {}
+    for column, value, label in (
+        ("polarity", "virtue", "virtue only"),
+        ("polarity", "vice", "vice only"),
+        ("part_of_speech", "noun", "nouns only"),
+    ):
+        if column in lexicon.columns:
+            mask = lexicon[column].astype(str).str.split("|").map(lambda values, value=value: value in values)
+            if mask.any() and not mask.all():
+                parts[label] = lexicon[mask]
+    return parts
+
+
+def _variant(label: str, kind: str, scores: Scores, medians: np.ndarray, draws: int, seed: int) -> dict:
+    rows = effects.effects(scores, medians, draws, seed, permute=False)
+    interaction = effects.three_way_model_unit(scores, medians, draws, seed)
+    keep = ("construct", "framing", "difference", "p_model_unit", "p_model_unit_studentised", "p_lineage")
+    return {
+        "variant": label,
+        "kind": kind,
+        "words": len(scores.words),
+        "models": len(scores.models),
+        "panels": [{key: row[key] for key in keep} for row in rows],
+        "three_way": {key: interaction[key] for key in ("coefficient", *keep[3:])},
+        "reason": interaction["model_unit_reason"],
+    }
 
 
 def sizes(scores: Scores) -> dict:

@@ -1,8 +1,7 @@
 """Score tables joined with a lexicon into one block of numbers; everything left out is counted.
 
-``Scores`` holds the words, prompts and models that *all* files share, so that every model ranks the
-same words. What a file lacks is excluded from all of them and counted in ``Scores.excluded``.
-Nothing is dropped in silence.
+``Scores`` holds the words, prompts and models that *all* files share, so that every model ranks the same words. What a
+file lacks is excluded from all of them and counted in ``Scores.excluded``. Nothing is dropped in silence.
 """
 
 from __future__ import annotations
@@ -70,13 +69,26 @@ class Scores:
         ranks = self.ranks() if ranks is None else ranks
         return subset_medians(ranks, self.member).reshape(len(self.constructs), len(self.models), len(self.prompts))
 
+    def tidy(self, medians: np.ndarray) -> pd.DataFrame:
+        """One row a construct, model and prompt: ``model, base, prompt, framing, construct, median``."""
+        k, m, p = medians.shape
+        return pd.DataFrame(
+            {
+                "model": np.tile(np.repeat(self.models, p), k),
+                "base": np.tile(np.repeat(self.base_of, p), k),
+                "prompt": np.tile(self.prompts, k * m),
+                "framing": np.tile(self.framing, k * m),
+                "construct": np.repeat(self.constructs, m * p),
+                "median": medians.ravel(),
+            }
+        )
+
 
 def join(tables: list[Table], lexicon: pd.DataFrame) -> Scores:
     """Join tables with a lexicon (columns ``word``, ``construct``), each word in the spelling of its file.
 
-    Keeps the prompts that every table has and whose framing is known, and the lexicon's words that
-    every table scores without NaN. InputError where no prompt or no word of a construct is left, and
-    where two files hold the same scores.
+    Keeps the prompts that every table has and whose framing is known, and the lexicon's words that every table scores
+    without NaN. InputError where no prompt or no word of a construct is left, and where two files hold the same scores.
     """
     keys, framing, excluded = _shared_prompts(tables)
     wanted = pd.Index(lexicon["word"].unique())
@@ -120,9 +132,8 @@ def join(tables: list[Table], lexicon: pd.DataFrame) -> Scores:
 def other_words(tables: list[Table], lexicon: pd.DataFrame, keys: list[str]) -> tuple[pd.Index, np.ndarray]:
     """Words that every table scores and the lexicon lacks, with their scores (models, prompts, words).
 
-    A word is a lower-case alphabetic text of three letters or more that English uses (wordfreq
-    knows it), in the spelling that the lexicon's words are looked for in: the pieces that tokenizers
-    make are left out.
+    A word is a lower-case alphabetic text of three letters or more that English uses (wordfreq knows it), in the
+    spelling that the lexicon's words are looked for in: the pieces that tokenizers make are left out.
     """
     texts = tables[0].frame["token_decoded"].str.strip().unique()
     own = set(lexicon["word"])

@@ -1,4 +1,4 @@
-"""How values move while reward models are trained (Section 4.2, Figure 4a, Appendix G).
+"""How values move while reward models are trained (Section 4.2, Figures 4a, 5, A4, A6 to A8, Table A4).
 
 Ranks are those of the lexicon's words within one base, step and prompt; 1 is the highest reward. A
 prompt's median rank of a construct is averaged over the prompts of a framing, as ``log_probabilities``
@@ -9,16 +9,16 @@ draw for all bases, steps and prompts, ranks staying those of the whole lexicon.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+from itertools import combinations, product
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
+from valuetrace.measures import validity
 from valuetrace.stats.bootstrap import percentile_interval, word_draws
 from valuetrace.stats.ranks import kendall, rank_words, subset_medians
-from valuetrace.tables import CHECKPOINT_COLUMNS
 from valuetrace.training.recipe import Search
 
 FRAMINGS = ("positive", "negative")
@@ -77,7 +77,7 @@ def trajectories(
 ) -> Trajectories:
     """Ranks of the lexicon's words at every step that all bases have.
 
-    scores: base → ``training.score`` table; prompts: ``key, framing``. InputError where a base lacks a word
+    scores: base → ``training.study.score_checkpoints``; prompts: ``key, framing``. InputError where a base lacks a word
     or prompt, where a score is not finite, or where bases share fewer than two trained steps and step 0.
     """
     bases = sorted(scores)
@@ -105,6 +105,35 @@ def trajectories(
                 raise InputError(f"{base}, step {step}: {(~np.isfinite(values)).sum()} rewards are not finite numbers.")
             ranks[i, j] = rank_words(values)
     return Trajectories(bases, steps, words, constructs, member, keys, prompts["framing"].to_numpy(), ranks)
+
+
+def readings(
+    scores: dict[str, pd.DataFrame],
+    lexicon: pd.DataFrame,
+    known: pd.DataFrame,
+    prompts: pd.DataFrame,
+    steps: list[int],
+    rule: validity.Rule,
+) -> pd.DataFrame:
+    """A row a base and step: agreement of the framings, known groups, and whether the scores can be read.
+
+    scores: base → table of checkpoint scores. Columns ``base, step, within, across`` (Spearman), ``positive, negative,
+    difference`` (percentile points, virtue − vice) each with ``_low, _high``, ``reads, refused, needs``.
+    """
+    framing = prompts.set_index("key")["framing"]
+    rows = []
+    for base, table in sorted(scores.items()):
+        words = table[table["token_id"].isna()]
+        for step in steps:
+            frame = words[words["step"] == step].set_index("word")[list(framing.index)]
+            found = validity.reading(frame, framing, known, rule, pd.Index(lexicon["word"].unique()))
+            row = {"base": base, "step": step}
+            for name, part in (found["framing"] | found["known_groups"]).items():
+                if isinstance(part, dict):
+                    row |= {name: part["estimate"], f"{name}_low": part["low"], f"{name}_high": part["high"]}
+            refused, needs = found["refused"] or "", found["needs"] or ""
+            rows.append(row | {"reads": not refused, "refused": refused, "needs": needs})
+    return pd.DataFrame(rows)
 
 
 def construct_medians(paths: Trajectories, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,18 +200,109 @@ def kendall_with_final(paths: Trajectories) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["base", "framing", "step"], ignore_index=True)
 
 
-def vocabulary_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a score table that stand for token ids (none where the vocabulary was not searched)."""
-    return frame[frame["token_id"].notna()]
+def mover_table(paths: Trajectories, count: int) -> pd.DataFrame:
+    """The ``count`` words a side whose mean rank changes most from the early to the last checkpoint.
+
+    Columns ``base, framing, direction`` (up: towards rank 1), ``place`` (1 = most), ``word, construct,
+    change`` (ranks, early − last: positive is up), ``words`` (how many there are), ``early`` (its step) and the
+    path ``step, rank`` (mean over the framing's prompts), one row a step. A side holds only words that moved its way;
+    ties fall in alphabetical order.
+    """
+    mean = paths.by_framing(paths.ranks)  # (bases, steps, words, framings)
+    rows = []
+    for b, base in enumerate(paths.bases):
+        for f, framing in enumerate(FRAMINGS):
+            change = mean[b, paths.early, :, f] - mean[b, -1, :, f]
+            for direction, towards in (("up", change), ("down", -change)):
+                order = sorted(range(len(change)), key=lambda w: (-towards[w], paths.words[w]))[:count]
+                for place, w in enumerate((w for w in order if towards[w] > 0), start=1):
+                    word = {"word": paths.words[w], "construct": paths.label(paths.words[w]), "change": change[w]}
+                    word |= {"words": len(paths.words), "early": paths.steps[paths.early]}
+                    head = {"base": base, "framing": framing, "direction": direction, "place": place} | word
+                    rows += [head | {"step": step, "rank": mean[b, s, w, f]} for s, step in enumerate(paths.steps)]
+    columns = ["base", "framing", "direction", "place", "word", "construct", "change", "words", "early", "step", "rank"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def prompt_columns(frame: pd.DataFrame) -> list[str]:
-    """The prompt keys of a score table."""
-    return [column for column in frame.columns if column not in CHECKPOINT_COLUMNS]
+def extreme_table(
+    paths: Trajectories, scores: dict[str, pd.DataFrame], prompts: pd.DataFrame, count: int
+) -> pd.DataFrame:
+    """The first and last ``count`` candidates at the early and the last checkpoint, and their paths (A4, A8).
+
+    Candidates are every token where the vocabulary was searched (``set`` = vocabulary), else the lexicon's
+    words. Columns ``base, framing, set, candidates, chosen_at`` (early, last), ``side`` (top, bottom),
+    ``place`` (1 = the extreme), ``word, token_id, construct`` (empty for tokens), ``step, rank`` (mean over
+    the framing's prompts of the rank among the candidates).
+    """
+    rows = []
+    for b, base in enumerate(cast(list, paths.bases)):
+        tokens = scores[base][scores[base]["token_id"].notna()]  # none where the vocabulary was not searched
+        if tokens.empty:
+            texts, ids, mean = paths.words, [None] * len(paths.words), paths.by_framing(paths.ranks[b])
+        else:
+            texts, ids, mean = _token_ranks(paths, tokens, prompts)
+        for f, framing in enumerate(FRAMINGS):
+            for chosen_at, at in (("early", paths.early), ("last", len(paths.steps) - 1)):
+                order = sorted(range(len(texts)), key=lambda w: (mean[at, w, f], texts[w], w))
+                for side, chosen in (("top", order[:count]), ("bottom", order[::-1][:count])):
+                    for place, w in enumerate(chosen, start=1):
+                        head = {"base": base, "framing": framing, "set": "vocabulary" if len(tokens) else "lexicon"}
+                        head |= {"candidates": len(texts), "chosen_at": chosen_at, "side": side, "place": place}
+                        head |= {"word": texts[w], "token_id": ids[w]}
+                        head["construct"] = "" if len(tokens) else paths.label(texts[w])
+                        rows += [head | {"step": step, "rank": mean[s, w, f]} for s, step in enumerate(paths.steps)]
+    return pd.DataFrame(rows).astype({"token_id": "Int64"})
+
+
+def _token_ranks(paths: Trajectories, tokens: pd.DataFrame, prompts: pd.DataFrame):
+    """Texts, ids and mean ranks (steps, tokens, framings) of the vocabulary."""
+    keys = [key for key in prompts["key"] if key in tokens.columns]
+    by_step = [tokens[tokens["step"] == step].sort_values("token_id") for step in paths.steps]
+    ranks = (rank_words(frame[keys].to_numpy()) for frame in by_step)  # one step at a time: it is large
+    mean = np.stack([paths.by_framing(of_step) for of_step in ranks])
+    return by_step[0]["word"].tolist(), by_step[0]["token_id"].tolist(), mean
+
+
+def run_summary(found: dict[str, pd.DataFrame], training: dict[str, dict]) -> dict[str, object]:
+    """The findings of metrics/dynamics.json.
+
+    found: the tables of ``stages/dynamics.py``; training: base → its metrics/training/<base>.json. ``refused``: base →
+    why its last checkpoint cannot be read; a gap with such a base is no reading.
+    """
+    last, checked = int(found["gaps"]["step"].max()), found["readings"]
+    unread = checked[(checked["step"] == last) & ~checked["reads"]]
+    final_gap: dict[str, dict[str, float]] = {}
+    for row in found["gaps"][found["gaps"]["step"] == last].to_dict("records"):
+        final_gap.setdefault(f"{row['second']} - {row['first']}", {})[row["framing"]] = row["gap"]
+    told = {name: found[name].to_dict("records") for name in ("kendall", "gaps", "survival", "inherited", "readings")}
+    ends = {base: made["checkpoints"][-1] for base, made in training.items()}
+    return {
+        "last_step": last,
+        "refused": unread.set_index("base")[["refused", "needs"]].to_dict("index"),
+        "final_gap": final_gap,
+        "held_out": {
+            base: {name.removeprefix("held_out_"): value for name, value in end.items() if "held_out" in name}
+            for base, end in ends.items()
+        },
+        **told,
+    }
+
+
+def overlay(gaps: pd.DataFrame, kendall: pd.DataFrame, survival: pd.DataFrame) -> pd.DataFrame:
+    """One row a step, for ``dvc plots diff``: the first pair's gaps and its two bases' curves.
+
+    Columns ``step, gap_positive, gap_negative`` (ranks), ``kendall_first, kendall_second`` (τ with the final
+    ranks) and ``survival_first, survival_second`` (partial ρ with the own base), the last four means over framings.
+    """
+    first, second = gaps[["first", "second"]].iloc[0]
+    pair = gaps[(gaps["first"] == first) & (gaps["second"] == second)]
+    table = pair.pivot(index="step", columns="framing", values="gap")[list(FRAMINGS)].add_prefix("gap_")
+    for name, frame, value in (("kendall", kendall, "kendall"), ("survival", survival[survival["own"]], "partial")):
+        for which, base in (("first", first), ("second", second)):
+            table[f"{name}_{which}"] = frame[frame["base"] == base].groupby("step")[value].mean()
+    return table.reset_index()
 
 
 def _cells(*axes):
     """Every combination of the axes' (position, name) pairs."""
-    from itertools import product
-
-    return product(*(list(enumerate(axis)) for axis in axes))
+    return product(*map(enumerate, axes))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.measures.published import inputs
-from valuetrace.measures.published.released import Published
+from valuetrace.measures.published.inputs import Published
 from valuetrace.stats.bootstrap import percentile_interval, word_draws
 from valuetrace.stats.ranks import kendall, rank_words, subset_medians
 

@@ -1,4 +1,4 @@
-"""Readers of the released files of Section 4: medians and rewards by checkpoint, and the words that are ranked.
+"""What is recomputed from the released files (``published:`` in params.yaml), and readers of those of Section 4.
 
 The score files of Section 2 and the log-probabilities of Section 3 are score tables (``valuetrace.tables``).
 """
@@ -6,6 +6,7 @@ The score files of Section 2 and the log-probabilities of Section 3 are score ta
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ import pyarrow.parquet as pq
 from valuetrace.core.errors import InputError, some
 from valuetrace.core.files import read_csv
 from valuetrace.core.settings import ROOT
-from valuetrace.measures.published.sources import FETCHED
+from valuetrace.lexicon.unrolled import find_lexicon
+from valuetrace.measures.published.sources import FETCHED, Sources
 
 RUNS = ROOT / "conf" / "published" / "training_runs.csv"
 """The trainings of Section 4: run, its file, the number of pairs as the paper's axis has it, source, objective."""
@@ -125,3 +127,55 @@ def ranked_tokens(tokens: pd.Series, words: pd.DataFrame) -> pd.DataFrame:
     """
     found = pd.DataFrame({"token": tokens, "word": plain(tokens)})
     return found[found["word"] != ""].merge(words, on="word")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison of Section 2. scores: a folder of released rewards; without: construct → polarity left out.
+
+    known: another such folder, whose files score the known groups (the check of the readings).
+    """
+
+    title: str
+    scores: str
+    lexicon: str
+    without: dict[str, str] = field(default_factory=dict)
+    known: str | None = None
+
+    def files(self, folder: str | None = None) -> list[Path]:
+        """The released score files of ``scores``, or of another ``folder``. InputError where there is none."""
+        path = FETCHED / "reward_model_scores" / (folder or self.scores)
+        found = sorted(path.glob("*.csv"))
+        if not found:
+            raise InputError(f"{path}: no score file. Fetch what the authors released: make published.")
+        return found
+
+    def words(self) -> pd.DataFrame:
+        """The lexicon table of ``find_lexicon``, less what is left out."""
+        lexicon = find_lexicon(FETCHED / "corpora" / self.lexicon)
+        for construct, polarity in self.without.items():
+            lexicon = lexicon[(lexicon["construct"] != construct) | (lexicon["polarity"] != polarity)]
+        return lexicon
+
+
+@dataclass(frozen=True)
+class Published:
+    """pairs: of Figure 2; tables: a table of the paper → (first model, second model); movers, extremes: a side.
+
+    checkpoints_of: the training (conf/published/training_runs.csv) whose rewards ``sources.checkpoints`` are.
+    """
+
+    sources: Sources
+    comparisons: dict[str, Comparison]
+    pairs: dict[str, list[str]]
+    tables: dict[str, list[str]]
+    checkpoints_of: str
+    movers: int
+    extremes: int
+    draws: int
+    seed: int
+
+    def __post_init__(self):
+        for name, pair in (self.pairs | self.tables).items():
+            if len(set(pair)) != 2:
+                raise ValueError(f"{name} must name two models, not {pair}")

@@ -14,9 +14,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from valuetrace.measures.bases import cells, implicit, preferences
-from valuetrace.measures.bases.analysis import Analysis, Tokens
-from valuetrace.measures.bases.contrasts import corrected, panels, paper_anova
+from valuetrace.measures.bases import cells, implicit
+from valuetrace.measures.bases.contrasts import assess, corrected, panels, paper_anova
+from valuetrace.measures.bases.implicit import Analysis, Tokens
 from valuetrace.measures.published.sources import FETCHED, logprobs_file
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
@@ -39,13 +39,16 @@ def here(repositories: list[str]) -> bool:
 def pair(models: list[str], words: pd.DataFrame, known: pd.DataFrame, chosen: Analysis) -> tuple[dict, pd.DataFrame]:
     """Figure 2: one pair as the paper tests it, and beside that what it does not ask.
 
-    words: ``inputs.nouns``; known: the known groups. Returns the result of ``bases.preferences.assess`` with the
+    words: ``inputs.nouns``; known: the known groups. Returns the result of ``bases.contrasts.assess`` with the
     paper's own numbers, which stand whether the pair can be read or is refused (``anova, three_way_anova,
     residual_df, largest_p_fdr``: recomputed, not believed), and every prompt's medians (``cells.medians``).
     """
     keys = list(value_laden()["key"])
     asked = {*words["word"], *known["word"]}
-    tables = {name: _only(read_scores(path(name), keys), asked) for name in models}
+    tables = {}
+    for name in models:  # a vocabulary of 256,000 tokens is large: only the words are kept
+        table = read_scores(path(name), keys)
+        tables[name] = table[table["token_decoded"].isin(asked)]
     made = cells.cell(tables, words, value_laden(), FORM, CASE)
     medians = cells.medians(made)
     paper = paper_anova(medians)
@@ -53,7 +56,7 @@ def pair(models: list[str], words: pd.DataFrame, known: pd.DataFrame, chosen: An
     paper |= {"models": list(made.models), "residual_df": float(residual["df"])}
     welch, _ = panels(made, 1, chosen.seed)  # nothing of it that is drawn
     paper["largest_p_fdr"] = max(row["p_prompts_fdr"] for row in welch)
-    told, _ = preferences.assess(tables, words, known, FORM, CASE, chosen)
+    told, _ = assess(tables, words, known, FORM, CASE, chosen)
     return corrected([told | paper])[0], medians
 
 
@@ -162,8 +165,3 @@ def out_of_order(printed: pd.DataFrame) -> dict[str, int]:
             longest[at : at + 1] = [-score]
         found[name] = len(scores) - len(longest)
     return found
-
-
-def _only(table: pd.DataFrame, words: set[str]) -> pd.DataFrame:
-    """The rows of those words: a vocabulary of 256,000 tokens is large."""
-    return table[table["token_decoded"].isin(words)]

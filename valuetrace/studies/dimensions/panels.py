@@ -9,7 +9,7 @@ import pandas as pd
 
 from valuetrace.core.errors import InputError
 from valuetrace.lexicon.entries import labelled
-from valuetrace.measures.compare.matching import match_strata
+from valuetrace.measures.compare.random_lexicon import match_strata
 from valuetrace.stats.bootstrap import FEWEST_WORDS
 from valuetrace.stats.ranks import rank_words, subset_medians
 

@@ -10,7 +10,7 @@ from wordfreq import zipf_frequency
 
 from valuetrace.core.errors import InputError
 from valuetrace.core.files import read_csv
-from valuetrace.lexicon import load_lexicon, ratings
+from valuetrace.lexicon import load_lexicon, vocabulary
 from valuetrace.lexicon.entries import COLUMNS, is_wildcard, labelled
 from valuetrace.lexicon.vocabulary import WORDNET
 from valuetrace.lexicon.wildcards import unroll
@@ -42,7 +42,7 @@ def _read(name: str, row: Dictionary) -> pd.DataFrame:
         if any(map(is_wildcard, table["word"])):
             table = unroll(table, None, wordnet=WORDNET)
     else:
-        rated, of = ratings.read(row.path), row.ratings
+        rated, of = vocabulary.read_ratings(row.path), row.ratings
         sides = {of.above: rated.index[rated >= of.least], of.below: rated.index[rated <= -of.least]}
         rows = [(word, construct, word) for construct, words in sides.items() for word in words]
         table = pd.DataFrame(rows, columns=["word", "construct", "pattern"]).assign(polarity="", part_of_speech="")

@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 import scipy  # loads scipy.stats when it is used
 
-from valuetrace.stats.blocks import fieller, sign_flip_p
+from valuetrace.stats.blocks import fieller, over_seeds, sign_flip_p
 from valuetrace.stats.inference import binomial_interval
-from valuetrace.stats.seeds import over_seeds
 from valuetrace.studies.planting.design import NONE, Criteria, Planting
 
 MEASURES = ("lean", "both")

@@ -22,7 +22,7 @@ from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.chat import Format, encode_reply, render
 from valuetrace.studies.planting.folders import LAST
 from valuetrace.studies.planting.packing import forward, pack
-from valuetrace.training import encoding
+from valuetrace.training import batches
 
 _TOKENS = 512  # of a batch
 _WIDTH = 128  # of a row
@@ -68,7 +68,7 @@ def of_pairs(
 
     What several conversations begin with runs once (``packing``).
     """
-    encoded, _ = encoding.encode(pairs, tokenizer, form, max_length)
+    encoded, _ = batches.encode(pairs, tokenizer, form, max_length)
     packed = pack([prompt + reply for prompt, *both in zip(*encoded.values(), strict=True) for reply in both], _WIDTH)
     last = np.array([places[-1] for places in packed.places])
     found = _empty(backbone, (len(last),), layers)

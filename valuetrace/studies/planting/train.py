@@ -16,7 +16,7 @@ from valuetrace.core import files, settings
 from valuetrace.models.rows import MODELS, provenance
 from valuetrace.studies.planting import finetune, folders
 from valuetrace.studies.planting.design import Planting
-from valuetrace.training import checkpoint, run, score
+from valuetrace.training import checkpoint, run, study
 from valuetrace.training.checkpoint import CHECKPOINTS
 from valuetrace.training.recipe import Training
 
@@ -38,7 +38,7 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
         metrics = run.train(folder, pairs, of.held_out, params, out)
         last = metrics["checkpoints"][-1]["step"]
         scored, prompts = list(of.scored["word"]), cast(dict, chosen.asked().set_index("key")["text"].to_dict())
-        scores = score.score_checkpoints(folder, out, scored, prompts, params.format, [last])
+        scores = study.score_checkpoints(folder, out, scored, prompts, params.format, [last])
         head = checkpoint.load_trained(folder, out / "step-0").head
     folder.parent.rmdir()
     before = scores.assign(step=0)

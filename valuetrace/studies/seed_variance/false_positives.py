@@ -24,8 +24,8 @@ from valuetrace.measures.compare import effects, random_lexicon
 from valuetrace.measures.compare.scores import Scores
 from valuetrace.measures.dynamics.inheritance import inheritance
 from valuetrace.measures.dynamics.trajectories import Trajectories, construct_medians, gap_table, trajectories
+from valuetrace.stats.blocks import over_seeds
 from valuetrace.stats.inference import binomial_interval
-from valuetrace.stats.seeds import over_seeds
 from valuetrace.studies.seed_variance.components import WHEN
 from valuetrace.tables import records
 
