@@ -519,7 +519,7 @@ def test_moral_foundations_as_the_facts_and_as_the_script_rank_them(upstream, re
         },
         "mfd2_as_drawn": {"negative": {"Authority": -17.5, "Sanctity": 31.0}},
     }
-    monkeypatch.setattr("valuetrace.measures.published.released.FETCHED", upstream)
+    monkeypatch.setattr("valuetrace.measures.published.inputs.FETCHED", upstream)
     for name, framings in expected.items():
         metrics = json.loads((repository / f"metrics/published/section_2/{name}.json").read_text())
         cells = {(row["framing"], row["construct"]): row["difference"] for row in metrics["panels"]}

@@ -242,7 +242,8 @@ def test_shards_of_other_code_are_not_believed(tmp_path, monkeypatch):
     for shard in tmp_path.rglob("*.shard"):  # whole, but of code that scored otherwise
         search._write_shard(shard, np.full(16, 7, dtype=np.float32))
     assert (search.score_responses(model, PROMPT, range(32), **options) == 7).all()
-    monkeypatch.setattr(search.code, "digest", lambda module: f"{module}, mended")
+    mended = search.keys.kernel("valuetrace.scoring.search")._replace(digests={"score_prompts": "mended"})
+    monkeypatch.setattr(search.keys, "kernel", lambda entry: mended)
     pd.testing.assert_series_equal(search.score_responses(model, PROMPT, range(32), **options), first)
 
 

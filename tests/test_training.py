@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from valuetrace.core import files
+from valuetrace.core import files, keys
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.models.rows import Source, TokenizerChanges
@@ -326,12 +326,9 @@ def test_a_run_is_keyed_by_every_file_of_its_base(bases, tmp_path, name):
 def test_a_run_is_keyed_by_its_pairs_and_its_code(bases, monkeypatch):
     one, other = _pairs(4), _pairs(4, seed=1)
     hashes = {run.config_hash(PARAMS, bases["llama"], *two) for two in ((one, one), (one, other), (other, one))}
-    read_bytes = Path.read_bytes
-
-    def reversed_loss(self):
-        return read_bytes(self) + (b"# reversed" if self.name == "model.py" else b"")
-
-    monkeypatch.setattr(Path, "read_bytes", reversed_loss)
+    kernel = keys.kernel("valuetrace.training.run")
+    assert "bradley_terry" in kernel.digests and "torch" in kernel.libraries
+    monkeypatch.setattr(keys, "kernel", lambda entry: kernel._replace(digests={"bradley_terry": "reversed"}))
     assert len(hashes | {run.config_hash(PARAMS, bases["llama"], one, one)}) == 4
 
 
@@ -341,7 +338,8 @@ def test_weights_of_another_loss_are_not_believed(bases, tmp_path, monkeypatch):
     told, whole = _train(base, out), _weights(out)
     right = model.bradley_terry
     with monkeypatch.context() as patch:
-        patch.setattr(run.code, "digest", lambda module: f"{module} of other bytes")
+        other = keys.kernel("valuetrace.training.run")._replace(digests={"bradley_terry": "reversed"})
+        patch.setattr(keys, "kernel", lambda entry: other)
         patch.setattr(model, "bradley_terry", lambda rewards: right(-rewards))
         reversed_ = _train(base, out)
     assert _weights(out) != whole
