@@ -16,7 +16,7 @@ from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.core.settings import ROOT
 from valuetrace.figures import compare as figures
-from valuetrace.lexicon import find, unrolled
+from valuetrace.lexicon import unrolled
 from valuetrace.measures.compare import effects, inputs, matching, published, random_lexicon, readings, scores, top_k
 from valuetrace.measures.compare import run as compare
 from valuetrace.measures.compare.scores import join
@@ -267,11 +267,11 @@ def test_a_form_of_another_shape_names_the_file(tmp_path):
 
 def test_wildcards_of_a_lexicon_are_unrolled_or_refused(command, tmp_path, capsys, monkeypatch):
     (tmp_path / "lexicon.csv").write_text("construct,word\nagency,pow*\nagency,skill\ncommunion,love\n")
-    monkeypatch.setattr(find, "find_wordnet", lambda: None)
+    monkeypatch.setattr(unrolled, "find_wordnet", lambda: None)
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 2
     assert "1 entries end in * (pow*); unrolling them needs WordNet" in capsys.readouterr().err
-    monkeypatch.setattr(find, "find_wordnet", lambda: tmp_path)
-    monkeypatch.setattr(find, "unroll", lambda lexicon, *_: lexicon.replace("pow*", "power"))
+    monkeypatch.setattr(unrolled, "find_wordnet", lambda: tmp_path)
+    monkeypatch.setattr(unrolled, "unroll", lambda lexicon, *_: lexicon.replace("pow*", "power"))
     assert cli.main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"]["words"] == {"agency": 2, "communion": 1}
 
@@ -559,7 +559,7 @@ def test_the_published_components_are_those_of_the_files():
     if not PUBLISHED.is_dir():
         pytest.skip("the authors' score files are not beside the repository")
     files = sorted((PUBLISHED / "big_two_nouns").glob("*.csv"))
-    lexicon = find.find_lexicon(PUBLISHED / "dict_big2_nouns.csv")
+    lexicon = unrolled.find_lexicon(PUBLISHED / "dict_big2_nouns.csv")
     found = simulation.components(join(inputs.read_tables(files, inputs.read_origins()), lexicon))
     truth = simulation.Truth.published()
     assert {name: round(value, 2) for name, value in found.items()} == {name: getattr(truth, name) for name in found}
