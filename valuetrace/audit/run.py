@@ -60,7 +60,8 @@ def plan(request: Request, say: Callable[[str], None] = print) -> PlannedAudit:
     if replies is not None:
         say(f"Optimal replies: {replies.cost}")
     smaller = "fewer --prompts or a smaller --lexicon" + (", or a smaller --optimal or --beam" if replies else "")
-    costs.check_time(cost.seconds + (replies.cost.seconds if replies else 0), request.max_minutes, smaller)
+    seconds = cost.seconds + (replies.cost.seconds if replies else 0)
+    costs.check_time(job.name, seconds, request.max_minutes, smaller)
     return PlannedAudit(job, scorer, cost, replies, readme)
 
 

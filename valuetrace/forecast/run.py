@@ -72,7 +72,7 @@ def plan(request: Request, say: Callable[[str], None] = print) -> PlannedForecas
     seconds = sum(cost.seconds for cost in found.values()) + _after_seconds(jobs)
     planned = PlannedForecast(jobs, found, seconds)
     say(f"Cost: {planned}")
-    costs.check_time(seconds, request.max_minutes, "fewer --prompts or a smaller --lexicon")
+    costs.check_time("the forecast", seconds, request.max_minutes, "fewer --prompts or a smaller --lexicon")
     return planned
 
 

@@ -73,12 +73,12 @@ def load(job: Job) -> tuple[Rewards | LogProbabilities, Cost]:
     return scorer, estimate(job, scorer, process)
 
 
-def check_time(seconds: float, limit: float | None, smaller: str) -> None:
-    """InputError where a run takes longer than ``limit`` (minutes); smaller: what would take less."""
+def check_time(what: str, seconds: float, limit: float | None, smaller: str) -> None:
+    """InputError where ``what`` takes longer than ``limit`` (minutes); smaller: what would take less."""
     if limit is not None and seconds > 60 * limit:
         raise InputError(
-            f"it would take about {duration(seconds)}, more than --max-minutes {limit:g}. Raise the limit, or score "
-            f"{smaller}."
+            f"{what}: it would take about {duration(seconds)}, more than --max-minutes {limit:g}. Raise the limit, or "
+            f"score {smaller}."
         )
 
 
