@@ -207,8 +207,7 @@ def _leaves(path: str, text: str, key: list[str]) -> dict[str, str]:
     try:
         if path.endswith(".csv"):
             return _csv_leaves(text, key)
-        number: dict = dict.fromkeys(("parse_int", "parse_float"), _Number)
-        return dict(_json_leaves(json.loads(text, **number), ""))
+        return dict(_json_leaves(json.loads(text, parse_int=_Number, parse_float=_Number), ""))
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error}). Make it again (dvc repro).") from None
 
