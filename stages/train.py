@@ -24,8 +24,8 @@ from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.models.rows import Scoring
 from valuetrace.monitoring import record
+from valuetrace.monitoring.callback import RECORD, watch
 from valuetrace.monitoring.sample import Monitoring
-from valuetrace.monitoring.watch import RECORD, watch
 from valuetrace.training.checkpoint import CHECKPOINTS
 from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import train_and_search

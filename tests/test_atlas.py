@@ -337,7 +337,7 @@ def test_an_adapter_alone_is_told_to_be_merged(tmp_path, capsys):
     files.write_json({}, tmp_path / "adapter" / "adapter_config.json")
     assert cli.main(["audit", str(tmp_path / "adapter"), "--out", str(tmp_path / "o")]) == 2
     said = capsys.readouterr().err
-    assert "an adapter alone, and none that valuetrace trained. Merge it into its base" in said
+    assert "an adapter that valuetrace did not train. Merge it into its base" in said
 
 
 def test_tokenisation_means_nothing_to_a_language_model(tmp_path, capsys):

@@ -22,16 +22,17 @@ from valuetrace.audit import comparison
 from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.lexicon import COLUMNS, find
+from valuetrace.lexicon import COLUMNS, unrolled
 from valuetrace.measures import profile as audit
 from valuetrace.measures import references, validity
 from valuetrace.measures.profile import extremes
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.prompts import value_laden
+from valuetrace.scoring import search
 from valuetrace.scoring.chat import Format, render
 from valuetrace.scoring.spelling import word_scores
-from valuetrace.subjects import cost, inputs, results
+from valuetrace.subjects import cost, inputs, results, scorers
 
 CHAT = Format("chat", space=False)
 PROMPTS = pd.DataFrame(
@@ -290,6 +291,15 @@ def test_cost_is_estimated_and_measured(audited):
     assert estimated["memory_bytes"] == pytest.approx(actual["memory_bytes"], rel=0.6)
 
 
+def test_the_memory_estimate_is_of_a_batch_as_the_search_cuts_it(folders, words, tmp_path, monkeypatch):
+    """Activations grow with the one number that the search cuts its batches by, and are those of so many tokens."""
+    request = auditing.Request(str(folders["rm"]), lexicon=str(words), prompts=FEW, device="cpu", out=tmp_path / "o")
+    scorer = scorers.Rewards(inputs.resolve(request))
+    config = scorer.backbone.config
+    assert search._token_budget(scorer.model, None) == search.CPU_TOKENS
+    assert scorer.activations() == search.CPU_TOKENS * 4 * (10 * config.hidden_size + 4 * config.intermediate_size)
+
+
 def test_the_page_holds_everything_and_loads_nothing(audited):
     text = (audited.out / "audit.html").read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?!data:)\w|url\(|@import|<script|<link|<iframe", text)
@@ -338,7 +348,7 @@ def test_json_and_a_second_run_from_the_shards(folders, words, audited, capsys, 
         return score(self, shard, bar)
 
     monkeypatch.setattr(search._Batches, "score", count)
-    monkeypatch.setattr(auditing.scorers.Rewards, "seconds", lambda self: 1.0)  # a calibration computes, too
+    monkeypatch.setattr(scorers.Rewards, "seconds", lambda self: 1.0)  # a calibration computes, too
     arguments = (folders["rm"], "--lexicon", words, "--prompts", FEW, "--out", audited.out, "--draws", 100, "--json")
     status, out, err = run(capsys, *arguments)
     assert status == 0
@@ -492,7 +502,7 @@ def test_a_fault_at_any_write_leaves_the_old_result_or_the_new_one(audited, fold
     out = shutil.copytree(audited.out, tmp_path / "out")
     old = files.fingerprint(out)
     request = auditing.Request(str(folders["rm"]), lexicon=str(words), prompts=FEW, draws=60, out=out)
-    monkeypatch.setattr(auditing.scorers.Rewards, "seconds", lambda self: 1.0)
+    monkeypatch.setattr(scorers.Rewards, "seconds", lambda self: 1.0)
     planned = auditing.plan(request, lambda line: None)
     monkeypatch.setattr(auditing.run, "plan", lambda *_: planned)
     rename, calls, fault = os.replace, [], [0, None]
@@ -542,7 +552,7 @@ def test_two_processes_on_one_folder_wait_for_each_other(tmp_path, monkeypatch, 
             second[0].join(0.01)
         folder.mkdir(parents=True)
 
-    monkeypatch.setattr(inputs.making, "make", make)
+    monkeypatch.setattr(inputs.build, "make", make)
     first = inputs.find_model("owner/model")
     second[0].join()
     assert made == ["owner/model"] and second[1] == first
@@ -741,9 +751,9 @@ def test_a_language_model_that_has_next_to_none_of_the_words(folders, tmp_path, 
 def test_wildcards_need_wordnet(tmp_path, monkeypatch):
     path = tmp_path / "own.csv"
     path.write_text("construct,word\nagency,achiev*\n")
-    monkeypatch.setattr(find, "WORDNET", Path("nowhere"))
-    with pytest.raises(InputError, match=r"achiev\*.*dvc repro fetch@wordnet"):
-        find.find_lexicon(str(path))
+    monkeypatch.setattr(unrolled, "WORDNET", Path("nowhere"))
+    with pytest.raises(InputError, match=r"achiev\*.*dvc repro fetch"):
+        unrolled.find_lexicon(str(path))
 
 
 def test_a_hub_id_is_downloaded_once(tmp_path, monkeypatch):
@@ -754,7 +764,7 @@ def test_a_hub_id_is_downloaded_once(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inputs.making, "make", make)
+    monkeypatch.setattr(inputs.build, "make", make)
     for _ in range(2):
         assert inputs.find_model("owner/model-1B") == MODELS / "owner--model-1B"
     assert inputs.find_model("owner/model-1B", "v2") == MODELS / "owner--model-1B@v2"

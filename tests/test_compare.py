@@ -467,7 +467,7 @@ def test_whole_vocabularies_are_joined_on_decoded_text_and_reported(tmp_path, mo
     (tmp_path / "plots" / "panels.csv").write_text("of an earlier comparison")
     unread.write_plots(tmp_path / "plots")
     figures.draw(tmp_path / "plots")
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"figure_1.png", "figure_a1.png"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"figure_1.png", "figure_a1.png", "refused.csv"}
     monkeypatch.setattr(compare, "refused", lambda _: None)
     result = compare.compare(*given, draws=99, lexicon_draws=20)
     top = result.metrics["top_k"]

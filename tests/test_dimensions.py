@@ -438,7 +438,7 @@ def test_the_page_renders(told, repository, monkeypatch):
     context = Context()
     context.metrics["dimensions"] = json.loads(json.dumps(told[1], default=float))
     monkeypatch.setattr("valuetrace.report.page.picture", lambda path, text: "")
-    if not all((repository / path).is_file() for path in section.needs()[1:]):
+    if not all((repository / path).is_file() for path in section.NEEDS[1:]):
         pytest.skip("the pictures are not made: make dimensions")
     html = section.render(context)
     assert "the prompts are not read" in html and "X: a" in html

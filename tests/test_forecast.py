@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from valuetrace import cli
 from valuetrace import forecast as forecasting
 from valuetrace.core import files
-from valuetrace.forecast import compute, inputs, page, picture, policies, shares, words
+from valuetrace.forecast import compute, inputs, page, picture, policies, shares
 from valuetrace.measures import validity
 from valuetrace.measures.bases.implicit import llr
 from valuetrace.models import loading, tiny
@@ -270,7 +270,7 @@ def test_intervals_over_prompts_need_six_and_widen_with_their_spread():
     rng = np.random.default_rng(0)
     share = np.stack([0.5 + 0.1 * rng.normal(size=12), np.full(12, 0.5)])  # (points, prompts)
     framing = np.array(["positive"] * 7 + ["negative"] * 5)
-    drawn = shares.framing_draws(np.repeat(share[None], 500, axis=0), framing)
+    drawn = shares.framing_means(np.repeat(share[None], 500, axis=0), framing)
     found = shares.by_framing(share, drawn, framing, seed=1)
     assert np.isnan(found["negative"]["low_prompts"]).all()
     width = found["positive"]["high_prompts"] - found["positive"]["low_prompts"]
@@ -304,20 +304,20 @@ def test_gainers_and_leaders_by_hand():
     cell = cell_of(np.log(reference), rewards, points)
     named = pd.Series(["agency", "communion", "agency"], ["win", "love", "rule"])
     prompts = pd.DataFrame({"key": ["a", "b"], "framing": ["positive", "negative"]})
-    gained = words.gainers(cell, points, named, prompts["framing"].to_numpy(), 5)
+    gained = shares.gainers(cell, points, named, prompts["framing"].to_numpy(), 5)
     assert set(gained["framing"]) == {"positive"} and set(gained["kind"]) == {"beta"}  # nothing moves elsewhere
     weights = reference[:, 0] * np.exp([0, 1, 2])
     row = gained.iloc[0]
     assert row["word"] == "rule" and row["probability"] == pytest.approx(weights[2] / weights.sum())
     assert row["log_ratio"] == pytest.approx(2 - np.log(weights.sum())) and row["reference"] == pytest.approx(0.1)
-    first, second = words.leaders(cell, named, prompts)
+    first, second = shares.leaders(cell, named, prompts)
     assert [lead["word"] for lead in first["leads"]] == ["win", "love", "rule"]
     lead = first["leads"][1]  # win and love tie at 1/β = log 2
     tied = reference[:, 0] * 2 ** rewards[:, 0] / (reference[:, 0] * 2 ** rewards[:, 0]).sum()
     assert lead["nats"] == pytest.approx((tied * np.log(tied / reference[:, 0])).sum())
     assert lead["probability"] == pytest.approx(tied[0])
     assert [lead["word"] for lead in second["leads"]] == ["win"] and second["reach"] == pytest.approx(0)
-    positive, negative = words.first_changes([first, second])
+    positive, negative = shares.first_changes([first, second])
     assert positive["changing"] == 1 and positive["median"] == pytest.approx(lead["nats"])
     assert negative == {"framing": "negative", "prompts": 1, "changing": 0, "lowest": None, "median": None} | {
         "highest": None
@@ -592,7 +592,7 @@ def test_a_planted_reward_is_found_and_no_reward_moves_nothing(reads, panel):
         "planted": scores_of(listed, prompts, planted, token=False),
         "none": scores_of(listed, prompts, np.zeros((24, 12)), token=False),
     }
-    found = compute.reckon(jobs_of(tables, listed, prompts, ["p"]), tables)
+    found = compute.compute(jobs_of(tables, listed, prompts, ["p"]), tables)
     share = {
         (cell["reward_model"], row["framing"], row["kind"], row["budget"]): row["share"]
         for cell in found.result["cells"]
@@ -622,7 +622,7 @@ def test_impossible_replies_and_missing_scores(reads, panel):
     rewards[2, 5] = np.inf
     rewards[:, 11] = np.nan
     tables = {"p": scores_of(listed, prompts, log_probability, True), "r": scores_of(listed, prompts, rewards, False)}
-    found = compute.reckon(jobs_of(tables, listed, prompts, ["p"]), tables)
+    found = compute.compute(jobs_of(tables, listed, prompts, ["p"]), tables)
     assert found.result["left_out"] == {"prompts": ["negative5"], "words": ["agency1", "agency2"]}
     assert found.result["words"] == {"covered": 22, "listed": 24}
     json.dumps(found.result["cells"], allow_nan=False)
@@ -634,7 +634,7 @@ def test_names_that_look_like_something_else(reads, panel, tmp_path):
         own = listed.assign(construct=listed["construct"].map({"agency": name, "communion": "nan"}))
         values = np.random.default_rng(0).normal(size=(24, 12))
         tables = {name: scores_of(own, prompts, values, True), "1e5": scores_of(own, prompts, values, False)}
-        found = compute.reckon(jobs_of(tables, own, prompts, [name]), tables)
+        found = compute.compute(jobs_of(tables, own, prompts, [name]), tables)
         files.write_csv(found.frames["forecast"], tmp_path / "forecast.csv")
         picture.draw(tmp_path / "forecast.csv", tmp_path / "forecast.png")
         assert (tmp_path / "forecast.png").stat().st_size > 10_000

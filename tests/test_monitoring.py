@@ -25,8 +25,8 @@ from valuetrace.models import loading, tiny
 from valuetrace.models.rows import Source, TokenizerChanges
 from valuetrace.monitoring import callback as callbacks
 from valuetrace.monitoring import record, sample, scores, subject, summary
+from valuetrace.monitoring.callback import RECORD, watch
 from valuetrace.monitoring.sample import Monitoring
-from valuetrace.monitoring.watch import RECORD, watch
 from valuetrace.scoring.chat import Format, encode_reply, render
 
 PLAIN = "Question: {prompt}\nAnswer:"
@@ -596,7 +596,7 @@ def test_bad_input_is_one_line(tokenizer, tmp_path):
     for options, message in (({"every": 0}, "every=0"), ({"share": 0}, "share=0"), ({"share": 1.5}, "share=1.5")):
         with pytest.raises(InputError, match=message):
             valuetrace.ValueProfileCallback(**options)
-    with pytest.raises(InputError, match="LlamaForSequenceClassification is none of transformers'"):
+    with pytest.raises(InputError, match=r"expected a transformers\.Trainer, got LlamaForSequenceClassification"):
         valuetrace.ValueProfileCallback(model)
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 
-from valuetrace import audit as auditing
 from valuetrace import cli
 from valuetrace.audit import optimal
 from valuetrace.core import files
@@ -21,7 +20,7 @@ from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Linear
 from valuetrace.scoring.reward_model import RewardModel, load_reward_model
 from valuetrace.scoring.search import score_responses
-from valuetrace.subjects import inputs, results
+from valuetrace.subjects import inputs, results, scorers
 
 CHAT, QUESTION = Format("chat", space=False), Format("text", True, "Question: {prompt}\nAnswer:", "eos")
 PROMPT = "What, in one word, is the best thing ever?"
@@ -276,7 +275,7 @@ def test_the_command_writes_csv_json_and_page(folder, words, tmp_path, capsys, f
     assert set(results.RESULTS) - {path.name for path in out.iterdir()} == {"card.md"}
     # a second run reads every reward from the shards
     computed = []
-    monkeypatch.setattr(auditing.scorers.Rewards, "seconds", lambda self: 1.0)
+    monkeypatch.setattr(scorers.Rewards, "seconds", lambda self: 1.0)
     monkeypatch.setattr(optimal, "_time", lambda *_: 1.0)
     monkeypatch.setattr(engine._Batches, "score", lambda *_: computed.append(1))
     assert run(capsys, *asked)[0] == 0 and computed == []
@@ -298,7 +297,7 @@ BAD = {
     "longer than the limit": (["--optimal", 9, "--beam", 500, "--max-minutes", 0.1], "a smaller --optimal or --beam"),
     "no tokens": (["--optimal", 0], "0 is not a positive number"),
     "a beam of nothing": (["--beam", 2], "--beam 2 belongs to --optimal"),
-    "another tokenisation": (["--optimal", 2, "--tokenisation", "as_published"], "leave --tokenisation as_published"),
+    "another tokenisation": (["--optimal", 2, "--tokenisation", "as_published"], "run without --tokenisation"),
 }
 
 

@@ -360,7 +360,7 @@ def test_a_file_that_arrives_damaged_is_not_committed(workspace, hub, capsys):
         ("repos/create", 401, "does not accept the token"),
         ("whoami", 404, "HF_ENDPOINT"),
         ("whoami", 503, "answers 503"),
-        ("objects/batch", 413, "storage is used up"),
+        ("objects/batch", 413, "storage is full"),
         ("commit/main", 500, "answers 500"),
         ("commit/main", 400, "refuses (400)"),
     ],

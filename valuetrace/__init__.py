@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 __all__ = ["InputError", "ValueProfileCallback", "profile"]
 
 # public names whose modules are imported at first use: seconds of torch and transformers
-_AT_FIRST_USE = {"profile": "valuetrace.monitoring.live", "ValueProfileCallback": "valuetrace.monitoring.callback"}
+_AT_FIRST_USE = {"profile": "valuetrace.monitoring.callback", "ValueProfileCallback": "valuetrace.monitoring.callback"}
 
 
 def __getattr__(name: str):

@@ -20,6 +20,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -31,12 +32,7 @@ from valuetrace.core.errors import InputError, some
 FETCHED = Path("data/assets")
 MIRROR = "VALUETRACE_MIRROR"
 ATTEMPTS = 4  # then give up; the waits between them are 1, 2 and 4 seconds
-_BROKEN = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    ConnectionError,
-    TimeoutError,
-)  # a download, by the network
+_BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)  # what breaks a download
 _CHUNK = 1 << 20
 
 
@@ -119,11 +115,8 @@ def _fetch_package(name: str, asset: Asset, folder: Path) -> None:
         archives = Path(scratch, "archives")
         mirror = os.environ.get(MIRROR)
         if not (mirror and _pip_download(name, asset, requirements, archives, ["--no-index", "--find-links", mirror])):
-            retry(
-                f"asset {name}",
-                lambda: _pip_download(name, asset, requirements, archives, [], required=True),
-                (ConnectionError,),
-            )
+            download = partial(_pip_download, name, asset, requirements, archives, [], required=True)
+            retry(f"asset {name}", download, (ConnectionError,))
         wanted = {member for file in asset.files.values() for member in file.members}
         unpacked = _unpack(sorted(archives.iterdir()), wanted, Path(scratch, "members"))
         if missing := wanted - unpacked.keys():
@@ -159,14 +152,14 @@ def _pip_download(name, asset, requirements: Path, to: Path, options: list[str],
             f"(`pip config list`), or put the archive into the folder named by {MIRROR}."
         )
     last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-    raise _Unreachable(
+    raise Unreachable(
         f"asset {name}: {some(asset.packages)} cannot be downloaded ({last}). Check the network and pip's settings, "
         f"or put the archive into the folder named by {MIRROR}"
     )
 
 
-class _Unreachable(InputError, ConnectionError):
-    """Worth another try; an input error when the tries are used up."""
+class Unreachable(InputError, ConnectionError):
+    """A failure of the network, worth another try (``retry``); an input error when the tries are used up."""
 
 
 def _unpack(archives: list[Path], wanted: set[str], to: Path) -> dict[str, Path]:
@@ -193,8 +186,7 @@ def _unpack(archives: list[Path], wanted: set[str], to: Path) -> dict[str, Path]
 
 
 def _fetch_url(name: str, file_name: str, file: File, to: Path, keep: Path) -> None:
-    mirrored = mirror(Path(file_name))
-    if mirrored:
+    if mirrored := mirror(Path(file_name)):
         shutil.copyfile(mirrored, to)
         return
     # a broken download is kept beside the folder, so that the next attempt goes on from there
@@ -233,12 +225,15 @@ def _download(url: str, part: Path, label: str) -> None:
 
 
 def mirror(relative: Path) -> Path | None:
+    """The file or folder ``relative`` of the mirror; None where there is no mirror or it lacks it."""
     root = os.environ.get(MIRROR)
-    path = Path(root, relative) if root else None
-    return path if path is not None and path.exists() else None
+    if root and (path := Path(root, relative)).exists():
+        return path
+    return None
 
 
 def verify(path: Path, expected: str, what: str) -> None:
+    """InputError about ``what`` where a file has another SHA-256 than ``expected`` (hex); the file is deleted."""
     found = files.sha256(path)
     if found != expected:
         path.unlink()

@@ -64,26 +64,19 @@ def fetch_hub(repository: str, revision: str | None, folder: Path) -> dict[str, 
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
         with files.writing(folder):
             snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=_HUB_FILES)
-    except errors.GatedRepoError:
-        raise InputError(
-            f"{where} is gated. Accept its licence on the Hub with your account, then run `hf auth login` "
-            "or set HF_TOKEN."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise InputError(
-            f"{where} has no revision {revision}. Correct the row, or delete its line in {REVISIONS}."
-        ) from None
-    except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise InputError(
-            f"{where} does not exist or is private. Check its name, or log in with `hf auth login`."
-        ) from None
     except InputError:
         raise
-    except Exception as error:  # the client trips over an answer that is none of the Hub's in many ways
-        raise InputError(
-            f"{where} cannot be fetched ({type(error).__name__}: {told(error)}). Check the network, or put a copy "
-            f"under ${MIRROR}/{repository.replace('/', '--')}/REVISION/."
-        ) from None
+    except Exception as error:  # the client fails in many ways at an answer that is not the Hub's
+        if isinstance(error, errors.GatedRepoError):
+            what = "is gated. Accept its licence on the Hub with your account, then run `hf auth login` or set HF_TOKEN"
+        elif isinstance(error, errors.RevisionNotFoundError):
+            what = f"has no revision {revision}. Correct the row, or delete its line in {REVISIONS}"
+        elif isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
+            what = "does not exist or is private. Check its name, or log in with `hf auth login`"
+        else:
+            what = f"cannot be fetched ({type(error).__name__}: {told(error)}). Check the network, or put a copy under "
+            what += f"${MIRROR}/{repository.replace('/', '--')}/REVISION/"
+        raise InputError(f"{where} {what}.") from None
     for sibling in cast(Any, info.siblings):
         if sibling.lfs and (folder / sibling.rfilename).is_file():
             verify(folder / sibling.rfilename, sibling.lfs.sha256, f"{where}: {sibling.rfilename}")

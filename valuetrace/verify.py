@@ -126,9 +126,8 @@ def read_git(revision: str, folder: str | Path, patterns: list[str]) -> dict[str
     """The side of a git revision, of the part of it that ``folder`` shows."""
     tree = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{tree}}").decode().strip()
     tops = sorted({pattern.split("/")[0] for pattern in patterns})
-    names = _git(folder, "ls-tree", "-r", "-z", "--name-only", tree, "--", *tops).decode().split("\0")
-    names = [name for name in names if _compared(name, patterns)]
-    if not names:
+    listed = _git(folder, "ls-tree", "-r", "-z", "--name-only", tree, "--", *tops).decode().split("\0")
+    if not (names := [name for name in listed if _compared(name, patterns)]):
         return {}
     with cast(Any, tarfile.open(fileobj=io.BytesIO(_git(folder, "archive", tree, "--", *names)))) as archive:
         return {m.name: _text(archive.extractfile(m).read(), f"{revision}:{m.name}") for m in archive if m.isfile()}
@@ -160,7 +159,7 @@ def _compare_file(path: str, ours: str, theirs: str, rules: Rules, result: Resul
         both = rows & known | {""}  # and the header
         mine, other = ({k: v for k, v in side.items() if _row(k) in both} for side in (mine, other))
     for key in mine | other:
-        if any(fnmatchcase(f".{key}", pattern) for pattern in ignored):
+        if _matches(f".{key}", ignored):
             continue
         if key not in mine or key not in other:
             problems.append(f"{key} is missing here" if key in other else f"{key} is not in {result.against}")
@@ -192,7 +191,11 @@ def _compare_leaf(path: str, key: str, ours: str, theirs: str, rules: Rules, res
 def _fits(kind: Kind, path: str, key: str, number: bool, whole: bool) -> bool:
     if number == kind.text or (whole and not kind.whole):
         return False
-    return any(fnmatchcase(path, name) for name in kind.files) and any(fnmatchcase(f".{key}", k) for k in kind.keys)
+    return _matches(path, kind.files) and _matches(f".{key}", kind.keys)
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _row(key: str) -> str:
@@ -204,8 +207,7 @@ def _leaves(path: str, text: str, key: list[str]) -> dict[str, str]:
     try:
         if path.endswith(".csv"):
             return _csv_leaves(text, key)
-        number: dict = dict.fromkeys(("parse_int", "parse_float"), _Number)
-        return dict(_json_leaves(json.loads(text, **number), ""))
+        return dict(_json_leaves(json.loads(text, parse_int=_Number, parse_float=_Number), ""))
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error}). Make it again (dvc repro).") from None
 
@@ -236,7 +238,7 @@ def _csv_leaves(text: str, key: list[str]) -> dict[str, str]:
 
 def _compared(name: str, patterns: list[str]) -> bool:
     hidden = any(part.startswith(".") for part in name.split("/"))
-    return not hidden and any(fnmatchcase(name, pattern) for pattern in patterns)
+    return not hidden and _matches(name, patterns)
 
 
 def _text(content: bytes, where: str | Path) -> str:

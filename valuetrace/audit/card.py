@@ -1,9 +1,9 @@
 """``audit --card``: the value profile as ``model-index`` metadata and a section of a model card.
 
-card.md is the audited folder's README.md, its text and metadata kept, with ours added, or replaced where a former audit
-left them: entries of data set type ``valuetrace``, and what stands between two markers. Where the folder has no
-README.md it is a card of its own. Refused numbers are in the section, with their reasons, and not in the metadata.
-Reading, writing and checking are huggingface_hub's (``ModelCard``, ``EvalResult``).
+card.md is the audited folder's README.md (or an empty card) with two additions, which replace those of an earlier
+audit: metadata entries of data set type ``valuetrace``, and a section between two markers. Refused numbers are in the
+section, with their reasons, and not in the metadata. huggingface_hub reads, writes and checks the card (``ModelCard``,
+``EvalResult``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from valuetrace.audit.page import refused_rows
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.publish.cards import citation, profile_rows
@@ -29,8 +30,10 @@ _TASKS = {"reward": "text-classification", "logprob": "text-generation"}
 
 
 def read(job: Job) -> ModelCard:
-    """The card of the audited folder; one of the model's name alone where it has no README.md. InputError where its
-    metadata are no model card's, or one of our markers is missing."""
+    """The card of the audited folder; without a README.md, a card of the model's name alone.
+
+    InputError where its metadata are not those of a model card, or one of our markers is missing.
+    """
     from huggingface_hub import ModelCard
 
     path = (job.folder if job.adapter is None else job.adapter.folder) / "README.md"
@@ -97,18 +100,7 @@ def evaluations(profile: dict) -> list[EvalResult]:
 
 def section(result: dict) -> str:
     """The section in Markdown."""
-    from valuetrace.audit.page import refused_rows
-
     profile = result["profile"]
-    return (
-        template("card.md.j2", "valuetrace.audit", escape=False)
-        .render(
-            r=result,
-            p=profile,
-            lexicon=Path(profile["lexicon"]).stem,
-            rows=profile_rows(profile["rows"]),
-            refused=refused_rows(profile),
-            citation=citation(),
-        )
-        .strip()
-    )
+    given = {"r": result, "p": profile, "lexicon": Path(profile["lexicon"]).stem}
+    given |= {"rows": profile_rows(profile["rows"]), "refused": refused_rows(profile), "citation": citation()}
+    return template("card.md.j2", "valuetrace.audit", escape=False).render(given).strip()

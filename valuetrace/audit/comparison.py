@@ -1,8 +1,8 @@
 """Profiles side by side: which can be compared, what differs between them, and where one stands among others.
 
-One rule for audits, cards and the atlas. What decides what a number *is* (kind of score, prompts, words and their
-case, a language model's format) must be the same; what a reward model brings along (its template) or how it was read
-(tokenisation) is said beside the comparison.
+Audits, cards and the atlas share one rule. What defines a number must be the same: kind of score, prompts, words and
+their case, a language model's format. A reward model's template and its tokenisation may differ; the comparison lists
+these differences.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import pandas as pd
 
 from valuetrace.stats.inference import smallest_p
 
+COLUMNS = ("model", "role", "base", "construct", "framing", "words", "percentile", "low", "high", "refused")
 LEAST_SHARED = 0.9
-"""Of the words that a reference ranks, in each construct; with fewer, two medians are of other words. A convention."""
+"""Least share of a reference's words in each construct; below it two medians are of different words. A convention."""
 
 
 def mismatch(ours: dict, other: dict) -> str | None:
-    """Why profile ``other`` cannot stand beside ``ours``; None where it can (``caveats`` then says what differs)."""
+    """Why profile ``other`` cannot be compared with ``ours``; None where it can (``caveats`` lists what differs)."""
     checks = {
         "kind of score": lambda p: p["kind"],
         "lexicon": lambda p: p["lexicon_sha256"],
@@ -50,12 +51,12 @@ def shared_words(ours: dict, other: dict) -> int:
 
 
 def common_words(references: list[dict]) -> set[str]:
-    """The words that every reference ranks."""
-    return set.intersection(*map(_words, references)) if references else set()
+    """The words that every reference ranks; at least one reference."""
+    return set.intersection(*map(_words, references))
 
 
 def place(own: dict, references: list[dict]) -> dict:
-    """Where a model stands among released ``references``, all of them comparable with it and read.
+    """The place of a model among released ``references``, all comparable with it, and all reading the prompts.
 
     own: its profile on the words that they all rank (``common_words``). Returns ``bases`` and ``lineages`` (counts),
     ``words`` (ranked), ``differs`` (``caveats``, and of how many references one is true), ``among`` (model, base,
@@ -79,7 +80,7 @@ def place(own: dict, references: list[dict]) -> dict:
 
 
 def unplaced(ours: dict, released: list[dict]) -> dict[str, str]:
-    """Why none of the ``released`` profiles (at least one) compares, and with what options the nearest would."""
+    """Why no released profile (of at least one) can be compared, and the options with which the nearest one could."""
     nearest = min(released, key=lambda other: len((mismatch(ours, other) or "").split(" and ")))
     prompts = " and ".join(f"{count} {framing}" for framing, count in nearest["prompts"].items())
     return {
@@ -100,14 +101,14 @@ def side_by_side(ours: dict, references: list[dict], placed: dict | None = None)
     if placed:
         parts += [("placed", ours["model"], "", placed["rows"])]
         parts += [("released", other["model"], other["base"], other["rows"]) for other in placed["among"]]
-    rows = []
-    for role, model, base, listed in parts:
-        for row in listed:
-            low, high = row.get("percentile_interval", (None, None))
-            rows.append({"model": model, "role": role, "base": base, "construct": row["label"]})
-            rows[-1] |= {"framing": row["framing"], "words": row["words"], "percentile": row.get("percentile")}
-            rows[-1] |= {"low": low, "high": high, "refused": row.get("refused", "")}
-    return pd.DataFrame(rows).astype({"percentile": float, "low": float, "high": float})
+    none = {"percentile": None, "percentile_interval": (None, None), "refused": ""}
+    shown = ("label", "framing", "words", "percentile")
+    rows = [
+        [model, role, base, *(row[key] for key in shown), *row["percentile_interval"], row["refused"]]
+        for role, model, base, listed in parts
+        for row in (none | row for row in listed)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"percentile": float, "low": float, "high": float})
 
 
 def unsupported(references: list[dict]) -> list[dict]:

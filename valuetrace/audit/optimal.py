@@ -68,7 +68,7 @@ def plan(job: Job, scorer: Rewards) -> Planned | None:
     longest = max(prompts["text"], key=len)
 
     def seconds(tokens: int) -> float:
-        """A reply's, of ``tokens`` tokens of its own; the first run warms up."""
+        """The time of one reply of ``tokens`` tokens; the first run warms up."""
         sample = [tuple(map(int, ids)) for ids in draws.choice(len(plain), (min(SAMPLE, len(plain)), tokens))]
         with tqdm(disable=True) as bar:
             _, taken = (_time(model, longest, part, job.request.batch_size, bar) for part in (sample[:1], sample))
@@ -83,10 +83,10 @@ def find(planned: Planned, job: Job, scorer: Rewards, shards: Path, progress: bo
     """``optimal`` of profile.json. A killed search goes on from ``shards``.
 
     ``rows`` have ``COLUMNS``: deviations are standard deviations of the single tokens' rewards from their mean;
-    rank_among_tokens is the place that the reply would have among the single tokens, from its end; typed tells whether
-    the text, tokenized, is these tokens. ``exhaustive``: by length how many replies there are and how many of them the
-    beam scored, for one end of one prompt. ``random_ahead``: in how many of the ``searches`` (a prompt and an end)
-    random replies found a plain one beyond the beam's.
+    rank_among_tokens is the rank of the reply among the single tokens, from its end; typed is True where the text,
+    tokenized, gives these tokens. ``exhaustive``: for each length the number of replies and how many the beam scored,
+    for one end of one prompt. ``random_ahead``: the number of ``searches`` (a prompt and an end) in which a random
+    plain reply is more extreme than the beam's.
     """
     kept: dict = {"folder": shards, "weights": scorer.model.fingerprint(), "batch_size": job.request.batch_size}
     how: dict = {"length": planned.length, "beam": planned.beam, "seed": job.request.seed}
@@ -101,14 +101,16 @@ def find(planned: Planned, job: Job, scorer: Rewards, shards: Path, progress: bo
             rows += _rows(row, found.replies, single, scorer.tokenizer)
             scored = found.scored
     count = len(planned.plain)
-    lengths = range(1, planned.length + 1)
+    most = [count, *[count * min(planned.beam, count)] * (planned.length - 1)]  # scored of each length, for one end
     searches = [(prompt["key"], end) for prompt in prompts for end in search.ENDS]
     return {
         **how,
         "vocabulary": count,
         "plain": int(planned.plain.sum()),
         "scored": scored,
-        "exhaustive": [{"length": k, **_share(count, min(planned.beam, count), k)} for k in lengths],
+        "exhaustive": [
+            {"length": k, "replies": count**k, "scored": own, "share": own / count**k} for k, own in enumerate(most, 1)
+        ],
         "searches": len(searches),
         "random_ahead": sum(_ahead(rows, *where) for where in searches),
         "cost": asdict(planned.cost),
@@ -124,50 +126,45 @@ def table(found: dict) -> pd.DataFrame:
 
 
 def first(rows: list[dict], prompt: str, end: str, kind: str, method: str, length: int | None = None) -> int | None:
-    """The row of the most extreme reply of one ranking, of ``length`` tokens or of all lengths; None for no such."""
-    sign = search.ENDS[end]
+    """The index of the most extreme reply of one ranking, of ``length`` tokens or of any length; None without one."""
     asked = (prompt, end, kind, method)
     found = [
-        (sign * row["reward"], -at)
+        at
         for at, row in enumerate(rows)
         if (row["prompt"], row["end"], row["kind"], row["method"]) == asked and length in (None, row["length"])
     ]
-    return -max(found)[1] if found else None
+    return max(found, key=lambda at: search.ENDS[end] * rows[at]["reward"], default=None)
 
 
 def behind(rows: list[dict], at: int) -> list[str]:
-    """The replies that stand behind row ``at`` in its ranking, of its length."""
+    """The replies after row ``at`` in its ranking, of the same length."""
     keys = ("prompt", "end", "kind", "method", "length")
     same = [row for row in rows if all(row[key] == rows[at][key] for key in keys)]
     return [row["reply"] for row in same if row["place"] > rows[at]["place"]]
 
 
 def _ahead(rows: list[dict], prompt: str, end: str) -> bool:
-    """Whether a random reply is beyond the beam's."""
+    """Whether a random reply is more extreme than the beam's."""
     at: list = [first(rows, prompt, end, "plain", method) for method in ("random", "beam")]
     return None not in at and search.ENDS[end] * (rows[at[0]]["reward"] - rows[at[1]]["reward"]) > 0
 
 
 def _rows(prompt, replies: pd.DataFrame, single: np.ndarray, tokenizer) -> list[dict]:
-    rows = []
-    for reply in cast(Any, replies.itertuples()):
-        sign = search.ENDS[reply.end]
-        numbers = {
+    """``COLUMNS`` of one prompt's replies; single: the finite rewards of all single tokens, (V,)."""
+    return [
+        {
+            "prompt": prompt.key,
+            "framing": prompt.framing,
+            **{name: getattr(reply, name) for name in ("end", "kind", "method", "length", "place")},
+            "reply": tokenizer.decode(reply.ids, clean_up_tokenization_spaces=False),
+            "token_ids": list(reply.ids),
             "reward": float(reply.reward),
             "deviations": (reply.reward - single.mean()) / single.std() if single.std() else None,
-            "rank_among_tokens": int((sign * single > sign * reply.reward).sum()) + 1,
+            "rank_among_tokens": int((search.ENDS[reply.end] * (single - reply.reward) > 0).sum()) + 1,
+            "typed": search.is_typed(tokenizer, reply.ids),
         }
-        text = tokenizer.decode(reply.ids, clean_up_tokenization_spaces=False)
-        asked = {"prompt": prompt.key, "framing": prompt.framing, "end": reply.end, "kind": reply.kind}
-        asked |= {"method": reply.method, "length": reply.length, "place": reply.place}
-        typed = {"typed": search.is_typed(tokenizer, reply.ids)}
-        rows.append(asked | {"reply": text, "token_ids": list(reply.ids)} | numbers | typed)
-    return rows
-
-
-def _share(vocabulary: int, beam: int, length: int) -> dict:
-    replies, scored = vocabulary**length, vocabulary * (1 if length == 1 else beam)
-    return {"replies": replies, "scored": scored, "share": scored / replies}
+        for reply in cast(Any, replies.itertuples())
+    ]
 
 
 def _time(model, prompt: str, replies: list[search.Ids], batch_size: int | None, bar: tqdm) -> float:

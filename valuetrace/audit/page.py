@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from valuetrace.audit import optimal
 from valuetrace.core.numbers import interval, number
 from valuetrace.report.numbers import Numbers
-from valuetrace.report.page import picture, template
+from valuetrace.report.page import picture, refusal_lines, refusals, template
 from valuetrace.subjects import cost
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
@@ -19,6 +18,7 @@ def page(result: dict, image: Path) -> str:
     extremes = list(enumerate(result["extremes"]["rows"]))
     ends = [(name, end) for name in dict.fromkeys(row["framing"] for _, row in extremes) for end in ("top", "bottom")]
     columns = [[(i, row) for i, row in extremes if (row["framing"], row["end"]) == key] for key in ends]
+    apart = result["references_not_comparable"]
     return template("audit.html.j2", "valuetrace.audit").render(
         n=Numbers({"profile": result}, folder=""),
         r=result,
@@ -28,7 +28,7 @@ def page(result: dict, image: Path) -> str:
         by_rank=list(zip(*columns, strict=False)),
         refused=refused_rows(result["profile"]),
         place=result["place"],
-        excluded=excluded(result["references_not_comparable"]),
+        excluded=[(why, [r["file"] for r in apart if r["reason"] == why]) for why in {r["reason"]: 0 for r in apart}],
         optimal=optimal_rows(result.get("optimal")),
         picture=picture(image, "Percentiles by construct and framing, the audited model beside other models"),
         duration=cost.duration,
@@ -44,16 +44,13 @@ def as_text(result: dict) -> str:
     width = max(len(row["label"]) for row in profile["rows"]) + 2
     lines = [f"{'construct':<{width}}{'framing':<10}{'words':>11}{'median rank':>13}{'percentile':>12}  95% over words"]
     for row in profile["rows"]:
-        start = f"{row['label']:<{width}}{row['framing']:<10}{row['words']:>5} of {row['of']:<4}"
-        if "refused" in row:
-            lines.append(f"{start}     refused")
-            continue
-        span = interval(row["percentile_interval"], 0)
-        lines.append(f"{start}{number(row['median_rank'], 1):>11}{number(row['percentile'], 0):>12}  {span}")
+        told = "     refused"
+        if "refused" not in row:
+            told = f"{number(row['median_rank'], 1):>11}{number(row['percentile'], 0):>12}"
+            told += f"  {interval(row['percentile_interval'], 0)}"
+        lines.append(f"{row['label']:<{width}}{row['framing']:<10}{row['words']:>5} of {row['of']:<4}{told}")
     lines.append(f"Ranks are among {profile['ranked_words']} words; percentile: 100 = best, 50 = chance.")
-    for row in refused_rows(profile):
-        lines.append(f"Refused ({row['where']}): {row['refused']}. Needed: {row['needs']}.")
-    lines += place_lines(result["place"])
+    lines += refusal_lines(refused_rows(profile)) + place_lines(result["place"])
     of = result["extremes"]["of"]
     for framing in dict.fromkeys(row["framing"] for row in result["extremes"]["rows"]):
         for end in ("top", "bottom"):
@@ -100,25 +97,27 @@ def optimal_rows(found: dict | None) -> list[dict]:
     if found["length"] > 1:
         asked |= {f"beam of {found['beam']}": ("plain", "beam", None), "greedy": ("plain", "greedy", None)}
         asked |= {"random": ("plain", "random", None), "beam, any last token": ("any", "beam", None)}
-    shown = [
-        {"prompt": prompt, "end": end, "what": what, "row": optimal.first(found["rows"], prompt["key"], end, *how)}
+    rows = found["rows"]
+    return [
+        {"prompt": prompt, "end": end, "what": what, "row": at, "then": optimal.behind(rows, at)}
         for prompt in found["prompts"]
         for end in ("best", "worst")
         for what, how in asked.items()
+        if (at := optimal.first(rows, prompt["key"], end, *how)) is not None
     ]
-    shown = [row for row in shown if row["row"] is not None]
-    return [row | {"then": optimal.behind(found["rows"], row["row"])} for row in shown]
 
 
 def optimal_lines(found: dict | None) -> list[str]:
     """The optimal replies, for a terminal; empty where none were searched."""
+    if found is None:
+        return []
     lines = []
     for shown in optimal_rows(found):
-        row = cast(dict, found)["rows"][shown["row"]]
+        row = found["rows"][shown["row"]]
         if row["kind"] == "plain" or row["length"] > 1:
             start = f"{shown['end'].capitalize()} reply to {row['prompt']}, {shown['what']}: {row['reply']!r}"
             lines.append(f"{start} {number(row['reward'], 3)}; then " + " ".join(map(repr, shown["then"])))
-    return lines and [*lines, optimal_reach(cast(dict, found))]
+    return lines and [*lines, optimal_reach(found)]
 
 
 def optimal_reach(found: dict) -> str:
@@ -136,20 +135,9 @@ def optimal_reach(found: dict) -> str:
     )
 
 
-def excluded(rows: list[dict]) -> list[tuple[str, list[str]]]:
-    """Why references cannot stand beside the model → their files."""
-    return [
-        (why, [row["file"] for row in rows if row["reason"] == why]) for why in dict.fromkeys(r["reason"] for r in rows)
-    ]
-
-
 def refused_rows(profile: dict) -> list[dict]:
     """The refusals of a profile, those of one reason joined: ``where, refused, needs``."""
-    joined: dict[tuple[str, str], list[str]] = {}
-    for row in profile["rows"]:
-        if "refused" in row:
-            joined.setdefault((row["refused"], row["needs"]), []).append(f"{row['label']}, {row['framing']}")
-    return [{"where": "; ".join(where), "refused": why, "needs": needs} for (why, needs), where in joined.items()]
+    return refusals((f"{row['label']}, {row['framing']}", row) for row in profile["rows"] if "refused" in row)
 
 
 def visible(text: str) -> str:

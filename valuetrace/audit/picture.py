@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,36 +13,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from valuetrace.audit.comparison import COLUMNS
 from valuetrace.core.files import read_csv
 from valuetrace.figures import style
 
-COLUMNS = ("model", "role", "base", "construct", "framing", "words", "percentile", "low", "high", "refused")
-
 
 def draw(table: str | Path, picture: str | Path) -> None:
-    """Read the CSV of ``measures.profile.side_by_side`` and write the picture."""
-    _write(table, COLUMNS, profile, picture)
-
-
-def draw_several(table: str | Path, picture: str | Path) -> None:
-    """Read the CSV of ``audit.compare.table`` and write the picture."""
-    _write(table, ("group", *set(COLUMNS) - {"role", "base"}), several, picture)
-
-
-def _write(table: str | Path, columns: tuple[str, ...], figure: Callable[[pd.DataFrame], Figure], picture) -> None:
+    """Read the CSV of ``comparison.side_by_side``, or of ``compare.table``, which has groups, and write the picture."""
+    columns = tuple(name for name in COLUMNS if name not in ("role", "base"))  # which groups do not have
     frame = read_csv(table, columns, dtype=str)  # a model may be called 7 or true
     for column in ("percentile", "low", "high"):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     style.apply()
     with mpl.rc_context({"text.parse_math": False}):  # a name may hold dollars
-        style.save(figure(frame), picture)
+        style.save(several(frame) if "group" in frame else profile(frame), picture)
 
 
 def profile(frame: pd.DataFrame) -> Figure:
     """One column a framing, one band a construct, one line a model; the audited model first and in black.
 
-    The released models, where it has a place among them, share the last line of a band: a marker each, and hollow the
-    audited model on their words.
+    The released models share the last line of a band, a marker each. The hollow marker is the audited model, ranked on
+    their words.
     """
     lines, among = (frame[frame["role"].isin(roles)] for roles in (["audited", "reference"], ["placed", "released"]))
     looks = _looks(list(dict.fromkeys(lines["model"])))  # the audited one is first
@@ -122,7 +112,7 @@ def _legend(figure: Figure, handles: list[Line2D]) -> None:
 
 
 def _draw_line(axis: Axes, row, y: float, color: str, marker: str) -> None:
-    """One number with its interval, or the word that there is none."""
+    """One number with its interval, or the word ``refused``."""
     if row.refused:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         look: dict = {"ha": "center", "va": "center", "fontsize": 7, "style": "italic", "color": color, "bbox": box}
@@ -146,7 +136,7 @@ def _height(slot: int, slots: int) -> float:
 
 
 def _among(base: str, among: pd.DataFrame) -> dict:
-    """The marker of a released model, by its base; of no base: the audited one among them."""
+    """The marker of a released model, by its base; without a base, the marker of the audited model."""
     if not base:
         return {"marker": "o", "ms": 7, "color": "black", "mfc": "none", "zorder": 4}
     bases = among.loc[among["base"] != "", "base"]

@@ -1,4 +1,4 @@
-"""The audit, step by step: resolve, load, say the cost, score, profile, write."""
+"""The audit, step by step: resolve, load, estimate the cost, score, profile, write."""
 
 from __future__ import annotations
 
@@ -10,24 +10,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import psutil
-import transformers
 from huggingface_hub import ModelCard
 
 from valuetrace import __version__, tables
-from valuetrace.audit import card, comparison, optimal
+from valuetrace.audit import card, comparison, optimal, page
 from valuetrace.core import files
-from valuetrace.core.errors import InputError
-from valuetrace.measures import profile as analysis
-from valuetrace.measures import validity
 from valuetrace.measures.profile import extremes
 from valuetrace.scoring.spelling import is_words, spellings
 from valuetrace.subjects import cost as costs
-from valuetrace.subjects import results, scorers
+from valuetrace.subjects import results
 from valuetrace.subjects.inputs import Job, Request, resolve
 from valuetrace.subjects.scorers import LogProbabilities, Rewards
-
-KINDS = {"reward": "reward model", "logprob": "language model"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class PlannedAudit:
 
     def costs(self) -> dict:
         """What ``--dry-run --json`` prints."""
-        return self.cost.as_dict() | ({} if self.optimal is None else {"optimal": asdict(self.optimal.cost)})
+        return asdict(self.cost) | ({} if self.optimal is None else {"optimal": asdict(self.optimal.cost)})
 
 
 @dataclass(frozen=True)
@@ -57,27 +50,18 @@ class Audit:
 def plan(request: Request, say: Callable[[str], None] = print) -> PlannedAudit:
     """Resolve and load, then estimate. InputError for what cannot run, or would run longer than ``max_minutes``."""
     job = resolve(request)
-    say(f"{job.name}: {KINDS[job.kind]} ({job.architecture}), format {job.format}, lexicon {request.lexicon}")
+    say(f"{job.name}: {page.KINDS[job.kind]} ({job.architecture}), format {job.format}, lexicon {request.lexicon}")
     readme = card.read(job) if request.card else None
-    costs.check_memory(job)
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
-    process = psutil.Process().memory_info().rss
-    scorer = scorers.load(job)
+    scorer, cost = costs.load(job)
     if scorer.unnamed:
         say(f"The embedding has {scorer.unnamed} rows that no token of the tokenizer has; they are left out.")
-    cost = costs.estimate(job, scorer, process)
     say(f"Cost: {cost}")
     replies = optimal.plan(job, scorer) if isinstance(scorer, Rewards) else None
     if replies is not None:
         say(f"Optimal replies: {replies.cost}")
-    limit, seconds = request.max_minutes, cost.seconds + (replies.cost.seconds if replies else 0)
-    if limit is not None and seconds > 60 * limit:
-        smaller = ", or a smaller --optimal or --beam" if replies else ""
-        raise InputError(
-            f"{job.name}: it would take about {costs.duration(seconds)}, more than --max-minutes {limit:g}. "
-            f"Raise the limit, or score fewer --prompts or a smaller --lexicon{smaller}."
-        )
+    smaller = "fewer --prompts or a smaller --lexicon" + (", or a smaller --optimal or --beam" if replies else "")
+    seconds = cost.seconds + (replies.cost.seconds if replies else 0)
+    costs.check_time(job.name, seconds, request.max_minutes, smaller)
     return PlannedAudit(job, scorer, cost, replies, readme)
 
 
@@ -91,7 +75,6 @@ def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
     job, scorer = planned.job, planned.scorer
     start, progress = time.perf_counter(), sys.stderr.isatty()
     table, problem = scorer.score(results.shards(job.out), progress)
-    table["token_id"] = table["token_id"].astype("Int64")
     result = evaluate(planned, table)
     result["not_finite"] = problem
     if planned.optimal is not None:
@@ -108,11 +91,9 @@ def audit(request: Request, say: Callable[[str], None] = print) -> Audit:
 
 
 def evaluate(planned: PlannedAudit, table: pd.DataFrame) -> dict:
-    """The whole result but for what the run itself took: profile, references beside it, extremes, refused claims."""
+    """Everything but the run's actual cost: profile, references, place, extremes, and claims that it cannot support."""
     job, request = planned.job, planned.job.request
-    tokenisation = request.tokenisation if job.kind == "reward" else None
-    subject = analysis.Subject(job.name, job.kind, request.lexicon, job.format, job.form, request.case, tokenisation)
-    profile = _profile(planned, subject, table, job.lexicon)
+    profile = job.profile(table)
     words = is_words(table)
     listed = table["token_decoded"].isin(spellings(job.lexicon["word"], None, request.case))
     others = [other for other in job.references if other["model"] != job.name and "released" not in other]
@@ -121,10 +102,7 @@ def evaluate(planned: PlannedAudit, table: pd.DataFrame) -> dict:
     return {
         "model": {
             "name": job.name,
-            "kind": job.kind,
-            "architecture": job.architecture,
-            "origin": job.origin,
-            "config_sha256": files.sha256(job.folder / "config.json"),
+            **job.about(),
             "device": planned.cost.device,
             "dtype": planned.cost.dtype,
             "unnamed_rows": planned.scorer.unnamed,
@@ -141,13 +119,13 @@ def evaluate(planned: PlannedAudit, table: pd.DataFrame) -> dict:
         "references_not_comparable": [
             {"file": other["file"], "reason": reason} for other, reason in reasons if reason is not None
         ],
-        "place": _place(planned, subject, table, profile),
+        "place": _place(job, table, profile),
         "extremes": {
             "of": "words" if words else "tokens",
             "rows": extremes(table[listed] if words else table, job.prompts),
         },
         "unsupported": comparison.unsupported(comparable),
-        "cost": {"estimated": planned.cost.as_dict()},
+        "cost": {"estimated": asdict(planned.cost)},
         "versions": results.versions(),
     }
 
@@ -164,8 +142,6 @@ def draw(result: dict, folder: Path) -> None:
 
 def write(result: dict, folder: Path) -> dict:
     """profile.json, optimal.csv and the page; returns what profile.json holds, of which the page is made."""
-    from valuetrace.audit import page
-
     if "optimal" in result:
         files.write_csv(optimal.table(result["optimal"]), folder / "optimal.csv")
     stored = files.read_json(files.write_json(result, folder / "profile.json"))
@@ -173,18 +149,12 @@ def write(result: dict, folder: Path) -> dict:
     return stored
 
 
-def _profile(planned: PlannedAudit, subject: analysis.Subject, table: pd.DataFrame, lexicon: pd.DataFrame) -> dict:
-    job = planned.job
-    seeded = {"draws": job.request.draws, "seed": job.request.seed}
-    return analysis.profile(subject, table, lexicon, job.prompts, job.known, validity.rule(), **seeded)
+def _place(job: Job, table: pd.DataFrame, profile: dict) -> dict | None:
+    """The model's place among those whose scores were released (``comparison.place``), or ``refused`` and ``needs``.
 
-
-def _place(planned: PlannedAudit, subject: analysis.Subject, table: pd.DataFrame, profile: dict) -> dict | None:
-    """Where the model stands among those whose scores were released (``comparison.place``), or ``refused``, ``needs``.
-
-    None where no released model has this kind of score. The model is ranked anew on the words that all of them rank.
+    None where no released model has this kind of score. The model is ranked on the words that all of them rank.
     """
-    others = [other for other in planned.job.references if other["model"] != profile["model"]]
+    others = [other for other in job.references if other["model"] != profile["model"]]
     released = [other for other in others if "released" in other and other["kind"] == profile["kind"]]
     if not released:
         return None
@@ -193,9 +163,8 @@ def _place(planned: PlannedAudit, subject: analysis.Subject, table: pd.DataFrame
     comparable = [o for o in released if comparison.mismatch(profile, o) is None and not o["reading"]["refused"]]
     if not comparable:
         return comparison.unplaced(profile, released)
-    lexicon, common = planned.job.lexicon, comparison.common_words(comparable)
-    same = set(lexicon["word"]) == common
-    own = profile if same else _profile(planned, subject, table, lexicon[lexicon["word"].isin(common)])
+    words, common = job.lexicon["word"], comparison.common_words(comparable)
+    own = profile if set(words) == common else job.profile(table, job.lexicon[words.isin(common)])
     return comparison.place(own, comparable)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from valuetrace.cli.options import go_offline, key_values, positive, say, shared
+from valuetrace.cli.options import given, go_offline, key_values, positive, print_json, say, shared
 
 
 def add(subcommands) -> None:
@@ -24,14 +23,8 @@ def add(subcommands) -> None:
         "models the others are done); 3 done, but some scores are not finite numbers: they are named and left out of "
         "the profile; 130 interrupted: the same command goes on from the shards beside OUT (reward models).",
     )
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="folder, name in data/models/, or Hub id")
-    _add_questions(parser.add_argument)
-    _add_running(parser.add_argument)
-    parser.set_defaults(run=run)
-
-
-def _add_questions(add) -> None:
-    """What is asked of the model."""
+    add = parser.add_argument
+    add("models", metavar="MODEL", nargs="+", help="folder, name in data/models/, or Hub id")
     shared(add, "lexicon", "prompts", "template-argument", "case")
     add("--vocabulary", action="store_true", help="score every token id, not the lexicon's words (reward models)")
     add("--format", help="a format of params.yaml, or 'question' (default: the model's chat template where it has one)")
@@ -50,10 +43,6 @@ def _add_questions(add) -> None:
     )
     add("--beam", type=positive, metavar="N", help="beginnings that --optimal keeps (default 8)")
     add("--card", action="store_true", help="also card.md: the model's README.md with the profile and its model-index")
-
-
-def _add_running(add) -> None:
-    """How the model is loaded and run, and where the results go."""
     shared(add, "head", "offline", "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
     add(
@@ -65,6 +54,7 @@ def _add_running(add) -> None:
     add("--references", type=Path, help="folder of value profiles to set beside it (default metrics/profiles)")
     add("--draws", type=positive, help="bootstrap draws over words (default 9999)")
     add("--json", action="store_true", help="print profile.json, or compare.json (with --dry-run: the cost) on stdout")
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,16 +62,10 @@ def run(options: argparse.Namespace) -> int:
         go_offline()
     from valuetrace import audit
 
-    given = {key: value for key, value in vars(options).items() if value is not None}
-    for key in ("run", "dry_run", "json", "models"):
-        given.pop(key)
-    given["template_arguments"] = key_values(given.pop("template_argument", []))
-    request = audit.Request(options.models[0], **given)
+    asked = given(options, "dry_run", "json", "models")
+    asked["template_arguments"] = key_values(asked.pop("template_argument", []))
+    request = audit.Request(options.models[0], **asked)
     return _one(request, options) if len(options.models) == 1 else _several(request, options)
-
-
-def _print_json(value: dict) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _one(request, options: argparse.Namespace) -> int:
@@ -91,37 +75,36 @@ def _one(request, options: argparse.Namespace) -> int:
     if options.dry_run:
         planned = audit.plan(request, say)
         if options.json:
-            _print_json(planned.costs())
+            print_json(planned.costs())
         else:
             print(f"Cost: {planned.cost}" + (f"\nOptimal replies: {planned.optimal.cost}" if planned.optimal else ""))
         return 0
     done = audit.audit(request, say)
     if options.json:
-        _print_json(done.result)
+        print_json(done.result)
     else:
         print(as_text(done.result))
-    more = ", ".join(name for name, asked in {"optimal.csv": request.optimal, "card.md": request.card}.items() if asked)
-    names = "profile.json, profile.csv, profile.png, scores.parquet" + (f", {more}" if more else "")
-    say(f"Written: {done.out / 'audit.html'} and {names} beside it")
+    names = ["profile.json", "profile.csv", "profile.png", "scores.parquet"]
+    names += ["optimal.csv"] * bool(request.optimal) + ["card.md"] * request.card
+    say(f"Written: {done.out / 'audit.html'} and {', '.join(names)} beside it")
     if done.problem is not None:
         say(f"warning: {done.problem}")
-        return 3
-    return 0
+    return 0 if done.problem is None else 3
 
 
 def _several(request, options: argparse.Namespace) -> int:
-    from valuetrace.audit import batch, compare
+    from valuetrace.audit import compare
 
     if options.dry_run:
-        costs, failed = batch.plan_each(options.models, request, say)
+        costs, failed = compare.plan_each(options.models, request, say)
         if options.json:
-            _print_json(costs)
+            print_json(costs)
         return 2 if failed else 0
-    compared = batch.audit_each(options.models, request, say)
+    compared = compare.audit_each(options.models, request, say)
     if compared.result is None:
         say(f"Nothing to compare: {len(compared.done)} of {len(options.models)} models were audited.")
     elif options.json:
-        _print_json(compared.result)
+        print_json(compared.result)
     else:
         print(compare.as_text(compared.result))
     for done in compared.done.values():

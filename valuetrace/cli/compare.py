@@ -11,19 +11,16 @@ from valuetrace.cli.options import positive
 def add(subcommands) -> None:
     about = "Compare how models of two bases rank a value's words (Section 2), with the model as the unit beside it."
     parser = subcommands.add_parser("compare", help=about, description=about)
-    parser.add_argument(
-        "scores", nargs="+", type=Path, metavar="SCORES", help="score files, one a model (CSV, parquet)"
-    )
-    parser.add_argument("--lexicon", required=True, help="big_two_nouns, big_two, mfd2, or a lexicon file")
-    parser.add_argument(
-        "--groups", type=Path, help="CSV model,base[,lineage] of each file or model (default: params.yaml's models)"
-    )
-    parser.add_argument("--out", required=True, type=Path, help="folder for compare.json, compare.html and plots/")
-    parser.add_argument("--also", nargs="*", default=[], metavar="LEXICON", help="lexicons for the sensitivity table")
-    parser.add_argument("--seed", type=int, default=1, help="seed of every random draw (default 1)")
-    parser.add_argument("--draws", type=positive, default=9_999, help="permutations and bootstrap draws (default 9999)")
-    parser.add_argument("--lexicon-draws", type=positive, default=1_000, help="random lexicons (default 1000)")
-    parser.add_argument("--json", action="store_true", help="print compare.json instead of the table")
+    add = parser.add_argument
+    add("scores", nargs="+", type=Path, metavar="SCORES", help="score files, one a model (CSV, parquet)")
+    add("--lexicon", required=True, help="big_two_nouns, big_two, mfd2, or a lexicon file")
+    add("--groups", type=Path, help="CSV model,base[,lineage] of each file or model (default: params.yaml's models)")
+    add("--out", required=True, type=Path, help="folder for compare.json, compare.html and plots/")
+    add("--also", nargs="*", default=[], metavar="LEXICON", help="lexicons for the sensitivity table")
+    add("--seed", type=int, default=1, help="seed of every random draw (default 1)")
+    add("--draws", type=positive, default=9_999, help="permutations and bootstrap draws (default 9999)")
+    add("--lexicon-draws", type=positive, default=1_000, help="random lexicons (default 1000)")
+    add("--json", action="store_true", help="print compare.json instead of the table")
     parser.set_defaults(run=run)
 
 

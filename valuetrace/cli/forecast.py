@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from valuetrace.cli.options import go_offline, key_values, numbers, positive, say, shared
+from valuetrace.cli.options import given, go_offline, key_values, numbers, positive, print_json, say, shared
 
 
 def add(subcommands) -> None:
@@ -23,8 +22,8 @@ def add(subcommands) -> None:
         "model is wrong (one line says what); 3 done, but some scores are not finite numbers: they are left out; 130 "
         "interrupted: the same command goes on from the rewards kept beside OUT.",
     )
-    parser.add_argument("reward_models", nargs="+", metavar="REWARD_MODEL", help="one, or two to be set side by side")
     add = parser.add_argument
+    add("reward_models", nargs="+", metavar="REWARD_MODEL", help="one, or two to be set side by side")
     add("--policy", action="append", required=True, metavar="BASE", dest="policies", help="language model; repeatable")
     shared(add, "lexicon", "prompts", "case", "head")
     add("--format", help="of the reward model (default: as in valuetrace audit)")
@@ -47,22 +46,24 @@ def run(options: argparse.Namespace) -> int:
     from valuetrace import forecast
     from valuetrace.forecast.page import as_text
 
-    given = {key: value for key, value in vars(options).items() if value is not None}
-    for key in ("run", "dry_run", "json"):
-        given.pop(key)
+    asked = given(options, "dry_run", "json")
     for kind in ("", "policy_"):
-        arguments = key_values(given.pop(f"{kind}template_argument", []))
-        given[f"{kind}template_arguments"] = arguments
-    given |= {key: tuple(given[key]) for key in ("reward_models", "policies")}
-    request = forecast.Request(**given)
+        asked[f"{kind}template_arguments"] = key_values(asked.pop(f"{kind}template_argument", []))
+    asked |= {key: tuple(asked[key]) for key in ("reward_models", "policies")}
+    request = forecast.Request(**asked)
     if options.dry_run:
         planned = forecast.plan(request, say)
-        print(json.dumps(planned.as_dict(), indent=2) if options.json else f"Cost: {planned}")
+        if options.json:
+            print_json(planned.as_dict())
+        else:
+            print(f"Cost: {planned}")
         return 0
     done = forecast.forecast(request, say)
-    print(json.dumps(done.result, indent=2, ensure_ascii=False) if options.json else as_text(done.result))
-    beside = "forecast.json, forecast.csv, words.csv, forecast.png"
-    say(f"Written: {done.out / 'forecast.html'} and {beside} beside it")
+    if options.json:
+        print_json(done.result)
+    else:
+        print(as_text(done.result))
+    say(f"Written: {done.out / 'forecast.html'} and forecast.json, forecast.csv, words.csv, forecast.png beside it")
     for problem in done.problems:
         say(f"warning: {problem}")
     return 3 if done.problems else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ def shared(add: Callable, *names: str) -> None:
 
 
 def go_offline() -> None:
-    """No library asks the Hub from here on: to be called before huggingface_hub is imported, which reads this once."""
+    """Keep every library off the Hub. Call it before huggingface_hub is imported, which reads the setting once."""
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
@@ -33,12 +34,23 @@ def key_values(arguments: list[str]) -> dict[str, str | bool]:
     return found
 
 
+def given(options: argparse.Namespace, *but: str) -> dict[str, Any]:
+    """The options that were given, by name, without ``but`` and what argparse itself keeps."""
+    return {key: value for key, value in vars(options).items() if value is not None and key not in (*but, "run")}
+
+
+def print_json(value: dict) -> None:
+    """``value`` on stdout, indented."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 def say(line: str) -> None:
-    """What is said beside the result goes to stderr, at once."""
+    """Print a message to stderr, at once; stdout is for the result."""
     print(line, file=sys.stderr, flush=True)
 
 
 def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
@@ -65,19 +77,13 @@ _SHARED = {
     },
     "case": {"choices": ("lower", "capitalised"), "help": "spelling of the words (default lower)"},
     "head": {"help": "reward head: an adapter's name, where config.json does not name it (first_output …)"},
-    "offline": {
-        "action": "store_true",
-        "help": "never ask the network: a Hub id must be in data/models/ already",
-    },
+    "offline": {"action": "store_true", "help": "never ask the network: a Hub id must be in data/models/ already"},
     "device": {"help": "cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)"},
     "dtype": {
         "choices": ("float32", "bfloat16", "float16"),
         "help": "default: float32 on a CPU, else the weights' own",
     },
-    "batch-size": {
-        "type": positive,
-        "help": "candidates a batch (reward models) or prompts a batch (language models)",
-    },
+    "batch-size": {"type": positive, "help": "candidates a batch (reward models) or prompts a batch (language models)"},
     "seed": {"type": int, "help": "seed of everything that is drawn (default 1)"},
     "dry-run": {"action": "store_true", "help": "stop after the estimate of candidates, tokens, memory and time"},
     "max-minutes": {

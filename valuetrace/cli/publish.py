@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from valuetrace.cli.options import say
+from valuetrace.cli.options import given, say
 
 
 def add(subcommands) -> None:
@@ -33,6 +33,5 @@ def add(subcommands) -> None:
 def run(options: argparse.Namespace) -> None:
     from valuetrace.publish import Request, publish
 
-    given = {key: value for key, value in vars(options).items() if key != "run"}
-    for place in publish(Request(**given), say).values():
+    for place in publish(Request(**given(options)), say).values():
         print(place)

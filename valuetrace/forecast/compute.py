@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.core.errors import InputError, some
-from valuetrace.forecast import policies, shares, words
+from valuetrace.forecast import policies, shares
 from valuetrace.forecast.inputs import Jobs
 from valuetrace.forecast.shares import Optimum
 from valuetrace.lexicon.entries import labelled
-from valuetrace.measures import profile as profiles
 from valuetrace.measures import validity
 from valuetrace.scoring.spelling import word_scores
 from valuetrace.stats.bootstrap import FEWEST_WORDS
-from valuetrace.subjects.inputs import Job
 
 GAINERS = 10  # words a point
 
@@ -47,23 +45,25 @@ class Covered:
 
     @property
     def framing(self) -> np.ndarray:
+        """(prompts,)"""
         return self.prompts["framing"].to_numpy()
 
 
 @dataclass(frozen=True)
-class Reckoned:
-    """result: of forecast.json; frames: by the name of their CSV."""
+class Computed:
+    """result: what forecast.json holds; frames: tables by the name of their CSV."""
 
     result: dict
     frames: dict[str, pd.DataFrame]
 
 
-def reckon(jobs: Jobs, tables: dict[str, pd.DataFrame]) -> Reckoned:
-    """Everything from the score tables, by model. InputError where no reply has finite scores of every model."""
+def compute(jobs: Jobs, tables: dict[str, pd.DataFrame]) -> Computed:
+    """The forecast. tables: score tables by model. InputError where no reply has finite scores of every model."""
     rule, covered = validity.rule(), cover(jobs, tables)
     references = {job.name: policies.normalised(covered.scores[job.name]) for job in jobs.policies}
-    mass = {name: _by_framing(of, covered.framing) for name, (_, of) in references.items()}
-    profile = {job.name: _profile(job, tables[job.name], rule) for job in jobs.reward_models}
+    means = {name: shares.framing_means(of, covered.framing) for name, (_, of) in references.items()}
+    mass = {name: {framing: float(mean) for framing, mean in of.items()} for name, of in means.items()}
+    profile = {job.name: job.profile(tables[job.name]) for job in jobs.reward_models}
     groups = constructs(jobs.lexicon, covered.words)
     of_word = _constructs_of(jobs.lexicon, covered.words)
     cells, frames, gained, drawn = [], [], [], {}
@@ -73,16 +73,23 @@ def reckon(jobs: Jobs, tables: dict[str, pd.DataFrame]) -> Reckoned:
         )
         refused = refusals(mass[policy.name], profile[reward.name]["reading"], rule)
         rows, frame, drawn[i, j] = _shares(jobs, cell, covered, groups, refused)
-        gains = words.gainers(cell, jobs.points, of_word, covered.framing, GAINERS)
+        gains = shares.gainers(cell, jobs.points, of_word, covered.framing, GAINERS)
         gains = gains[~gains["framing"].isin(refused)]
-        leaders = [r for r in words.leaders(cell, of_word, covered.prompts) if r["framing"] not in refused]
+        leaders = [r for r in shares.leaders(cell, of_word, covered.prompts) if r["framing"] not in refused]
         named = {"policy": policy.name, "reward_model": reward.name}
-        budgets = _budgets(jobs.points, cell, covered.framing)
-        changes = words.first_changes(leaders)
-        cells.append(named | {"refused": refused, "budgets": budgets, "rows": rows})
-        cells[-1] |= {"gainers": gains.to_dict("records"), "leaders": leaders, "first_changes": changes}
+        cells.append(
+            {
+                **named,
+                "refused": refused,
+                "budgets": _budgets(jobs.points, cell, covered.framing),
+                "rows": rows,
+                "gainers": gains.to_dict("records"),
+                "leaders": leaders,
+                "first_changes": shares.first_changes(leaders),
+            }
+        )
         frames.append(frame)
-        gained.append(gains.assign(**named)[[*named, *words.GAINERS]])
+        gained.append(gains.assign(**named)[[*named, *shares.GAINERS]])
     result: dict = {
         "lexicon": jobs.request.lexicon,
         "case": jobs.request.case,
@@ -99,11 +106,12 @@ def reckon(jobs: Jobs, tables: dict[str, pd.DataFrame]) -> Reckoned:
     }
     tables_out = {"forecast": pd.concat(frames, ignore_index=True), "words": pd.concat(gained, ignore_index=True)}
     if len(cells) > 1:
-        rows = _attribution(jobs, drawn, covered, groups, [cell["refused"] for cell in cells])
-        result["attribution"] = {"definition": DEFINITION, "models": _corners(jobs), "rows": rows}
+        rows = _attribution(jobs, drawn, covered, groups, {name for cell in cells for name in cell["refused"]})
+        corners = {"policies": [j.name for j in jobs.policies], "reward_models": [j.name for j in jobs.reward_models]}
+        result["attribution"] = {"definition": DEFINITION, "models": corners, "rows": rows}
         columns = ["effect", "framing", "kind", "budget", "construct", *_NUMBERS]
         tables_out["attribution"] = pd.DataFrame(rows, columns=columns)
-    return Reckoned(result, tables_out)
+    return Computed(result, tables_out)
 
 
 def cover(jobs: Jobs, tables: dict[str, pd.DataFrame]) -> Covered:
@@ -158,14 +166,14 @@ def _shares(jobs: Jobs, cell: Optimum, covered: Covered, groups: list[dict], ref
     their draws by framing."""
     points, framing = jobs.points, covered.framing
     rows, parts, drawn = [], [_refused_rows(groups, dict.fromkeys(framing), refused)], {}
-    nats, reached = (_means(values, framing) for values in (cell.nats, cell.reached.astype(float)))
+    nats, reached = (shares.framing_means(values, framing) for values in (cell.nats, cell.reached.astype(float)))
     for index, group in enumerate(groups):
         if "refused" in group:
             continue
         label, rng = group["label"], np.random.default_rng([jobs.request.seed, index])
         share = shares.shares(cell.log_policy, group["member"])
         by_word = shares.share_draws(cell, group["member"], jobs.request.draws, rng)
-        drawn[label] = share, shares.framing_draws(by_word, framing)
+        drawn[label] = share, shares.framing_means(by_word, framing)
         for name, found in shares.by_framing(*drawn[label], framing, jobs.request.seed).items():
             if name not in refused:
                 told = {"framing": name, "construct": label, "nats": nats[name], "reached": reached[name]}
@@ -194,9 +202,9 @@ def _refused_rows(groups: list[dict], framings: dict, refused: dict) -> pd.DataF
     return pd.DataFrame(rows, columns=["framing", "construct", "refused"])
 
 
-def _attribution(jobs: Jobs, drawn: dict, covered: Covered, groups: list[dict], refused: list) -> list[dict]:
-    """What exchanging policy and reward model does to each share, where no forecast of the four is refused."""
-    rows, none = [], {name for of in refused for name in of}
+def _attribution(jobs: Jobs, drawn: dict, covered: Covered, groups: list[dict], refused: set[str]) -> list[dict]:
+    """What exchanging policy and reward model does to each share, but for framings ``refused`` in any forecast."""
+    rows = []
     for group in groups:
         if "refused" in group:
             continue
@@ -208,13 +216,9 @@ def _attribution(jobs: Jobs, drawn: dict, covered: Covered, groups: list[dict], 
             of_effect = {name: of[effect] for name, of in resampled.items()}
             found = shares.by_framing(share, of_effect, covered.framing, jobs.request.seed)
             for name, numbers in found.items():
-                if name not in none:
+                if name not in refused:
                     rows += _records(jobs.points.assign(effect=effect, framing=name, construct=label, **numbers))
     return rows
-
-
-def _corners(jobs: Jobs) -> dict[str, list[str]]:
-    return {"policies": [job.name for job in jobs.policies], "reward_models": [job.name for job in jobs.reward_models]}
 
 
 def _budgets(points: pd.DataFrame, cell: Optimum, framing: np.ndarray) -> list[dict]:
@@ -224,29 +228,12 @@ def _budgets(points: pd.DataFrame, cell: Optimum, framing: np.ndarray) -> list[d
     for name in dict.fromkeys(framing):
         of = framing == name
         for at, (kind, budget) in enumerate(points.itertuples(index=False)):
-            beta = float(np.median(cell.beta[at, of])) if kind != "best_of_n" else 0.0
+            beta = float(np.median(cell.beta[at, of]))  # NaN of best-of-n
             row = {"framing": name, "kind": kind, "budget": budget, "nats": float(cell.nats[at, of].mean())}
-            row |= {"bound": float(policies.best_of_bound([budget])[0]) if kind == "best_of_n" else None}
+            row["bound"] = float(policies.best_of_bound([budget])[0]) if kind == "best_of_n" else None
             row |= {"prompts": int(of.sum()), "reached": int(cell.reached[at, of].sum())}
             rows.append(row | {"beta": beta if 0 < beta < np.inf else None})
     return rows
-
-
-def _profile(job: Job, table: pd.DataFrame, rule: validity.Rule) -> dict:
-    """The reward model's own ranks of the covered words, and whether its scores can be read."""
-    subject = profiles.Subject(
-        job.name, "reward", job.request.lexicon, job.format, job.form, job.request.case, job.request.tokenisation
-    )
-    seeded = {"draws": job.request.draws, "seed": job.request.seed}
-    return profiles.profile(subject, table, job.lexicon, job.prompts, job.known, rule, **seeded)
-
-
-def _by_framing(values: np.ndarray, framing: np.ndarray) -> dict[str, float]:
-    return {str(name): float(values[framing == name].mean()) for name in dict.fromkeys(framing)}
-
-
-def _means(values: np.ndarray, framing: np.ndarray) -> dict[str, np.ndarray]:
-    return {str(name): values[:, framing == name].mean(axis=1) for name in dict.fromkeys(framing)}
 
 
 def _constructs_of(lexicon: pd.DataFrame, covered: pd.Index) -> pd.Series:

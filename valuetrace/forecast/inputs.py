@@ -1,4 +1,4 @@
-"""What a forecast is asked for: one or two reward models, one or two policies, words, prompts and budgets."""
+"""A forecast's request, resolved: one or two reward models, one or two policies, words, prompts and budgets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULTS = ("forecast.json", "forecast.csv", "words.csv", "attribution.csv", "for
 NATS = tuple(step / 2 for step in range(17))
 COUNTS = tuple(2**step for step in range(13))
 LARGEST = 1e6
-"""Of a budget in nats or of n: more is a slip of the pen."""
+"""The largest budget in nats and the largest n; more is taken for a typing error."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ class Jobs:
 
     @property
     def every(self) -> list[Job]:
+        """Policies, then reward models."""
         return [*self.policies, *self.reward_models]
 
     @property
     def first(self) -> Job:
-        """Words, known groups and prompts are those of every job."""
+        """A job whose words, known groups and prompts are those of every other."""
         return self.policies[0]
 
     def only(self, words: set[str]) -> Jobs:
@@ -84,7 +85,7 @@ class Jobs:
 
 
 def resolve(request: Request) -> Jobs:
-    """Find everything that a request names. InputError for the first thing that is missing or makes no sense."""
+    """Find everything that a request names. InputError for the first thing that is missing or invalid."""
     check_numbers(request)
     given = {"REWARD_MODEL": request.reward_models, "--policy": request.policies}
     for option, names in given.items():
@@ -93,18 +94,17 @@ def resolve(request: Request) -> Jobs:
         if len(set(names)) < len(names):
             raise InputError(f"{option} {names[0]}: given twice.")
     out = results.check(request.out or default_folder(request), RESULTS, "forecast")
-    own = replace(request, out=out)
-    jobs = _told_apart(
-        [_job(own, name, "reward") for name in request.reward_models]
-        + [_job(own, name, "logprob") for name in request.policies]
-    )
+    jobs = [_job(request, out, name, "reward") for name in request.reward_models]
+    jobs += [_job(request, out, name, "logprob") for name in request.policies]
+    if len({job.name for job in jobs}) < len(jobs):  # two of one name: each by the name that it was given by
+        jobs = [replace(job, name=job.request.model) for job in jobs]
     rewards, policies = ([job for job in jobs if job.kind == kind] for kind in ("reward", "logprob"))
     points = shares.grid(sorted({0.0, *request.nats}), sorted(set(request.counts)), sorted(set(request.betas)))
     return Jobs(request, out, rewards, policies, jobs[0].lexicon, points)
 
 
 def check_numbers(request: Request) -> None:
-    """InputError for a budget that means nothing."""
+    """InputError for a budget out of range."""
     for value in request.nats:
         if not 0 <= value <= LARGEST:
             raise InputError(f"--budgets {value:g}: a KL divergence is 0 or more (nats; at most {LARGEST:g}).")
@@ -128,15 +128,14 @@ def default_folder(request: Request) -> Path:
     return Path("forecast", "-on-".join(names))
 
 
-def sayable(words: pd.Series, job: Job, texts: set[str]) -> set[str]:
-    """The words that are single tokens of a policy in the spelling that its format asks for. texts: its tokens'."""
-    return {word for text, word in spellings(words, job.form, job.request.case).items() if text in texts}
-
-
 def shared_words(jobs: Jobs, texts: list[set[str]]) -> set[str]:
-    """The lexicon's words that every policy can say. InputError where there is none."""
+    """The lexicon's words that are single tokens of every policy in its format's spelling. InputError for none.
+
+    texts: the decoded tokens of each policy.
+    """
     listed = jobs.lexicon["word"]
-    said = [sayable(listed, job, own) for job, own in zip(jobs.policies, texts, strict=True)]
+    spelt = [spellings(listed, job.form, job.request.case) for job in jobs.policies]
+    said = [{word for text, word in of.items() if text in own} for of, own in zip(spelt, texts, strict=True)]
     shared = set.intersection(*said)
     if not shared:
         counts = "; ".join(f"{job.name} {len(own)}" for job, own in zip(jobs.policies, said, strict=True))
@@ -156,11 +155,11 @@ def of_policy() -> Iterator[None]:
         raise InputError(re.sub(r"--(format|template-argument)\b", r"--policy-\1", str(error))) from None
 
 
-def _job(request: Request, name: str, kind: str) -> Job:
-    """One model. Its out is where its shards lie: beside the forecast's folder, in none of its own."""
+def _job(request: Request, out: Path, name: str, kind: str) -> Job:
+    """One model. Its shards are kept beside the forecast's folder ``out``."""
     shared = ("lexicon", "prompts", "case", "device", "dtype", "batch_size", "draws", "seed", "max_minutes", "offline")
     options = {key: getattr(request, key) for key in shared}
-    options["out"] = cast(Path, request.out).with_name(f"{cast(Path, request.out).name}.rewards")
+    options["out"] = out.with_name(f"{out.name}.rewards")
     if kind == "reward":
         options |= {"format": request.format, "template_arguments": request.template_arguments, "head": request.head}
         job = audit.resolve(audit.Request(name, **options))
@@ -173,10 +172,3 @@ def _job(request: Request, name: str, kind: str) -> Job:
         remedy = "give it as --policy" if kind == "reward" else "give it first, and a language model as --policy"
         raise InputError(f"{name}: a {is_} model ({job.architecture}) where a {wanted} model belongs; {remedy}.")
     return job
-
-
-def _told_apart(jobs: list[Job]) -> list[Job]:
-    """Where two models have one name, each under the name that it was given by."""
-    if len({job.name for job in jobs}) == len(jobs):
-        return jobs
-    return [replace(job, name=job.request.model) for job in jobs]

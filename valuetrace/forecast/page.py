@@ -7,7 +7,7 @@ from pathlib import Path
 from valuetrace.core.numbers import number
 from valuetrace.forecast.shares import KINDS
 from valuetrace.report.numbers import Numbers
-from valuetrace.report.page import picture, template
+from valuetrace.report.page import picture, refusal_lines, refusals, template
 from valuetrace.subjects import cost
 
 SHOWN = {"kl": (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), "best_of_n": (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)}
@@ -29,12 +29,11 @@ def page(result: dict, image: Path) -> str:
         r=result,
         tables=[
             [
-                (framing, kind, KINDS[kind], table(rows, framing, kind), header(cell["budgets"], framing, kind))
+                (framing, kind, KINDS[kind], table(cell["rows"], framing, kind), header(cell["budgets"], framing, kind))
                 for framing in framings(cell)
                 for kind in dict.fromkeys(row["kind"] for row in cell["budgets"])
             ]
             for cell in cells
-            for rows in [cell["rows"]]
         ],
         gained=[{framing: gains(cell["gainers"], framing) for framing in framings(cell)} for cell in cells],
         ranks=ranks,
@@ -54,10 +53,7 @@ def framings(cell: dict) -> list[str]:
 def shown(budgets: list[float], kind: str) -> list[float]:
     """Those of a forecast's budgets that a table has room for."""
     chosen = [budget for budget in SHOWN.get(kind, ()) if budget in budgets]
-    if len(chosen) >= min(4, len(budgets)):
-        return chosen
-    step = max(1, -(-len(budgets) // 6))
-    return budgets[::step]
+    return chosen if len(chosen) >= min(4, len(budgets)) else budgets[:: max(1, -(-len(budgets) // 6))]
 
 
 def header(budgets: list[dict], framing: str, kind: str) -> list[int]:
@@ -86,15 +82,14 @@ def gains(rows: list[dict], framing: str, words: int = 5) -> dict[float, list[in
 
 def ranks(result: dict, reward_model: str, framing: str) -> dict[str, int]:
     """Construct → where its percentile stands in the rows of the reward model's own profile."""
-    rows = result["profiles"][reward_model]["rows"]
-    return {row["label"]: at for at, row in enumerate(rows) if row["framing"] == framing and "percentile" in row}
+    rows = enumerate(result["profiles"][reward_model]["rows"])
+    return {row["label"]: at for at, row in rows if row["framing"] == framing and "percentile" in row}
 
 
 def attributed(result: dict) -> list[tuple]:
     """(framing, budgets, construct → effect → where in the rows) of the KL budgets."""
-    if not result["attribution"] or not result["attribution"]["rows"]:
-        return []
-    rows = [(at, row) for at, row in enumerate(result["attribution"]["rows"]) if row["kind"] == "kl"]
+    listed = result["attribution"]["rows"] if result["attribution"] else []
+    rows = [(at, row) for at, row in enumerate(listed) if row["kind"] == "kl"]
     found = []
     for framing in dict.fromkeys(row["framing"] for _, row in rows):
         of = [(at, row) for at, row in rows if row["framing"] == framing]
@@ -109,15 +104,12 @@ def attributed(result: dict) -> list[tuple]:
 
 def refused(result: dict) -> list[dict]:
     """What no forecast is given of: ``where, refused, needs``, those of one reason joined."""
-    joined: dict[tuple[str, str], list[str]] = {}
-    for cell in result["cells"]:
-        for framing, why in cell["refused"].items():
-            where = f"{cell['reward_model']} on {cell['policy']}, {framing} prompts"
-            joined.setdefault((why["refused"], why["needs"]), []).append(where)
-    for group in result["constructs"]:
-        if "refused" in group:
-            joined.setdefault((group["refused"], group["needs"]), []).append(group["label"])
-    return [{"where": "; ".join(where), "refused": why, "needs": needs} for (why, needs), where in joined.items()]
+    cells = [
+        (f"{cell['reward_model']} on {cell['policy']}, {framing} prompts", why)
+        for cell in result["cells"]
+        for framing, why in cell["refused"].items()
+    ]
+    return refusals(cells + [(group["label"], group) for group in result["constructs"] if "refused" in group])
 
 
 def as_text(result: dict) -> str:
@@ -132,13 +124,10 @@ def as_text(result: dict) -> str:
     for cell in result["cells"]:
         lines.append(f"{cell['reward_model']} on {cell['policy']}: share of the covered replies' probability, percent")
         for framing in framings(cell):
-            lines += _text_table(cell, framing, "kl", "nats")
-            lines += _text_table(cell, framing, "best_of_n", "best of")
-            lines += _text_table(cell, framing, "beta", "β")
+            for kind, unit in (("kl", "nats"), ("best_of_n", "best of"), ("beta", "β")):
+                lines += _text_table(cell, framing, kind, unit)
             lines += _text_words(cell, framing)
-    for row in refused(result):
-        lines.append(f"Refused ({row['where']}): {row['refused']}. Needed: {row['needs']}.")
-    return "\n".join(lines)
+    return "\n".join(lines + refusal_lines(refused(result)))
 
 
 def _text_table(cell: dict, framing: str, kind: str, unit: str) -> list[str]:

@@ -88,12 +88,9 @@ def _panel(axis: Axes, cell: pd.DataFrame, kind: str, looks: dict) -> None:
 
 def _looks(constructs: list[str]) -> dict[str, dict]:
     """A colour and marker for each construct; its vices have its virtues' colour, dashed."""
-    names = list(dict.fromkeys(label.partition(".")[0] for label in constructs))
-    return {
-        label: {
-            "color": style.OKABE_ITO[names.index(label.partition(".")[0]) % len(style.OKABE_ITO)],
-            "marker": style.MARKERS[names.index(label.partition(".")[0]) % len(style.MARKERS)],
-            "ls": "--" if label.endswith(".vice") else "-",
-        }
-        for label in constructs
-    }
+    looks, names = {}, list(dict.fromkeys(label.partition(".")[0] for label in constructs))
+    for label in constructs:
+        at = names.index(label.partition(".")[0]) % len(style.OKABE_ITO)  # as many markers
+        look = {"color": style.OKABE_ITO[at], "marker": style.MARKERS[at]}
+        looks[label] = look | {"ls": "--" if label.endswith(".vice") else "-"}
+    return looks

@@ -1,4 +1,4 @@
-"""The forecast, step by step: resolve, say the cost, score, reckon, write."""
+"""The forecast, step by step: resolve, estimate the cost, score, compute, write."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import torch
-import transformers
 
 from valuetrace.core import files
-from valuetrace.core.errors import InputError
 from valuetrace.forecast import compute, inputs
 from valuetrace.forecast.inputs import Jobs, Request
 from valuetrace.lexicon.entries import labelled
@@ -41,6 +38,7 @@ class PlannedForecast:
         return f"time about {costs.duration(self.seconds)} in all, loading apart"
 
     def as_dict(self) -> dict:
+        """What forecast.json and ``--dry-run --json`` hold."""
         models = {name: {k: v for k, v in asdict(c).items() if k != "after_seconds"} for name, c in self.costs.items()}
         return {"seconds": self.seconds, "models": models}
 
@@ -60,8 +58,6 @@ def plan(request: Request, say: Callable[[str], None] = print) -> PlannedForecas
     One model is held at a time. The reward models score only the words that every policy can say.
     """
     jobs = inputs.resolve(request)
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
     found, texts = {}, []
     for job in jobs.policies:
         with inputs.of_policy():
@@ -76,12 +72,7 @@ def plan(request: Request, say: Callable[[str], None] = print) -> PlannedForecas
     seconds = sum(cost.seconds for cost in found.values()) + _after_seconds(jobs)
     planned = PlannedForecast(jobs, found, seconds)
     say(f"Cost: {planned}")
-    limit = request.max_minutes
-    if limit is not None and seconds > 60 * limit:
-        raise InputError(
-            f"it would take about {costs.duration(seconds)}, more than --max-minutes {limit:g}. Raise the limit, or "
-            "take fewer --prompts or a smaller --lexicon."
-        )
+    costs.check_time("the forecast", seconds, request.max_minutes, "fewer --prompts or a smaller --lexicon")
     return planned
 
 
@@ -94,16 +85,16 @@ def forecast(request: Request, say: Callable[[str], None] = print) -> Done:
     for job in jobs.every:
         tables[job.name], problem = _scores(job)
         problems += [problem] if problem else []
-    reckoned = compute.reckon(jobs, tables)
+    computed = compute.compute(jobs, tables)
     result = {
-        **reckoned.result,
+        **computed.result,
         "models": {job.name: _about(job, planned.costs[job.name]) for job in jobs.every},
         "not_finite": problems,
         "cost": {"estimated": planned.as_dict()},
         "versions": results.versions(),
     }
     with results.whole(jobs.out, "forecast") as folder:
-        stored = write(result, reckoned.frames, folder, start)
+        stored = write(result, computed.frames, folder, start)
     return Done(stored, jobs.out, problems)
 
 
@@ -122,10 +113,7 @@ def write(result: dict, frames: dict[str, pd.DataFrame], folder: Path, start: fl
 
 def _estimate(job: Job, role: str, say: Callable[[str], None]) -> tuple[costs.Cost, set[str]]:
     """The cost of one model's scores, and a policy's tokens as text."""
-    costs.check_memory(job)
-    process = psutil.Process().memory_info().rss
-    scorer = scorers.load(job)
-    estimated = costs.estimate(job, scorer, process)
+    scorer, estimated = costs.load(job)
     cost = replace(estimated, seconds=estimated.seconds - estimated.after_seconds, after_seconds=0.0)
     say(
         f"{job.name}: {role} ({job.architecture}), format {job.format}; {cost.candidates:,} candidates × "
@@ -137,23 +125,14 @@ def _estimate(job: Job, role: str, say: Callable[[str], None]) -> tuple[costs.Co
         rows = loading.vocabulary(scorer.backbone, scorer.tokenizer)
         texts = set(rows["token_decoded"].head(len(scorer.tokenizer)))
     del scorer
-    _free()
+    torch.cuda.empty_cache()  # for the next model's check of memory; without CUDA it does nothing
     return cost, texts
 
 
 def _scores(job: Job) -> tuple[pd.DataFrame, str | None]:
-    scorer = scorers.load(job)
-    table, problem = scorer.score(results.shards(job.out), progress=sys.stderr.isatty())
-    table["token_id"] = table["token_id"].astype("Int64")
-    del scorer
-    _free()
-    return table, problem
-
-
-def _free() -> None:
-    """What a dropped model held, for the next one's check of memory."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    found = scorers.load(job).score(results.shards(job.out), progress=sys.stderr.isatty())
+    torch.cuda.empty_cache()
+    return found
 
 
 def _after_seconds(jobs: Jobs) -> float:
@@ -168,10 +147,7 @@ def _after_seconds(jobs: Jobs) -> float:
 
 def _about(job: Job, cost: costs.Cost) -> dict:
     return {
-        "kind": job.kind,
-        "architecture": job.architecture,
-        "origin": job.origin,
-        "config_sha256": files.sha256(job.folder / "config.json"),
+        **job.about(),
         "format": job.format,
         "template": job.form.template if job.form.kind == "text" else None,
         "device": cost.device,

@@ -1,6 +1,6 @@
-"""The constructs' shares of a forecast policy, their intervals, and what two policies and two rewards differ by.
+"""The constructs' shares of a forecast policy, their intervals, what two policies and two rewards differ by; its words.
 
-A construct's share is the probability of its words among all covered replies. Two intervals stand beside it, 95 % each:
+A construct's share is the probability of its words among all covered replies. It has two 95 % intervals:
 
 - over words: the words of the construct are drawn anew among themselves and the other words among themselves, as many
   as there are. A word brings its probability along, so that a draw is the share that the same β (or n) gives over that
@@ -24,6 +24,8 @@ from valuetrace.stats.bootstrap import resample_weights, word_draws
 KINDS = {"kl": "KL budget (nats)", "best_of_n": "best of n", "beta": "β (units of the reward)"}
 FEWEST_PROMPTS = 6
 """Of a framing: of fewer, drawing them anew says next to nothing (stats.bootstrap.FEWEST_WORDS has the reason)."""
+
+GAINERS = ["framing", "kind", "budget", "word", "constructs", "reference", "probability", "gain", "log_ratio"]
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,16 @@ def by_prompt(share: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
     return {"share": share, "low": low, "high": high}
 
 
-def framing_draws(drawn: np.ndarray, framing: np.ndarray) -> dict[str, np.ndarray]:
-    """Framing → the draws' mean over its prompts, (draws, points)."""
-    return {str(name): drawn[..., framing == name].mean(axis=-1) for name in dict.fromkeys(framing)}
+def framing_means(values: np.ndarray, framing: np.ndarray) -> dict[str, np.ndarray]:
+    """Framing → the mean over its prompts, which are the last axis of ``values``: of draws (draws, points)."""
+    return {str(name): values[..., framing == name].mean(axis=-1) for name in dict.fromkeys(framing)}
 
 
 def by_framing(share: np.ndarray, drawn: dict[str, np.ndarray], framing: np.ndarray, seed: int) -> dict[str, dict]:
     """Framing → ``share`` (points,), the mean over its prompts, ``low, high`` over words and ``low_prompts,
     high_prompts`` over prompts (NaN of fewer than FEWEST_PROMPTS).
 
-    share: (points, prompts); drawn: ``framing_draws``.
+    share: (points, prompts); drawn: ``framing_means``.
     """
     found = {}
     for name, of_words in drawn.items():
@@ -142,6 +144,61 @@ def attribute(corner: dict[tuple[int, int], np.ndarray]) -> dict[str, np.ndarray
         "reward": ((reward - first) + (both - policy)) / 2,
         "interaction": both - policy - reward + first,
     }
+
+
+def gainers(cell: Optimum, points: pd.DataFrame, words: pd.Series, framing: np.ndarray, shown: int) -> pd.DataFrame:
+    """The ``shown`` words that gain most probability at every point, columns GAINERS.
+
+    words: word (index) → its constructs as text. Probabilities are means over a framing's prompts; gain = probability
+    − reference, log_ratio = log(probability / reference) in nats.
+    """
+    rows = []
+    for name in dict.fromkeys(framing):
+        of = framing == name
+        reference = np.exp(cell.log_reference[:, of]).mean(axis=1)
+        for (kind, budget), log_policy in zip(points.itertuples(index=False), cell.log_policy, strict=True):
+            probability = np.exp(log_policy[:, of]).mean(axis=1)
+            gain = probability - reference
+            best = np.lexsort((words.index, -gain))[:shown]
+            for at in best[gain[best] > 0]:
+                ratio = float(np.log(probability[at] / reference[at]))
+                found = (words.index[at], words.iloc[at], reference[at], probability[at], gain[at], ratio)
+                rows.append((name, kind, budget, *found))
+    return pd.DataFrame(rows, columns=GAINERS)
+
+
+def leaders(cell: Optimum, words: pd.Series, prompts: pd.DataFrame) -> list[dict]:
+    """The most probable word of each prompt as the KL budget grows, exact and not on a grid.
+
+    A row a prompt: ``prompt, framing, reach`` (nats) and ``leads``: ``word, constructs, nats`` from which it leads, and
+    its ``probability`` there; the first from 0 on. prompts: ``key, framing``, in the order of the cell's columns.
+    """
+    rows = []
+    for column, (key, framing) in enumerate(prompts[["key", "framing"]].itertuples(index=False)):
+        one = slice(column, column + 1)
+        log_reference, rewards = cell.log_reference[:, one], cell.rewards[:, one]
+        leads = []
+        for at, slope in policies.leaders(log_reference[:, 0], rewards[:, 0]):
+            beta = np.array([[1 / slope if slope else np.inf]])
+            log_policy = policies.tilted(log_reference, rewards, beta)
+            nats = policies.divergence(log_policy, log_reference)[0, 0]
+            named = {"word": words.index[at], "constructs": words.iloc[at]}
+            leads.append(named | {"nats": float(nats), "probability": float(np.exp(log_policy[0, at, 0]))})
+        rows.append({"prompt": key, "framing": framing, "reach": float(cell.reach[column]), "leads": leads})
+    return rows
+
+
+def first_changes(rows: list[dict]) -> list[dict]:
+    """By framing, of ``leaders``: ``prompts``, ``changing`` (in how many another word ever leads), and of the budget of
+    the first change ``lowest, median, highest`` (nats; None where none changes)."""
+    found = []
+    for framing in dict.fromkeys(row["framing"] for row in rows):
+        of = [row for row in rows if row["framing"] == framing]
+        nats = [row["leads"][1]["nats"] for row in of if len(row["leads"]) > 1]
+        spread = {"lowest": min(nats), "median": float(np.median(nats)), "highest": max(nats)} if nats else {}
+        none = dict.fromkeys(("lowest", "median", "highest"))
+        found.append({"framing": framing, "prompts": len(of), "changing": len(nats)} | none | spread)
+    return found
 
 
 def _best_left(drawn: np.ndarray, log_reference: np.ndarray, rewards: np.ndarray) -> np.ndarray:

@@ -20,10 +20,9 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 class Record:
-    """What was recorded at ``path`` up to a step; beside it, in ``<name>.start.csv``, the words' mean scores at the
-    start, so that a training that goes on is still compared with them.
+    """The record at ``path``, up to the step from which the training goes on; later rows are dropped.
 
-    What an earlier training, or this one after the step from which it goes on, left there is dropped.
+    ``<name>.start.csv`` holds the words' mean scores at the start, so that a resumed training is compared with them.
     """
 
     def __init__(self, path: Path, step: int):

@@ -53,7 +53,7 @@ def draw(
 
 
 def _known_groups() -> pd.DataFrame:
-    """None where they are not made: the lexicon's own virtues and vices are read then."""
+    """``word, polarity``; empty where their file is missing: the lexicon's own virtues and vices then count."""
     path = settings.ROOT / lexicon_path(KNOWN_GROUPS)
     empty = pd.DataFrame(columns=["word", "polarity"], dtype=str)
     return files.read_csv(path, ("word", "polarity"), dtype=str) if path.is_file() else empty

@@ -45,7 +45,8 @@ def subject(model: nn.Module, tokenizer: Any, format: Format | str | None = None
         raise InputError(
             "values: there is no tokenizer. Pass one (tokenizer=…), or give the trainer processing_class=…."
         )
-    if _sharded(model):
+    fsdp = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
+    if fsdp or any(hasattr(p, "ds_id") or type(p).__name__ == "DTensor" for p in model.parameters()):
         raise InputError(
             "values: the model is sharded (FSDP, ZeRO-3 or tensor parallel), and no process holds it whole. Train "
             "replicated (DDP, ZeRO-1, ZeRO-2), or profile saved checkpoints with `valuetrace audit`."
@@ -66,20 +67,12 @@ def _beneath(model: nn.Module) -> Any:
     return model.get_base_model()
 
 
-def _sharded(model: nn.Module) -> bool:
-    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
-        return True
-    return any(hasattr(value, "ds_id") or type(value).__name__ == "DTensor" for value in model.parameters())
-
-
 def _kind(model: nn.Module) -> Literal["reward", "logprob"]:
     name = type(model).__name__
     if isinstance(model, GenericForSequenceClassification):
-        if cast(Any, model.config).num_labels == 1:
-            return "reward"
-        raise InputError(
-            f"values: {name} has {cast(Any, model.config).num_labels} labels. A reward model has one (num_labels=1)."
-        )
+        if (labels := cast(Any, model.config).num_labels) != 1:
+            raise InputError(f"values: {name} has {labels} labels. A reward model has one (num_labels=1).")
+        return "reward"
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     if isinstance(model, PreTrainedModel) and known & {cls.__name__ for cls in type(model).__mro__}:
         return "logprob"
@@ -116,7 +109,8 @@ def untouched(model: PreTrainedModel) -> Iterator[None]:
     devices = {value.device for value in model.parameters() if value.device.type not in ("cpu", "meta")}
     forward = model.__dict__.pop("forward", None)
     try:
-        with torch.random.fork_rng([device.index for device in devices], device_type=_type(devices)):
+        kind = next((device.type for device in devices), None)
+        with torch.random.fork_rng([device.index for device in devices], device_type=kind):
             model.eval()
             yield
     finally:
@@ -128,7 +122,3 @@ def untouched(model: PreTrainedModel) -> Iterator[None]:
             module.training = training
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-def _type(devices: set[torch.device]) -> str | None:
-    return next((device.type for device in devices), None)

@@ -64,19 +64,16 @@ def summarise(scores: pd.DataFrame, sample: Sample, kind: Literal["reward", "log
 def _reading(scores, ranked, framing, sample: Sample, kind: str, rule: validity.Rule, finite: bool) -> dict:
     """``reading`` (estimates alone), ``refused`` and ``needs``, of a language model by its probability too."""
     if not finite:
-        refused = {"refused": "some scores are not finite numbers", "needs": "a lower learning rate, or float32"}
-        return {"reading": _NOTHING} | refused
-    few_draws = replace(rule, draws=DRAWS)
-    found = validity.reading(scores, framing, sample.known, few_draws, ranked.index)
-    why = {key: found[key] for key in ("refused", "needs")}
-    if kind == "logprob" and why["refused"] is None:
-        found |= validity.of_log_probabilities(found, validity.probability(ranked, framing), rule)
-        why = {key: found[key] for key in ("refused", "needs")}
-    parts = {
-        part: {name: value["estimate"] if isinstance(value, dict) else value for name, value in found[part].items()}
-        for part in _NOTHING
+        why = {"refused": "some scores are not finite numbers", "needs": "a lower learning rate, or float32"}
+        return {"reading": _NOTHING} | why
+    found = validity.reading(scores, framing, sample.known, replace(rule, draws=DRAWS), ranked.index)
+    if kind == "logprob":
+        found = validity.of_log_probabilities(found, validity.probability(ranked, framing), rule)
+    estimates = {
+        part: none | {name: v["estimate"] if isinstance(v, dict) else v for name, v in found[part].items()}
+        for part, none in _NOTHING.items()
     }
-    return {"reading": {part: _NOTHING[part] | values for part, values in parts.items()}} | why
+    return {"reading": estimates, "refused": found["refused"], "needs": found["needs"]}
 
 
 def correlation(means: dict[str, dict[str, float]], start: dict[str, dict[str, float]]) -> float:

@@ -51,15 +51,13 @@ def publish(request: Request, say: Callable[[str], None]) -> dict[str, str]:
     if request.dry_run:
         say("dry run: nothing is written or pushed")
         return {base: str(adapters.PUBLISHED / base) for base in bases}
-    api = None
-    if request.to:
-        api, user = hub.login()
-        say(f"logged in to {api.endpoint} as {user}")
+    api = hub.login(say) if request.to else None
     done = {}
     for base in bases:
         notice = chosen.licence(rows[base]).notice
         done[base] = adapters.write(found[base], texts[base], notice, chosen.hub(base, rows[base]))
-    remote.track(adapters.PUBLISHED)
+    with remote.repository() as repo:
+        repo.add(str(adapters.PUBLISHED))
     say(f"{adapters.PUBLISHED}/ and {adapters.PUBLISHED}.dvc are up to date: commit {adapters.PUBLISHED}.dvc")
     if request.remote:
         size = remote.push(say)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from torch import Tensor
 
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
-from valuetrace.publish.stored import as_written
 from valuetrace.training import checkpoint
 from valuetrace.training.model import MLP_UNITS
 
@@ -41,12 +42,28 @@ class Adapter:
 
     @property
     def parameters(self) -> int:
+        """How many numbers the weights have."""
         return sum(value.numel() for value in self.tensors.values())
 
     @property
     def size(self) -> int:
         """Bytes of the weights."""
         return sum(value.numel() * value.element_size() for value in self.tensors.values())
+
+
+@contextmanager
+def as_written(path: str | Path) -> Iterator[None]:
+    """InputError for a stored file without what its writer puts there, or with another type (text for a number).
+
+    For the few lines that take such a file apart.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not as its stage writes it ({what}). Make it again.") from None
 
 
 def read(base: str, base_folder: Path) -> Adapter:
@@ -106,7 +123,7 @@ def expected_shapes(base_folder: Path, configuration: dict, head: str) -> dict[s
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    own = {**copy.deepcopy(configuration), "base_model_name_or_path": None}  # peft writes into its lists
+    own = copy.deepcopy(configuration) | {"base_model_name_or_path": None}  # peft writes into its lists
     config = AutoConfig.from_pretrained(base_folder, num_labels=1, trust_remote_code=False)
     try:
         with warnings.catch_warnings(), torch.device("meta"):

@@ -15,8 +15,7 @@ from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.measures import references
 from valuetrace.models.rows import Model
-from valuetrace.publish.adapters import PROVENANCE, Adapter
-from valuetrace.publish.stored import as_written
+from valuetrace.publish.adapters import PROVENANCE, Adapter, as_written
 from valuetrace.report.page import template
 
 PUBLISH = settings.ROOT / "conf" / "publish.yaml"
@@ -48,7 +47,7 @@ class Known:
         return row.source.repository or self.bases.get(name)
 
     def licence(self, row: Model) -> Licence:
-        """The licence of a row. InputError for a wording that is not known: what it asks for would be left out."""
+        """The licence of a row. InputError for an unknown wording, whose demands would be left out."""
         if row.licence not in self.licences:
             raise InputError(
                 f"{PUBLISH}: 'licences' has no {row.licence!r}, the licence of {row.label} in params.yaml. Use a "
@@ -63,7 +62,7 @@ def known(path: Path = PUBLISH) -> Known:
 
 
 def render(context: Mapping[str, Any]) -> str:
-    """The card's text; InputError for a value that is missing from ``context``, which is no empty place."""
+    """The card's text; InputError for a value that ``context`` lacks, so that no place stays empty."""
     try:
         return template("card.md.j2", "valuetrace.publish", escape=False).render(context).rstrip() + "\n"
     except (TypeError, ValueError, jinja2.UndefinedError) as error:
@@ -79,11 +78,22 @@ def context(adapter: Adapter, row: Model, chosen: Known, repository: str | None 
     training = _read(path) or {}
     with as_written(path):
         held_out, pairs = training.get("checkpoints", []), training.get("held_out", {}).get("pairs")
-        kinds = _kinds(held_out)
+        start = "held_out_accuracy_"
+        last = held_out[-1] if held_out else {}
+        kinds = [name.removeprefix(start) for name in last if name.startswith(start)]  # that have an accuracy
     with as_written(METRICS / "preferences.json"):
         data = _data(_read(METRICS / "preferences.json"), training)
     with as_written(f"{PROVENANCE} of {base}"):
-        provenance = _made(adapter, made)
+        trained = made["training"]
+        provenance = {
+            "objective": OBJECTIVES[trained["objective"]],
+            "origin": _origin(made["base"]),
+            "hyperparameters": hyperparameters(adapter, made),
+            "versions": ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items()),
+            "rounding": f"{made['published']['largest_rounding']:.2g}",
+            "linear": trained["head"] == "linear",
+            "template": _template(trained["format"]),
+        }
     return {
         "base": base,
         "title": f"{row.label}: reward model ({provenance['objective']})",
@@ -107,19 +117,6 @@ def context(adapter: Adapter, row: Model, chosen: Known, repository: str | None 
     }
 
 
-def _made(adapter: Adapter, made: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint's provenance tells."""
-    return {
-        "objective": OBJECTIVES[made["training"]["objective"]],
-        "origin": _origin(made["base"]),
-        "hyperparameters": hyperparameters(adapter, made),
-        "versions": ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items()),
-        "rounding": f"{made['published']['largest_rounding']:.2g}",
-        "linear": made["training"]["head"] == "linear",
-        "template": _template(made["training"]["format"]),
-    }
-
-
 def header(row: Model, licence: Licence, hub: str | None, data: dict | None) -> str:
     """The YAML metadata that the Hub reads."""
     fields: dict[str, Any] = {"license": licence.id}
@@ -136,8 +133,7 @@ def header(row: Model, licence: Licence, hub: str | None, data: dict | None) -> 
 
 def hyperparameters(adapter: Adapter, made: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The rows of the table of hyperparameters, as the checkpoint recorded them."""
-    told = made["training"]
-    lora = told["lora"]
+    told, lora = made["training"], made["training"]["lora"]
     rows = [
         ("objective", OBJECTIVES[told["objective"]]),
         ("head", told["head"]),
@@ -158,23 +154,11 @@ def hyperparameters(adapter: Adapter, made: Mapping[str, Any]) -> list[tuple[str
     return rows
 
 
+@as_written(METRICS / "dynamics.json")
 def value_profile(base: str, step: int) -> dict[str, Any]:
     """Median ranks and gaps of the run that ended at ``step``, or ``no_profile``: why there are none."""
-    path = METRICS / "dynamics.json"
-    with as_written(path):
-        return _value_profile(_read(path), base, step)
-
-
-def _value_profile(found: dict | None, base: str, step: int) -> dict[str, Any]:
-    nothing: dict[str, Any] = {
-        "ranks": [],
-        "gaps": [],
-        "lexicon": "",
-        "prompts": "",
-        "constructs": [],
-        "reading": None,
-        "no_profile": "",
-    }
+    nothing: dict[str, Any] = {"ranks": [], "gaps": [], "lexicon": "", "prompts": "", "constructs": [], "reading": None}
+    found = _read(METRICS / "dynamics.json")
     if found is None:
         return nothing | {"no_profile": "metrics/dynamics.json is absent: no value profile can be given."}
     if found["last_step"] != step:
@@ -187,9 +171,10 @@ def _value_profile(found: dict | None, base: str, step: int) -> dict[str, Any]:
     if path.is_file():
         frame = pd.read_csv(path)
         ranks = frame[(frame["base"] == base) & (frame["step"] == step)].to_dict("records")
-    return nothing | {
+    pairs = [(row, {row["first"], row["second"]}) for row in found["gaps"] if row["step"] == step]
+    return {
         "ranks": ranks,
-        "gaps": [row for row in found["gaps"] if row["step"] == step and _readable(row, base, found["refused"])],
+        "gaps": [row for row, pair in pairs if base in pair and not pair & set(found["refused"])],
         "reading": next(row for row in found["readings"] if (row["base"], row["step"]) == (base, step)),
         "lexicon": found["lexicon"],
         "prompts": " and ".join(f"{count} {framing} prompts" for framing, count in found["prompts"].items()),
@@ -229,43 +214,30 @@ def _data(found: dict | None, training: dict) -> dict[str, Any] | None:
     }
 
 
-def _kinds(held_out: list[dict]) -> list[str]:
-    """The kinds of held-out pairs that an accuracy is given for."""
-    start = "held_out_accuracy_"
-    return [name.removeprefix(start) for name in (held_out[-1] if held_out else {}) if name.startswith(start)]
-
-
-def _readable(gap: dict, base: str, refused: dict) -> bool:
-    """Whether a gap is one of the base's, with a base that can be read too."""
-    pair = {gap["first"], gap["second"]}
-    return base in pair and not pair & set(refused)
-
-
 def _profiles(base: str) -> list[dict[str, Any]]:
     """Audits of the trained model in metrics/profiles/ (kind reward, named after the base or a step of it)."""
-    result = []
-    for found in references.read(METRICS / "profiles"):
-        if found["kind"] != "reward" or found["model"].split("/")[0] != base:
-            continue
-        told = {"model": found["model"], "lexicon": found["lexicon"], "format": found["format"]["name"]}
-        result.append(told | {"rows": profile_rows(found["rows"])})
-    return result
+    return [
+        {"model": found["model"], "lexicon": found["lexicon"], "format": found["format"]["name"]}
+        | {"rows": profile_rows(found["rows"])}
+        for found in references.read(METRICS / "profiles")
+        if found["kind"] == "reward" and found["model"].split("/")[0] == base
+    ]
 
 
 def profile_rows(rows: list[dict]) -> list[dict]:
     """The rows of a value profile with ``percentile`` and ``interval`` as a card writes them."""
-    result = []
-    for row in rows:
-        told = "percentile" in row
-        interval = "{:.1f} to {:.1f}".format(*row["percentile_interval"]) if told else "refused"
-        result.append({**row, "percentile": f"{row['percentile']:.1f}" if told else "–", "interval": interval})
-    return result
+    return [
+        row
+        | {"percentile": f"{row['percentile']:.1f}", "interval": "{:.1f} to {:.1f}".format(*row["percentile_interval"])}
+        if "percentile" in row
+        else row | {"percentile": "–", "interval": "refused"}
+        for row in rows
+    ]
 
 
 def _origin(base: Mapping[str, Any]) -> str:
     """What the checkpoint recorded of its base, in words."""
-    origin = base.get("origin")
-    if origin is None:
+    if (origin := base.get("origin")) is None:
         return "SHA-256 " + ", ".join(base["sha256"])
     if "repository" in origin:
         return f"{origin['repository']} at revision {origin['revision']}"

@@ -9,23 +9,20 @@ goes on from there. The token comes from the environment or `hf auth login` and 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from valuetrace.assets import retry
+from valuetrace.assets import Unreachable, retry
 from valuetrace.core.errors import InputError
 from valuetrace.hub import told
 
 LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token with write access (huggingface.co/settings/tokens)"
 QUOTA = (402, 413, 507)
 TRANSIENT = (408, 409, 425, 429, 500, 502, 503, 504)
-
-
-class _Dropped(InputError, ConnectionError):
-    """Worth another try; an input error when the tries are used up."""
 
 
 def repositories(prefix: str, bases: list[str]) -> dict[str, str]:
@@ -52,15 +49,17 @@ def check_name(option: str, name: str) -> None:
         raise InputError(f"{option} {name}: {error}") from None
 
 
-def login() -> tuple[Any, str]:
-    """A client that the server knows, and its user's name; InputError without a token or with a wrong one."""
+def login(say: Callable[[str], None]) -> Any:
+    """A client that the server knows; says for whom. InputError without a token or with a wrong one."""
     from huggingface_hub import HfApi, get_token
 
     token = get_token()
     if token is None:
         raise InputError(f"no Hugging Face token. {LOGIN}.")
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
-    return api, _step("log in", api, lambda: api.whoami()["name"])
+    user = _step("log in", api, lambda: api.whoami()["name"])
+    say(f"logged in to {api.endpoint} as {user}")
+    return api
 
 
 def push(
@@ -77,18 +76,14 @@ def push(
     exists keeps its visibility. InputError says what went wrong and how to go on.
     """
     say(f"{repository}: uploading {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
-    _step(
-        f"create {repository}",
-        api,
-        lambda: api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True),
-    )
     message = f"Adapter of {folder.name}" if kind == "model" else f"The {folder.name}"
-    done = _step(
-        f"upload to {repository}",
-        api,
-        lambda: api.upload_folder(repo_id=repository, folder_path=folder, repo_type=kind, commit_message=message),
+    made: dict = {"private": private or None, "exist_ok": True}
+    sent: dict = {"folder_path": folder, "commit_message": message}
+    _step(f"create {repository}", api, lambda: api.create_repo(repository, repo_type=kind, **made))
+    upload = _step(
+        f"upload to {repository}", api, lambda: api.upload_folder(repo_id=repository, repo_type=kind, **sent)
     )
-    return done.commit_url
+    return upload.commit_url
 
 
 def _step(what: str, api: Any, action: Callable[[], Any]) -> Any:
@@ -105,20 +100,20 @@ def _step(what: str, api: Any, action: Callable[[], Any]) -> Any:
                 print(file=sys.stderr)  # below the progress bar
             raise explain(what, error, api.endpoint) from None
 
-    return retry("publish", attempt, (_Dropped,))
+    return retry("publish", attempt, (Unreachable,))
 
 
 def explain(what: str, error: Exception, endpoint: str) -> InputError:
-    """What an exception of the client means for the user; ``_Dropped`` where another try may help."""
+    """What an exception of the client means for the user; ``Unreachable`` where another try may help."""
     from huggingface_hub import errors
 
-    chain = list(_causes(error))
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
     status = next((e.response.status_code for e in chain if isinstance(e, errors.HfHubHTTPError)), None)
     said, endpoint = " ".join(str(e) for e in chain if str(e)), told(endpoint)
-    if status in QUOTA or (status in (400, 403) and any(word in said.lower() for word in ("quota", "storage limit"))):
-        return InputError(
-            f"{what}: the account's storage is used up ({status}). Free some, or publish elsewhere (--to)."
-        )
+    if status in QUOTA or (status in (400, 403) and re.search("quota|storage limit", said, re.IGNORECASE)):
+        return InputError(f"{what}: the account's storage is full ({status}). Free some, or publish elsewhere (--to).")
     if status == 401:
         return InputError(f"{what}: {endpoint} does not accept the token (401). {LOGIN}.")
     if status == 403:
@@ -132,24 +127,18 @@ def explain(what: str, error: Exception, endpoint: str) -> InputError:
         )
     resume = "What arrived stays: the same command goes on from there"
     if status in TRANSIENT:
-        return _Dropped(f"{what}: {endpoint} answers {status}. {resume}")
+        return Unreachable(f"{what}: {endpoint} answers {status}. {resume}")
     if status is not None:
         return InputError(f"{what}: {endpoint} refuses ({status}): {told(said)}")
     network = (errors.HTTPError, ConnectionError, TimeoutError)  # the first: httpx's, without an answer
     if any(isinstance(e, network) for e in chain):
-        return _Dropped(
+        return Unreachable(
             f"{what}: the connection to {endpoint} failed ({type(chain[-1]).__name__}: {told(chain[-1])}). {resume}"
         )
     if isinstance(error, OSError):
         return InputError(f"{what}: {told(error)}")
     hint = "" if "huggingface.co" in endpoint else " If that server has no Xet storage, set HF_HUB_DISABLE_XET=1."
     return InputError(f"{what}: {type(chain[-1]).__name__}: {told(said)}.{hint} {resume}.")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 @contextmanager

@@ -45,12 +45,6 @@ class Run:
         return "runs", self.key[:2], self.key, self.value
 
 
-def track(folder: Path) -> None:
-    """``dvc add folder``: refresh <folder>.dvc and .gitignore. InputError outside a DVC repository."""
-    with repository() as repo:
-        repo.add(str(folder))
-
-
 def push(say: Callable[[str], None], limit: int = LIMIT) -> int:
     """Bring the default remote up to date; returns its size in bytes (0 for one outside the repository).
 
@@ -63,7 +57,7 @@ def push(say: Callable[[str], None], limit: int = LIMIT) -> int:
         odb = repo.cloud.get_remote_odb(None, "push", hash_name="md5-dos2unix")  # its path: the remote's root
         inside = odb.fs.protocol == "local" and Path(odb.path).is_relative_to(repo.root_dir)
         repo.stage_cache.pull(None)  # what others published stays
-        own_objects = _flat(repo.used_objs(push=True))
+        own_objects = set().union(*repo.used_objs(push=True).values())
         own: dict[str, Any] = _sizes(repo, own_objects)
         if None in own.values():
             names = some(item.obj_name for item in own_objects if own[item.value] is None)
@@ -123,7 +117,7 @@ def usable_runs(repo: Any) -> list[Run]:
 
 def within(runs: list[Run], own: dict[str, int], limit: int | None) -> tuple[list[Run], list[Run]]:
     """The runs (in order) whose files fit under ``limit`` bytes beside ``own``, and those left out."""
-    held, kept, left_out = dict(own), [], []
+    held, kept, left_out = own, [], []
     for run in runs:
         together = held | run.files
         if limit is not None and sum(together.values()) > limit:
@@ -151,11 +145,7 @@ def _same_sources(entry: dict, stage: Any, made: list[str]) -> bool:
 
 
 def _objects(repo: Any, key: str, value: str) -> set[Any]:
-    return _flat(repo.stage_cache.get_used_objs([(key, value)]))
-
-
-def _flat(used: dict[Any, set]) -> set[Any]:
-    return {item for objects in used.values() for item in objects}
+    return set().union(*repo.stage_cache.get_used_objs([(key, value)]).values())
 
 
 def _sizes(repo: Any, objects: set[Any]) -> dict[str, int | None]:

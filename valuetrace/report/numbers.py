@@ -77,8 +77,7 @@ def _follow(value: Any, parts: list[str]) -> Any:
         return value
     if isinstance(value, list) and parts[0].isdecimal() and int(parts[0]) < len(value):
         return _follow(value[int(parts[0])], parts[1:])
-    keys = [".".join(parts[:end]) for end in range(1, len(parts) + 1)] if isinstance(value, dict) else []
-    for end in range(len(keys), 0, -1):  # the longest first: m1.5b before m1
-        if keys[end - 1] in value:
-            return _follow(value[keys[end - 1]], parts[end:])
+    for end in range(len(parts), 0, -1):  # the longest key first: m1.5b before m1
+        if isinstance(value, dict) and (key := ".".join(parts[:end])) in value:
+            return _follow(value[key], parts[end:])
     raise KeyError(parts[0])

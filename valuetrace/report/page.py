@@ -3,11 +3,15 @@
 A section is a module of ``valuetrace/report/sections/`` with a template beside it, found by being there:
 
     TITLE, ORDER     its heading, and its place on the page
-    needs()          the files that it reads: metrics/NAME.json, which ``Context.metrics`` then holds, tables, pictures
-    render(context)  its HTML, as ``Context.fill`` makes it
-    ABSENT           (or none) what the page says where a needed file is not there; without it the section is left out
-    PAGE             (or none) the file in plots/ that it fills alone; the report then links it instead
-    NOTE             (or none) what to keep in mind on that page; without it the profile's note
+
+and, where it has use for them,
+
+    NEEDS            the files that it reads: tables, pictures, metrics/NAME.json (``Context.metrics`` then holds those)
+    needs()          the same files, where params.yaml names them
+    render(context)  its HTML, by ``Context.fill``; without it the template alone makes it
+    ABSENT           what the page says where a needed file is missing; without it the section is left out
+    PAGE, MADE_BY    the file in plots/ that the section fills alone (the report links it), and the command for it
+    NOTE             what to keep in mind on that page; without it the profile's note
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import base64
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +45,7 @@ class Context:
 
     @cached_property
     def models(self) -> dict[str, Model]:
+        """Name → row of params.yaml."""
         return settings.get("models", dict[str, Model])
 
     @cached_property
@@ -49,6 +55,7 @@ class Context:
 
     @cached_property
     def profile(self) -> str:
+        """The profile of the run: demo, tiny or paper."""
         return settings.get("profile", str)
 
     @cached_property
@@ -75,10 +82,9 @@ def single(name: str) -> str:
     """The page of one section, alone. InputError where a file that it needs is missing."""
     module, context = next(module for module in found() if module.__name__.endswith(f".{name}")), Context()
     if missing := _missing(module):
-        raise InputError(f"{missing[0]}: no such file; plots/{module.PAGE} needs it. Run its stage.")
-    return context.fill(
-        "single.html.j2", section=_part(module, context), title=module.TITLE, note=getattr(module, "NOTE", None)
-    )
+        raise InputError(f"{missing}: no such file; plots/{module.PAGE} needs it. Run its stage.")
+    told = {"title": module.TITLE, "note": getattr(module, "NOTE", None)}
+    return context.fill("single.html.j2", section=_part(module, context), **told)
 
 
 def found() -> list[ModuleType]:
@@ -87,19 +93,40 @@ def found() -> list[ModuleType]:
     return sorted(map(importlib.import_module, names), key=lambda module: (module.ORDER, module.__name__))
 
 
-def _missing(module: ModuleType) -> list[str]:
-    return [path for path in module.needs() if not Path(path).is_file()]
+def needed(module: ModuleType) -> list[str]:
+    """The files that a section reads."""
+    return module.needs() if hasattr(module, "needs") else list(getattr(module, "NEEDS", ()))
+
+
+def _missing(module: ModuleType) -> str | None:
+    """The first needed file that is not there."""
+    return next((path for path in needed(module) if not Path(path).is_file()), None)
 
 
 def _part(module: ModuleType, context: Context) -> dict[str, Any] | None:
     """``title``, ``html`` and ``missing`` of a section, None where it is left out."""
     if missing := _missing(module):
         absent = getattr(module, "ABSENT", None)
-        return absent and {"title": module.TITLE, "html": absent, "missing": missing[0]}
-    for path in module.needs():
+        return absent and {"title": module.TITLE, "html": absent, "missing": missing}
+    for path in needed(module):
         if path.startswith("metrics/"):
             context.metrics[path.removeprefix("metrics/").removesuffix(".json")] = files.read_json(path)
-    return {"title": module.TITLE, "html": module.render(context), "missing": None}
+    name = module.__name__.rpartition(".")[2]
+    html = module.render(context) if hasattr(module, "render") else context.fill(f"sections/{name}.html.j2")
+    return {"title": module.TITLE, "html": html, "missing": None}
+
+
+def refusals(found: Iterable[tuple[str, dict]]) -> list[dict]:
+    """Pairs of a place and its row with ``refused`` and ``needs``, joined by reason: ``where, refused, needs``."""
+    joined: dict[tuple[str, str], list[str]] = {}
+    for where, row in found:
+        joined.setdefault((row["refused"], row["needs"]), []).append(where)
+    return [{"where": "; ".join(where), "refused": why, "needs": needs} for (why, needs), where in joined.items()]
+
+
+def refusal_lines(rows: list[dict], start: str = "Refused (") -> list[str]:
+    """The rows of ``refusals`` for a terminal."""
+    return [f"{start}{row['where']}): {row['refused']}. Needed: {row['needs']}." for row in rows]
 
 
 def picture(path: str | Path, description: str) -> Markup:

@@ -26,6 +26,8 @@ from valuetrace.scoring import shared_prefix
 from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
 from valuetrace.scoring.reward_model import RewardModel
 
+CPU_TOKENS, GPU_TOKENS = 1024, 65_536
+"""New tokens a batch, when the caller sets no batch size: on a CPU, and at most on an accelerator."""
 _CHECKSUM = 8  # bytes at the end of a shard
 
 
@@ -224,16 +226,16 @@ def _token_budget(model: RewardModel, plan: Conversations) -> int:
     """New tokens a batch, when the caller sets no batch size.
 
     On a CPU as many as keep its matrix products busy and its caches warm; on an accelerator as many as
-    fill half of the free memory by a rough count of a layer's activations, at most 65,536.
+    fill half of the free memory by a rough count of a layer's activations, at most ``GPU_TOKENS``.
     """
     device = model.backbone.device
     if device.type != "cuda":
-        return 1024
+        return CPU_TOKENS
     config = model.backbone.config
     free, _ = torch.cuda.mem_get_info(device)
     width = 10 * config.hidden_size + 4 * config.intermediate_size
     scores = config.num_attention_heads * (len(plan.prefix) + max(map(len, plan.rests)))
-    return int(np.clip(free // 2 // (4 * width + 12 * scores), 512, 65536))
+    return int(np.clip(free // 2 // (4 * width + 12 * scores), 512, GPU_TOKENS))
 
 
 def _out_of_memory(error: BaseException) -> bool:

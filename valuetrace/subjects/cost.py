@@ -1,19 +1,21 @@
-"""What an audit costs, said before it runs: candidates, tokens, memory, and time from a short calibration."""
+"""What an audit costs, known before it runs: candidates, tokens, memory, and time from a short calibration."""
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+import transformers
 from safetensors import SafetensorError, safe_open
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.models.rows import DTYPES
+from valuetrace.subjects import scorers
 from valuetrace.subjects.inputs import Job
 from valuetrace.subjects.scorers import LogProbabilities, Rewards, dtype_of
 
@@ -43,15 +45,11 @@ class Cost:
             f"time about {duration(self.seconds)}, {duration(self.after_seconds)} of it after the scoring"
         )
 
-    def as_dict(self) -> dict:
-        return asdict(self)
-
 
 def check_memory(job: Job) -> None:
-    """InputError where the weights alone exceed what is free: known before they are read."""
+    """InputError where the weights alone exceed the free memory; no weights are read."""
     needed = stored_parameters(job.folder) * DTYPES[dtype_of(job)]
-    on_cpu = job.request.device == "cpu" or loading.best_device().type == "cpu"
-    if on_cpu:
+    if job.request.device == "cpu" or loading.best_device().type == "cpu":
         free = psutil.virtual_memory().available
     elif loading.best_device().type == "cuda":
         devices = range(torch.cuda.device_count()) if job.request.device == "auto" else [job.request.device]
@@ -62,6 +60,25 @@ def check_memory(job: Job) -> None:
         raise InputError(
             f"{job.name}: its weights take {size(needed)} in {dtype_of(job)}, but only {size(free)} of memory are "
             "free. Take a smaller --dtype (bfloat16), another --device, or a larger machine."
+        )
+
+
+def load(job: Job) -> tuple[Rewards | LogProbabilities, Cost]:
+    """The loaded model of a job, and what its run costs. InputError where memory does not hold the weights."""
+    check_memory(job)
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    process = psutil.Process().memory_info().rss
+    scorer = scorers.load(job)
+    return scorer, estimate(job, scorer, process)
+
+
+def check_time(what: str, seconds: float, limit: float | None, smaller: str) -> None:
+    """InputError where ``what`` takes longer than ``limit`` (minutes); smaller: what would take less."""
+    if limit is not None and seconds > 60 * limit:
+        raise InputError(
+            f"{what}: it would take about {duration(seconds)}, more than --max-minutes {limit:g}. Raise the limit, or "
+            f"score {smaller}."
         )
 
 
@@ -86,7 +103,7 @@ def estimate(job: Job, scorer: Rewards | LogProbabilities, process: int) -> Cost
 
 
 def after_seconds(job: Job) -> float:
-    """What comes after the scoring takes about this long, by rates measured on one core of a server of 2023."""
+    """About how long everything after the scoring takes, by rates measured on one core of a server of 2023."""
     words = len(set(job.lexicon["word"]))
     return _PAGE_SECONDS + _DRAW_SECONDS * job.request.draws * words * len(job.prompts)
 

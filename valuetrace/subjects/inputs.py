@@ -1,10 +1,11 @@
-"""What an audit is asked for, and what that means: a model folder, its kind, words, prompts and a format."""
+"""An audit's request, resolved: a model folder, its kind, words, prompts and a format."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +17,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from valuetrace import tables
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
-from valuetrace.core.files import alone
 from valuetrace.lexicon import unrolled
 from valuetrace.lexicon.unrolled import find_lexicon
-from valuetrace.measures import references as profiles
+from valuetrace.measures import profile, references, validity
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import ADAPTERS
-from valuetrace.subjects import adapters, results
+from valuetrace.scoring.reward_model import RewardModel
+from valuetrace.subjects import results
 
 QUESTION = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
 """The format of a reward model without a chat template: the one that the demo's reward models are trained with."""
@@ -66,10 +67,53 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """An adapter that valuetrace trained, as its ``provenance.json`` tells; it is audited merged into its base.
+
+    base: the base's folder name in data/models/; name: ``<base>/step-<n>``; form: the format of its training.
+    """
+
+    folder: Path
+    base: str
+    name: str
+    form: Format
+    origin: dict[str, Any]
+
+    def load(self, base: Path, form: Format, **options: Any) -> RewardModel:
+        """The reward model in ``form``. InputError for a damaged adapter, and for one of another base."""
+        from valuetrace.training.checkpoint import load_trained
+
+        if "device_map" in options:
+            raise InputError(f"{self.folder}: an adapter is merged on one device. Run without --device auto.")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
+            return replace(load_trained(base, self.folder, **options), form=form)
+
+
+def read_adapter(folder: Path) -> Adapter | None:
+    """The adapter that a folder holds; None where it holds a whole model. InputError for an adapter of others."""
+    if not (folder / "adapter_config.json").is_file() or (folder / "config.json").is_file():
+        return None
+    from valuetrace.training.checkpoint import read_provenance
+
+    path = folder / "provenance.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: an adapter that valuetrace did not train. Merge it into its base (peft: merge_and_unload, "
+            "save_pretrained; the tokenizer beside it) and give that folder."
+        )
+    made = read_provenance(folder)
+    base = settings.build(str, made["base"].get("name"), f"{path}: 'base.name'")
+    form = settings.build(Format, made["training"].get("format"), f"{path}: 'training.format'")
+    told = {"base": base, "step": made["step"], "adapter_sha256": made["sha256"].get("adapter_model.safetensors")}
+    return Adapter(folder, base, f"{base}/step-{made['step']}", form, {"model": base, "origin": told})
+
+
+@dataclass(frozen=True)
 class Job:
     """A request whose every part was found. kind: ``reward`` or ``logprob``; architecture: the class in config.json;
-    known: the known groups, ``word, polarity``, scored along; origin: the model's ``provenance.json``; adapter: what
-    is merged into ``folder``'s base, if anything is."""
+    origin: the model's ``provenance.json``; lexicon: ``word, construct, polarity``; known: the known groups, ``word,
+    polarity``, scored along; prompts: ``key, text, framing``; adapter: what is merged into the model in ``folder``."""
 
     request: Request
     name: str
@@ -84,48 +128,49 @@ class Job:
     format: str
     form: Format
     references: list[dict]
-    adapter: adapters.Adapter | None = None
+    adapter: Adapter | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What results record of the model."""
+        told = {"kind": self.kind, "architecture": self.architecture, "origin": self.origin}
+        return told | {"config_sha256": files.sha256(self.folder / "config.json")}
+
+    def profile(self, table: pd.DataFrame, lexicon: pd.DataFrame | None = None) -> dict:
+        """The value profile (``measures.profile``) of a score table; lexicon: instead of the job's own."""
+        asked = self.request
+        tokenisation = asked.tokenisation if self.kind == "reward" else None
+        named = (self.name, self.kind, asked.lexicon, self.format, self.form, asked.case, tokenisation)
+        words = self.lexicon if lexicon is None else lexicon
+        given = (profile.Subject(*named), table, words, self.prompts, self.known, validity.rule())
+        return profile.profile(*given, draws=asked.draws, seed=asked.seed)
 
 
 def resolve(request: Request) -> Job:
-    """Find everything a request names. InputError for the first thing that is missing or makes no sense.
+    """Find everything that a request names. InputError for the first thing that is missing or invalid.
 
     Words and prompts are read before a model is downloaded; no weights are read.
     """
-    check_numbers(request)
+    check_options(request)
     find_device(request.device)
     lexicon, prompts = find_lexicon(request.lexicon), read_prompts(request.prompts)
-    references = read_references(request.references)
+    others = read_references(request.references)
     given = find_model(request.model, request.revision, request.offline)
-    adapter = adapters.read(given)
+    adapter = read_adapter(given)
     folder = given if adapter is None else find_model(adapter.base, offline=request.offline)
-    kind, architecture = kind_of(folder, request.head) if adapter is None else kind_of_adapter(folder, request.head)
-    if kind == "logprob":
-        check_reward_options(request)
+    kind, architecture = kind_of(folder, request.head, adapter is not None)
+    check_options(request, kind)
     name = given.resolve().name.replace("--", "/", 1) if adapter is None else adapter.name
     out = results.check(request.out or results.default_folder(given))
     form_name, form = choose_format(request.format, kind, folder, adapter)
     form = with_arguments(form, form_name, request.template_arguments, folder)
     asked = (lexicon, read_known_groups(), prompts)
     origin = read_origin(folder) if adapter is None else adapter.origin
-    return Job(request, name, folder, out, kind, architecture, origin, *asked, form_name, form, references, adapter)
+    return Job(request, name, folder, out, kind, architecture, origin, *asked, form_name, form, others, adapter)
 
 
-def check_reward_options(request: Request) -> None:
-    """InputError for an option that means nothing to a language model."""
-    if request.vocabulary:
-        raise InputError("--vocabulary is for reward models; a language model's whole vocabulary is scored anyway.")
-    if request.tokenisation != "exact":
-        raise InputError(
-            f"--tokenisation {request.tokenisation} is for reward models; a language model reads no reply."
-        )
-    if request.optimal is not None:
-        raise InputError(f"--optimal {request.optimal} is for reward models; a language model gives no reply a reward.")
-
-
-def check_numbers(request: Request) -> None:
-    """InputError for a number that means nothing."""
-    minutes = request.max_minutes
+def check_options(request: Request, kind: str = "reward") -> None:
+    """InputError for a number that means nothing, and for options that exclude each other or the kind of model."""
+    minutes, only = request.max_minutes, "is for reward models; a language model"
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise InputError(f"--max-minutes {minutes:g}: give a number of minutes above 0.")
     if request.seed < 0:
@@ -133,23 +178,30 @@ def check_numbers(request: Request) -> None:
     if request.beam is not None and request.optimal is None:
         raise InputError(f"--beam {request.beam} belongs to --optimal K: give both, or neither.")
     if request.optimal is not None and request.tokenisation != "exact":
-        raise InputError("--optimal puts token ids into the conversation: leave --tokenisation as_published out.")
+        raise InputError("--optimal puts token ids into the conversation: run without --tokenisation as_published.")
+    if kind == "logprob" and request.vocabulary:
+        raise InputError(f"--vocabulary {only}'s whole vocabulary is scored anyway.")
+    if kind == "logprob" and request.tokenisation != "exact":
+        raise InputError(f"--tokenisation {request.tokenisation} {only} reads no reply.")
+    if kind == "logprob" and request.optimal is not None:
+        raise InputError(f"--optimal {request.optimal} {only} gives no reply a reward.")
 
 
 def find_device(name: str | None) -> torch.device | None:
     """The device by name; None for ``auto``, all of them. InputError for one that this machine does not have."""
     best = loading.best_device()
-    if name is None or name == "auto":
-        return best if name is None else None
+    if name is None:
+        return best
+    if name == "auto":
+        return None
     try:
         chosen = torch.device(name)
     except RuntimeError:
         raise InputError(f"--device {name}: unknown. Give cpu, cuda, cuda:1, or auto (all devices).") from None
-    if chosen.type != "cpu" and chosen.type != best.type:
-        raise InputError(f"--device {name}: this machine has none; torch sees {best}.")
-    there = ["cpu"] if chosen.type == "cpu" else [f"{best.type}:{i}" for i in range(torch.accelerator.device_count())]
-    if chosen.index is not None and str(chosen) not in (*there, "cpu:0"):
-        raise InputError(f"--device {name}: there is none of this number; torch sees {some(there, 20)}.")
+    count = 0 if best.type == "cpu" else torch.accelerator.device_count()
+    there = ["cpu", *(f"{best.type}:{i}" for i in range(count))]
+    if str(chosen) not in (*there, "cpu:0", best.type):
+        raise InputError(f"--device {name}: no such device; available: {some(there, 20)}.")
     return chosen
 
 
@@ -172,19 +224,26 @@ def find_model(name: str, revision: str | None = None, offline: bool = False) ->
     if not _HUB_ID.fullmatch(name):
         raise InputError(f"{name}: no such folder, no model in {MODELS}/, and no Hub id (owner/name).")
     folder = MODELS / (name + (f"@{revision}" if revision else "")).replace("/", "--")
-    if not folder.is_dir() and offline:
-        raise InputError(f"{name}: {folder} is not there, and --offline downloads nothing. Leave --offline out, once.")
-    if not folder.is_dir():
-        with alone(folder, f"another process downloads {name}"):
-            if not folder.is_dir():
-                source = Source("hub", repository=name, revision=revision)
-                loading.make(name, source, TokenizerChanges(), folder)
+    if folder.is_dir():
+        return folder
+    if offline:
+        raise InputError(f"{name}: {folder} is not there, and --offline downloads nothing. Run once without --offline.")
+    with files.alone(folder, f"another process downloads {name}"):
+        if not folder.is_dir():
+            loading.make(name, Source("hub", repository=name, revision=revision), TokenizerChanges(), folder)
     return folder
 
 
-def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "logprob"], str]:
-    """What a model folder holds, by the class that its config.json names."""
+def kind_of(folder: Path, head: str | None, adapted: bool) -> tuple[Literal["reward", "logprob"], str]:
+    """The kind of a model folder and the class that its config.json names; adapted: a reward model with its own head.
+
+    InputError for a class that is of no kind, and for ``head`` where it names no reward head of this model.
+    """
     architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
+    if adapted and head is not None:
+        raise InputError(f"--head {head}: an adapter brings its own head. Run without --head.")
+    if adapted:
+        return "reward", f"{architecture} with an adapter"
     if head is not None and head not in ADAPTERS:
         raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
     if head is not None and architecture in _LANGUAGE_MODELS:
@@ -199,48 +258,37 @@ def kind_of(folder: Path, head: str | None = None) -> tuple[Literal["reward", "l
     )
 
 
-def kind_of_adapter(base: Path, head: str | None) -> tuple[Literal["reward"], str]:
-    """What an adapter of ours on ``base`` is: a reward model with a head of its own."""
-    if head is not None:
-        raise InputError(f"--head {head}: an adapter brings its own head. Leave the option out.")
-    architecture = (loading.read_config(base).get("architectures") or ["(none)"])[0]
-    return "reward", f"{architecture} with an adapter"
-
-
 def read_prompts(name: str) -> pd.DataFrame:
     """``key, text, framing``: the value-laden set, some of it by key (a,b,c), or a CSV file."""
-    known = value_laden()[["key", "text", "framing"]]
+    columns = ["key", "text", "framing"]
+    known = value_laden()[columns]
     if name == "value_laden":
         return known
     if not name.endswith(".csv"):
         keys = [key.strip() for key in name.split(",")]
-        unknown = [key for key in keys if key not in set(known["key"])]
-        if unknown:
+        if unknown := [key for key in keys if key not in set(known["key"])]:
             raise InputError(
                 f"--prompts: {some(unknown)} is not a value-laden prompt ({some(known['key'], 3)}). "
                 "Give value_laden, keys joined by commas, or a CSV with key,text,framing."
             )
         frame = known.set_index("key").loc[keys].reset_index()
     else:
-        frame = files.read_csv(name, ("key", "text", "framing"), dtype=str)[["key", "text", "framing"]]
-    for column in frame.columns:
+        frame = files.read_csv(name, tuple(columns), dtype=str)[columns]
+    for column in columns:
         blank = frame.index[frame[column].str.strip() == ""]
         if len(blank):
             raise InputError(f"{name}, line {blank[0] + 2}: {column} is empty.")
     bad = sorted(set(frame["key"][frame["key"].duplicated()]) | set(frame["key"]) & set(tables.TOKEN_COLUMNS))
     if bad or frame.empty:
-        raise InputError(f"{name}: key {some(bad) or '(none)'} stands twice or is reserved. Give each prompt its own.")
-    framings = sorted(set(frame["framing"]) - {"positive", "negative"})
-    if framings:
+        raise InputError(f"{name}: key {some(bad) or '(none)'} is given twice or reserved. Give each prompt its own.")
+    if framings := sorted(set(frame["framing"]) - set(validity.FRAMINGS)):
         raise InputError(f"{name}: framing {some(framings)}; it is positive or negative.")
     return frame
 
 
-def choose_format(
-    name: str | None, kind: str, folder: Path, adapter: adapters.Adapter | None = None
-) -> tuple[str, Format]:
-    """The format by name (``formats:`` of params.yaml), or an adapter's own, or the model's chat template, or a plain
-    text format."""
+def choose_format(name: str | None, kind: str, folder: Path, adapter: Adapter | None = None) -> tuple[str, Format]:
+    """The format and its name: the one asked for (``formats:`` of params.yaml), the one that an adapter was trained
+    with, the model's chat template, or a plain text format."""
     params = settings.ROOT / settings.PARAMS
     known = FORMATS | (settings.get("formats", dict[str, Format], params) if params.is_file() else {})
     known.setdefault("question", QUESTION)
@@ -249,7 +297,8 @@ def choose_format(
             raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
         return name, known[name]
     if adapter is not None:
-        return adapters.trained_format(adapter, known)
+        own = adapter.form
+        return next(((name, form) for name, form in known.items() if form == own), ("trained", own))
     name = "chat" if loading.load_tokenizer(folder).chat_template else {"reward": "question", "logprob": "raw"}[kind]
     return name, known[name]
 
@@ -271,22 +320,20 @@ def with_arguments(form: Format, name: str, arguments: dict[str, str | bool], fo
 
 def read_references(folder: Path | None) -> list[dict]:
     """The profiles in a folder; None: those of the repository, where there are any."""
-    if folder is None:
-        return profiles.read(settings.ROOT / "metrics" / "profiles")
-    if not folder.is_dir():
+    if folder is not None and not folder.is_dir():
         raise InputError(f"--references {folder}: no such folder. Give one of value profiles (metrics/profiles).")
-    return profiles.read(folder)
+    return references.read(folder or settings.ROOT / "metrics" / "profiles")
 
 
 def read_known_groups() -> pd.DataFrame:
-    """``word, polarity`` of the known groups; empty where they are not made (the lexicon's own are read then)."""
+    """``word, polarity`` of the known groups; empty where their file is missing (the lexicon's own then count)."""
     path = settings.ROOT / unrolled.lexicon_path(unrolled.KNOWN_GROUPS)
     columns = ["word", "polarity"]
     return files.read_csv(path, tuple(columns), dtype=str)[columns] if path.is_file() else pd.DataFrame(columns=columns)
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """A model folder's provenance. InputError where it is not of the form that ``making`` writes."""
+    """A model folder's provenance. InputError where it is not of the form that ``models.build`` writes."""
     path = folder / "provenance.json"
     found = settings.build(dict[str, Any], provenance(folder), str(path))
     if "origin" in found:

@@ -12,7 +12,6 @@ from pathlib import Path
 from valuetrace import __version__
 from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
-from valuetrace.core.files import alone
 from valuetrace.models.rows import MODELS
 
 RESULTS = ("scores.parquet", "profile.json", "profile.csv", "profile.png", "audit.html", "optimal.csv", "card.md")
@@ -37,8 +36,7 @@ def check(out: Path, names: tuple[str, ...] = RESULTS, what: str = "audit") -> P
             raise InputError(f"--out {out}: the folder is replaced as a whole; give one of its own, below this one.")
         if out.exists() and not out.is_dir():
             raise InputError(f"--out {out}: cannot be made (it is a file).")
-        others = sorted(path.name for path in out.iterdir() if path.name not in names) if out.is_dir() else []
-        if others:
+        if out.is_dir() and (others := sorted({path.name for path in out.iterdir()} - set(names))):
             raise InputError(f"--out {out}: holds {some(others, 3)}, which is no {what}'s. Give a folder of its own.")
         nearest = next(parent for parent in out.parents if parent.exists())
         tempfile.TemporaryDirectory(dir=nearest, prefix=f".{out.name}.partial").cleanup()
@@ -48,16 +46,16 @@ def check(out: Path, names: tuple[str, ...] = RESULTS, what: str = "audit") -> P
 
 
 def versions() -> dict[str, str]:
-    """What computed a result, as it is told in its JSON."""
+    """The versions of what computed a result, as its JSON records them."""
     import torch
     import transformers
 
-    told = {"valuetrace": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
-    return told | {"python": platform.python_version()}
+    found = {"valuetrace": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    return found | {"python": platform.python_version()}
 
 
 def shards(out: Path) -> Path:
-    """Where what is scored is kept as it comes, by content: beside the results, so that no replacing loses it."""
+    """The folder of the scores computed so far, named by their content; it survives a replacement of the results."""
     return out.with_name(f".{out.name}.shards")
 
 
@@ -65,6 +63,6 @@ def shards(out: Path) -> Path:
 def whole(out: Path, what: str = "audit") -> Iterator[Path]:
     """An empty folder that takes the place of ``out`` if the block ends well; otherwise ``out`` stays as it was."""
     partial = out.with_name(f".{out.name}.partial")
-    with alone(out, f"another {what} is writing {out}"), files.fresh_folder(partial):
+    with files.alone(out, f"another {what} is writing {out}"), files.fresh_folder(partial):
         yield partial
         files.replace_folder(partial, out)

@@ -1,8 +1,8 @@
-"""Two kinds of model behind one face: load, count, time a sample, score.
+"""Reward models and language models with one interface: load, count, time a sample, score.
 
-A scorer has ``candidates``, ``tokens`` (all that the run puts through the model), ``activations()`` and
-``table_bytes()``, ``seconds()``, which runs a part of the work and says how long all of it will take, and
-``score()``, which returns the score table and a message where some scores are not finite.
+A scorer has ``candidates`` (how many), ``tokens`` (all that the run puts through the model), ``activations()`` and
+``table_bytes()``. ``seconds()`` runs a part of the work and estimates how long all of it takes. ``score()`` returns the
+score table and a message where some scores are not finite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
-from transformers import PretrainedConfig
 
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
@@ -23,7 +22,7 @@ from valuetrace.models.rows import DTYPES
 from valuetrace.scoring.chat import encode_reply, render
 from valuetrace.scoring.logprobs import NotFinite, cut_batches, next_token_logprobs
 from valuetrace.scoring.reward_model import load_reward_model
-from valuetrace.scoring.search import NotANumber, score_prompts
+from valuetrace.scoring.search import CPU_TOKENS, GPU_TOKENS, NotANumber, score_prompts
 from valuetrace.scoring.spelling import CASES
 from valuetrace.subjects.inputs import Job, find_device
 
@@ -36,11 +35,10 @@ class Rewards:
 
     def __init__(self, job: Job):
         self.job = job
-        options = {"dtype": dtype_of(job), **_place(job)}
         if job.adapter is None:
-            self.model = load_reward_model(job.folder, job.form, head=job.request.head, **options)
+            self.model = load_reward_model(job.folder, job.form, head=job.request.head, **_options(job))
         else:
-            self.model = job.adapter.load(job.folder, job.form, **options)
+            self.model = job.adapter.load(job.folder, job.form, **_options(job))
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.how = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
@@ -62,15 +60,16 @@ class Rewards:
 
     @property
     def candidates(self) -> int:
+        """How many words or token ids are scored."""
         return len(self.names)
 
     def activations(self) -> int:
-        """Bytes of a batch, as the search cuts it: 2,048 new tokens; 65,536 on a GPU, or half of what is free."""
-        config, device = _text(self.backbone.config), self.backbone.device
+        """Bytes of a batch as the search cuts it (``scoring.search``): on a GPU at most half of what is free."""
+        config, device = self.backbone.config.get_text_config(), self.backbone.device
         token = 4 * (10 * config.hidden_size + 4 * config.intermediate_size)
         if device.type != "cuda":
-            return 2048 * token
-        return min(65_536 * token, torch.cuda.mem_get_info(device)[0] // 2)
+            return CPU_TOKENS * token
+        return min(GPU_TOKENS * token, torch.cuda.mem_get_info(device)[0] // 2)
 
     def table_bytes(self) -> int:
         """Bytes of the score table and its copies."""
@@ -91,13 +90,15 @@ class Rewards:
         return len(self.job.prompts) * (one + each * (len(self.names) - 1))
 
     def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
+        """Rows of ``tables.read_scores``, a float32 column a prompt; ``shards``: the folder that a killed run reads."""
         prompts = dict(zip(self.job.prompts["key"], self.job.prompts["text"], strict=True))
         problem = None
         try:
             scores = score_prompts(self.model, prompts, self.names, folder=shards, progress=progress, **self.how)
         except NotANumber as error:
             scores, problem = cast(pd.DataFrame, error.scores), str(error)
-        return pd.concat([self.rows, scores.reset_index(drop=True)], axis=1), problem
+        table = pd.concat([self.rows, scores.reset_index(drop=True)], axis=1)
+        return table.astype({"token_id": "Int64"}), problem
 
     def _run(self, prompt: dict[str, str], names: list) -> float:
         start = time.perf_counter()
@@ -111,11 +112,11 @@ class LogProbabilities:
 
     def __init__(self, job: Job):
         self.job = job
-        self.backbone = loading.load(job.folder, dtype=dtype_of(job), **_place(job))
+        self.backbone = loading.load(job.folder, **_options(job))
         self.tokenizer = loading.load_tokenizer(job.folder)
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
-        context = getattr(_text(self.backbone.config), "max_position_embeddings", None)
+        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
         _check_context(job, {key: length + 1 for key, length in self.lengths.items()}, context)
         self.tokens = sum(self.lengths.values())
         size = job.request.batch_size
@@ -123,11 +124,12 @@ class LogProbabilities:
 
     @property
     def candidates(self) -> int:
+        """How many tokens the vocabulary has."""
         return cast(Any, self.backbone.get_input_embeddings()).num_embeddings
 
     def activations(self) -> int:
         """Bytes of the largest batch's layers and logits."""
-        config, item = _text(self.backbone.config), self.backbone.dtype.itemsize
+        config, item = self.backbone.config.get_text_config(), self.backbone.dtype.itemsize
         batches = cut_batches(self.lengths, self.batch_tokens)
         tokens = max(len(batch) * self.lengths[batch[0]] for batch in batches)
         logits = max(map(len, batches)) * self.candidates * (item + 8)
@@ -146,9 +148,10 @@ class LogProbabilities:
         return (time.perf_counter() - start) * self.tokens / (len(batch) * self.lengths[batch[0]])
 
     def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
+        """As of ``Rewards``: a row a token, log-probabilities in nats; nothing is kept in ``shards``."""
         rows = loading.vocabulary(self.backbone, self.tokenizer)
         scores = self._run(list(self.job.prompts["key"]))
-        table = pd.concat([rows, scores], axis=1).head(len(self.tokenizer))
+        table = pd.concat([rows, scores], axis=1).head(len(self.tokenizer)).astype({"token_id": "Int64"})
         bad = ~np.isfinite(table[scores.columns].to_numpy())
         if not bad.any():
             return table, None
@@ -169,12 +172,13 @@ class LogProbabilities:
 
 def load(job: Job) -> Rewards | LogProbabilities:
     """The model of a job, loaded."""
-    return cast(Any, {"reward": Rewards, "logprob": LogProbabilities})[job.kind](job)
+    return Rewards(job) if job.kind == "reward" else LogProbabilities(job)
 
 
-def _place(job: Job) -> dict:
+def _options(job: Job) -> dict:
+    """How weights are loaded: dtype, and one device or all."""
     device = find_device(job.request.device)
-    return {"device_map": "auto"} if device is None else {"device": device}
+    return {"dtype": dtype_of(job)} | ({"device_map": "auto"} if device is None else {"device": device})
 
 
 def dtype_of(job: Job) -> str:
@@ -199,7 +203,7 @@ def _check_context(job: Job, lengths: dict[str, int], context: int | None) -> No
         if context is not None and length > context:
             raise InputError(
                 f"{job.name}: prompt {key} has {length} tokens with its longest reply, but the model reads at most "
-                f"{context}. Shorten it, or leave it out."
+                f"{context}. Shorten the prompt, or run without it."
             )
 
 
@@ -212,8 +216,3 @@ def _unnamed_rows(job: Job, model, tokenizer) -> int:
             f"together. Put the model's own tokenizer into {job.folder}."
         )
     return rows - known
-
-
-def _text(config: PretrainedConfig) -> PretrainedConfig:
-    """The language model's part of a configuration."""
-    return config.get_text_config()

@@ -6,16 +6,13 @@ from valuetrace.report.page import Context
 
 TITLE, ORDER = "An atlas of reward models: which words do they rank high?", 65
 PAGE, MADE_BY = "atlas.html", "dvc repro stages/published/dvc.yaml"
+NEEDS = ("metrics/atlas.json", "plots/atlas.png")
 NOTE = (
     "Models of one lineage share training data or weights: they are not so many independent draws. The page shows "
     "where each model stands; whether two bases differ is asked by valuetrace compare, with the model as the unit."
 )
 KINDS = {"reward": "Reward models", "logprob": "Language models, by log-probability"}
 LEXICONS = {"big_two_nouns": "the Big Two (nouns)", "mfd2": "moral foundations (MFD2)"}
-
-
-def needs() -> list[str]:
-    return ["metrics/atlas.json", "plots/atlas.png"]
 
 
 def render(context: Context) -> Markup:

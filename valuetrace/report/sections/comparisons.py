@@ -17,9 +17,7 @@ def needs() -> list[str]:
 
 
 def render(context: Context) -> Markup:
-    names = settings.get("compare.runs", dict[str, object])
-    told = {name: context.metrics[f"compare/{name}"] for name in names}
     return Markup("\n").join(
-        compare.section(context.n, f"compare/{name}", made["title"], f"{PICTURES}/{name}")
-        for name, made in told.items()
+        compare.section(context.n, f"compare/{name}", context.metrics[f"compare/{name}"]["title"], f"{PICTURES}/{name}")
+        for name in settings.get("compare.runs", dict[str, object])
     )

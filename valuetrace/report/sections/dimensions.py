@@ -1,18 +1,13 @@
 """More dimensions, honestly many: what dictionaries share, what is valence, what differs. A page of its own."""
 
-from __future__ import annotations
-
 from markupsafe import Markup
 
 from valuetrace.report.page import Context
 
 TITLE, ORDER = "Many dimensions: what they share, and what is valence", 90
 PAGE, MADE_BY = "dimensions.html", "make dimensions"
+NEEDS = ("metrics/dimensions.json", "plots/dimensions.png", "plots/dimensions_multitrait.png")
 FRAMINGS, UNITS = ("positive", "negative"), ("model", "prompt")
-
-
-def needs() -> list[str]:
-    return ["metrics/dimensions.json", "plots/dimensions.png", "plots/dimensions_multitrait.png"]
 
 
 def render(context: Context) -> Markup:

@@ -1,7 +1,5 @@
 """Values while a reward model is trained (Section 4)."""
 
-from __future__ import annotations
-
 from itertools import groupby
 
 from markupsafe import Markup
@@ -10,10 +8,7 @@ from valuetrace.report.page import Context
 
 TITLE, ORDER = "Values while a reward model is trained (Section 4)", 60
 ABSENT = "No reward model was trained."
-
-
-def needs() -> list[str]:
-    return ["metrics/dynamics.json", "plots/dynamics.png", "plots/movers.png", "plots/token_paths.png"]
+NEEDS = ("metrics/dynamics.json", "plots/dynamics.png", "plots/movers.png", "plots/token_paths.png")
 
 
 def render(context: Context) -> Markup:

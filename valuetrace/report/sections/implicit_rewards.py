@@ -9,10 +9,7 @@ from valuetrace.report.page import Context
 TITLE, ORDER = "Implicit reward (Section 3.2)", 40
 ABSENT = "No implicit reward was computed."
 TOKENS = "plots/implicit_rewards/tokens.csv"
-
-
-def needs() -> list[str]:
-    return ["metrics/implicit_rewards.json", TOKENS, "plots/implicit_words.png", "plots/implicit_tokens.png"]
+NEEDS = ("metrics/implicit_rewards.json", TOKENS, "plots/implicit_words.png", "plots/implicit_tokens.png")
 
 
 def render(context: Context) -> Markup:

@@ -8,10 +8,6 @@ from valuetrace.report.page import Context
 TITLE, ORDER = "The models", 10
 
 
-def needs() -> list[str]:
-    return []
-
-
 def render(context: Context) -> Markup:
     rows = [context.models[name] for name in settings.get("bases", list[str])]
     return context.fill("sections/models.html.j2", rows=rows, format_notes=settings.get("format_notes", dict[str, str]))

@@ -11,6 +11,7 @@ from valuetrace.report.page import Context
 
 TITLE, ORDER = "The paper, item by item", 80
 ITEMS = Path("conf/paper_items.yaml")
+NEEDS = (str(ITEMS),)
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,6 @@ class Item:
     where: list[str]
     status: Literal["same", "different", "missing"]
     how: str
-
-
-def needs() -> list[str]:
-    return [str(ITEMS)]
 
 
 def items(path: Path = ITEMS) -> list[Item]:

@@ -1,7 +1,5 @@
 """Validation with planted values, a page of its own."""
 
-from __future__ import annotations
-
 from markupsafe import Markup
 
 from valuetrace.report.page import Context
@@ -14,16 +12,12 @@ NOTE = (
     "that count; the rest was fixed before it."
 )
 PICTURES = ("transmission", "nulls", "dose", "detection", "where", "specificity", "mitigation")
-PARTS = {
-    "authority": "planting/authority",
-    "seed_variance": "seed_variance",
-}  # part → its metrics
+NEEDS = (
+    *(f"metrics/{name}.json" for name in ("planting/study", "planting/authority", "seed_variance")),
+    *(f"plots/planting/{name}.png" for name in (*PICTURES, "authority")),
+    "plots/seed_variance.png",
+)
 REWARD_MODELS = {"ridge": "ridge head", "lora": "LoRA", "lora_untrained": "LoRA, before training"}
-
-
-def needs() -> list[str]:
-    metrics = [f"metrics/{name}.json" for name in ("planting/study", *PARTS.values())]
-    return [*metrics, *(f"plots/planting/{name}.png" for name in (*PICTURES, "authority")), "plots/seed_variance.png"]
 
 
 def render(context: Context) -> Markup:

@@ -41,22 +41,22 @@ def render(context: Context) -> Markup:
     told = {name: context.metrics[f"published/{name}"] for name in METRICS}
     parts = {name: _part(context, name) for name in _comparisons()}
     models = {name: _models(f"plots/published/section_2/{name}/models.csv") for name in parts}
-    shown = {path: picture(f"{PICTURES}/{path}", text) for path, text in SHOWN.items() if _is_there(path)}
-    given: dict = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
+    there = {path: text for path, text in SHOWN.items() if Path(PICTURES, path).is_file()}
+    shown = {path: picture(f"{PICTURES}/{path}", text) for path, text in there.items()}
     owner, name, commit = told["sources"]["url"].rstrip("/").split("/")[-3:]
+    given: dict = {"told": told, "parts": parts, "models": models, "shown": shown, "captions": SHOWN}
     given |= {"repository": f"{owner}/{name}", "commit": commit}
     origins = pd.read_csv(settings.ROOT / ORIGINS, dtype=str)
     given["data_known"] = origins["preference_data"].notna().sum()
     given["with_skywork"] = origins["preference_data"].str.contains("Skywork", na=False).sum()
     given["origins"] = origins.fillna("not known").to_dict("records")
     panels = context.metrics["published/section_2/big_two"]["panels"]
-    below = {
-        "printed": ("p_parametric", 0.0001),
-        "criterion": ("p_parametric", 0.00125),
-        "model_unit": ("p_model_unit", 0.05),
+    given["p_values"] = {
+        "panels": len(panels),
+        "printed": sum(row["p_parametric"] < 0.0001 for row in panels),
+        "criterion": sum(row["p_parametric"] < 0.00125 for row in panels),
+        "model_unit": sum(row["p_model_unit"] < 0.05 for row in panels),
     }
-    counts = {name: sum(row[key] < level for row in panels) for name, (key, level) in below.items()}
-    given["p_values"] = {"panels": len(panels)} | counts
     return context.fill("sections/published.html.j2", **given)
 
 
@@ -74,7 +74,3 @@ def _models(path: str) -> pd.DataFrame:
     frame = pd.read_csv(path)
     wide = frame.pivot(index=["base", "model"], columns=["framing", "construct"], values="mean")
     return wide.sort_index(axis=1, ascending=[False, True])
-
-
-def _is_there(path: str) -> bool:
-    return Path(PICTURES, path).is_file()
