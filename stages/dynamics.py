@@ -23,7 +23,7 @@ from valuetrace import tables
 from valuetrace.core import files, settings, stage
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
-from valuetrace.measures.dynamics import inheritance, trajectories
+from valuetrace.measures.dynamics import inheritance, movers, trajectories
 
 PLOTS = Path("plots/dynamics")
 
@@ -49,8 +49,8 @@ def main() -> None:
         "kendall": trajectories.kendall_with_final(paths),
         "survival": survival,
         "inherited": inherited,
-        "movers": trajectories.mover_table(paths, chosen.movers),
-        "extremes": trajectories.extreme_table(paths, scores, prompts, chosen.extremes),
+        "movers": movers.mover_table(paths, chosen.movers),
+        "extremes": movers.extreme_table(paths, scores, prompts, chosen.extremes),
     }
     found["overlay"] = trajectories.overlay(found["gaps"], found["kendall"], survival)
     for name, table in found.items():

@@ -552,7 +552,7 @@ def test_two_processes_on_one_folder_wait_for_each_other(tmp_path, monkeypatch, 
             second[0].join(0.01)
         folder.mkdir(parents=True)
 
-    monkeypatch.setattr(inputs.build, "make", make)
+    monkeypatch.setattr(inputs.loading, "make", make)
     first = inputs.find_model("owner/model")
     second[0].join()
     assert made == ["owner/model"] and second[1] == first
@@ -764,7 +764,7 @@ def test_a_hub_id_is_downloaded_once(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inputs.build, "make", make)
+    monkeypatch.setattr(inputs.loading, "make", make)
     for _ in range(2):
         assert inputs.find_model("owner/model-1B") == MODELS / "owner--model-1B"
     assert inputs.find_model("owner/model-1B", "v2") == MODELS / "owner--model-1B@v2"

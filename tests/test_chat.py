@@ -15,7 +15,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.models import loading
 from valuetrace.models.rows import Model
 from valuetrace.prompts import value_laden
-from valuetrace.scoring import chat, spelling
+from valuetrace.scoring import chat, sandbox, spelling
 
 PROMPT = "What is love?"
 CHAT = chat.Format("chat", space=False)
@@ -189,8 +189,8 @@ def test_templates_that_cannot_be_scored(tokenizers, template, message):
     ],
 )
 def test_a_template_without_end_is_stopped(tokenizers, monkeypatch, template, message):
-    monkeypatch.setattr(chat, "_SECONDS", 0.2 if message == "TimeoutError" else 60)
-    monkeypatch.setattr(chat, "_BYTES", 2**27)
+    monkeypatch.setattr(sandbox, "_SECONDS", 0.2 if message == "TimeoutError" else 60)
+    monkeypatch.setattr(sandbox, "_BYTES", 2**27)
     endless = without(tokenizers["llama"], chat_template=template + tokenizers["llama"].chat_template)
     limits, handler = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGALRM)
     with pytest.raises(InputError, match=f"the chat template failed: {message}"):

@@ -11,7 +11,7 @@ from wordfreq import zipf_frequency
 from valuetrace import tables
 from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
-from valuetrace.measures.dynamics import inheritance, trajectories
+from valuetrace.measures.dynamics import inheritance, movers
 from valuetrace.measures.dynamics import trajectories as dynamics
 from valuetrace.measures.dynamics.trajectories import overlay, readings, run_summary
 from valuetrace.scoring.chat import Format
@@ -118,7 +118,7 @@ def test_movers_by_hand():
     end[4] = 9
     scores = {"x": frame(words, {0: end, 3: start, 7: end})}
     paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
-    table = trajectories.mover_table(paths, 2)
+    table = movers.mover_table(paths, 2)
     up = table.query("direction == 'up' and framing == 'positive'")
     assert up["word"].unique().tolist() == ["c002"]  # one word alone moved up
     assert up[["change", "construct"]].iloc[0].tolist() == [4.0, "communion"]
@@ -129,7 +129,7 @@ def test_movers_by_hand():
 
 def test_extremes_take_the_vocabulary_where_it_was_searched():
     paths, scores, words = random_paths(agency=3, communion=3)
-    table = trajectories.extreme_table(paths, scores, PROMPTS, 2)
+    table = movers.extreme_table(paths, scores, PROMPTS, 2)
     own = table.query("base == 'x' and framing == 'positive' and chosen_at == 'last' and side == 'top' and step == 10")
     mean = paths.ranks[0, 2][:, :2].mean(axis=1)
     assert own["word"].tolist() == [paths.words[i] for i in np.argsort(mean, kind="stable")[:2]]
@@ -141,7 +141,7 @@ def test_extremes_take_the_vocabulary_where_it_was_searched():
     with_tokens = {base: pd.concat([table, tokens]) for base, table in scores.items()}
     again = dynamics.trajectories(with_tokens, words, PROMPTS, CONSTRUCTS)
     assert np.array_equal(again.ranks, paths.ranks)  # tokens are no words of the lexicon
-    table = trajectories.extreme_table(again, with_tokens, PROMPTS, 1)
+    table = movers.extreme_table(again, with_tokens, PROMPTS, 1)
     assert set(table["set"]) == {"vocabulary"}
     assert table.query("framing == 'negative' and side == 'top'")["word"].unique().tolist() == ["t2"]
 
@@ -380,8 +380,8 @@ def test_pictures_overlay_and_summary(tmp_path):
         "kendall": dynamics.kendall_with_final(paths),
         "survival": survival,
         "inherited": inherited,
-        "movers": trajectories.mover_table(paths, 2),
-        "extremes": trajectories.extreme_table(paths, scores, PROMPTS, 2),
+        "movers": movers.mover_table(paths, 2),
+        "extremes": movers.extreme_table(paths, scores, PROMPTS, 2),
     }
     for name, table in found.items():
         table.to_csv(tmp_path / f"{name}.csv", index=False)
@@ -424,7 +424,7 @@ def test_a_run_with_only_its_two_ends_is_followed_from_step_0():
     scores = {base: frame(words, {0: rising, 7: rising[::-1]}) for base in "xy"}
     paths = dynamics.trajectories(scores, words, PROMPTS, CONSTRUCTS)
     assert paths.steps[paths.early] == 0
-    table = trajectories.mover_table(paths, 2)
+    table = movers.mover_table(paths, 2)
     up = table.query("base == 'x' and framing == 'positive' and direction == 'up'")
     assert up["word"].unique().tolist() == ["a000", "a001"]
     assert figures.movers(table, {"x": "X", "y": "Y"}).get_suptitle() == (

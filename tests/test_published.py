@@ -301,7 +301,7 @@ def test_the_stage_s_pictures_are_drawn_from_their_tables(tmp_path, upstream):
     medians = training.medians(rows)
     for name, table in (found | training.tables(rows, medians, training.gaps(medians))).items():
         files.write_csv(table, tmp_path / f"{name}.csv")
-    drawn = {path.name for path in figures.draw(tmp_path)}
+    drawn = {path.name for path in figures.draw(tmp_path, tmp_path)}
     assert drawn == {"figure_4a.png", "figure_4b.png", "movers.png", "kendall.png", "token_paths.png"}
 
 

@@ -76,11 +76,12 @@ def read() -> list[dict[str, Any]]:
     return files.read_json(RECORD) if RECORD.is_file() else []  # type: ignore[return-value]
 
 
-def summary() -> str:
-    """Whose results stand without having been made by the code beside them, in one line."""
+def summary() -> list[str]:
+    """How many results stand without having been made by the code beside them: a line, or none where all were."""
     made = read()
     cells, compared = sum(row["cells"] for row in made), sum(len(row["compared"]) for row in made)
-    return f"adopted: {cells} cells of {len({row['kernel'] for row in made})} kernels, {compared} of them run again"
+    kernels = len({row["kernel"] for row in made})
+    return [f"adopted: {cells} cells of {kernels} kernels, {compared} of them run again"] if made else []
 
 
 def _old_key(kernel: str, revision: str) -> str | None:

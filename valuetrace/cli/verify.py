@@ -24,5 +24,5 @@ def run(options: argparse.Namespace) -> int:
     from valuetrace.verify import verify
 
     result = verify(options.other)
-    print("\n".join([*result.lines(), adopt.summary()]))
+    print("\n".join([*result.lines(), *adopt.summary()]))
     return 1 if result.problems else 0

@@ -24,6 +24,7 @@ PAGE = """<!doctype html>
 
 
 def main() -> None:
+    """Write .dvc/plots.html."""
     import vl_convert
 
     bundle = vl_convert.javascript_bundle().replace("</script", r"<\/script")  # type: ignore[call-arg]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +24,8 @@ from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import ADAPTERS
-from valuetrace.scoring.reward_model import RewardModel
 from valuetrace.subjects import results
+from valuetrace.subjects.adapters import Adapter, read_adapter
 
 QUESTION = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
 """The format of a reward model without a chat template: the one that the demo's reward models are trained with."""
@@ -64,49 +63,6 @@ class Request:
     card: bool = False
     optimal: int | None = None
     beam: int | None = None
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """An adapter that valuetrace trained, as its ``provenance.json`` tells; it is audited merged into its base.
-
-    base: the base's folder name in data/models/; name: ``<base>/step-<n>``; form: the format of its training.
-    """
-
-    folder: Path
-    base: str
-    name: str
-    form: Format
-    origin: dict[str, Any]
-
-    def load(self, base: Path, form: Format, **options: Any) -> RewardModel:
-        """The reward model in ``form``. InputError for a damaged adapter, and for one of another base."""
-        from valuetrace.training.checkpoint import load_trained
-
-        if "device_map" in options:
-            raise InputError(f"{self.folder}: an adapter is merged on one device. Run without --device auto.")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
-            return replace(load_trained(base, self.folder, **options), form=form)
-
-
-def read_adapter(folder: Path) -> Adapter | None:
-    """The adapter that a folder holds; None where it holds a whole model. InputError for an adapter of others."""
-    if not (folder / "adapter_config.json").is_file() or (folder / "config.json").is_file():
-        return None
-    from valuetrace.training.checkpoint import read_provenance
-
-    path = folder / "provenance.json"
-    if not path.is_file():
-        raise InputError(
-            f"{folder}: an adapter that valuetrace did not train. Merge it into its base (peft: merge_and_unload, "
-            "save_pretrained; the tokenizer beside it) and give that folder."
-        )
-    made = read_provenance(folder)
-    base = settings.build(str, made["base"].get("name"), f"{path}: 'base.name'")
-    form = settings.build(Format, made["training"].get("format"), f"{path}: 'training.format'")
-    told = {"base": base, "step": made["step"], "adapter_sha256": made["sha256"].get("adapter_model.safetensors")}
-    return Adapter(folder, base, f"{base}/step-{made['step']}", form, {"model": base, "origin": told})
 
 
 @dataclass(frozen=True)
@@ -333,7 +289,7 @@ def read_known_groups() -> pd.DataFrame:
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """A model folder's provenance. InputError where it is not of the form that ``models.build`` writes."""
+    """A model folder's provenance. InputError where it is not of the form that ``models.loading`` writes."""
     path = folder / "provenance.json"
     found = settings.build(dict[str, Any], provenance(folder), str(path))
     if "origin" in found:
