@@ -39,7 +39,7 @@ planting-kinds: setup ## plant values in other ways: as answers, as statements, 
 	$(BIN)/dvc repro --single-item --glob '$(call targets,block@*)'
 	printf '%s\n' '$(call kinds,agency)' '$(call kinds,communion)' | $(SIDE_BY_SIDE)
 
-dimensions: setup ## more dictionaries side by side: what they share, what is valence, what differs (10 minutes of one core)
+dimensions: setup ## more dictionaries side by side: what they share, what is valence, what differs (8 minutes of one core)
 	$(BIN)/dvc pull checkpoints # the published adapters, whose rewards it reads
 	$(BIN)/dvc repro stages/dimensions/dvc.yaml
 

@@ -15,7 +15,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,15 @@ _SHARED = ("data/models", "data/assets")  # what stages read beyond their declar
 _TREE = ("conf", "lexicons", "metrics", "params.yaml", "prompts", "requirements.lock", "stages", "valuetrace")
 
 
-def adopt(kernel: str, sample: int, seed: int, against: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+def adopt(
+    kernel: str, sample: int, seed: int, against: str, scratch: Path, say: Callable[[str], None]
+) -> dict[str, Any] | None:
     """Compare ``sample`` cells of a stage's script (``planting.plant``) and let its lock entries name the new key.
 
-    against: the git revision whose code is run where this machine does not write the recorded bytes. Returns the new
-    entry of metrics/adopted.json, None where the lock files have the key already. Raises InputError where something
-    other than code has changed, where no cell can run here, and where a byte differs.
+    against: the git revision whose code is run where this machine does not write the recorded bytes. scratch: a folder
+    for the trees in which cells run; what one kernel wrote there is input of the next one's. Returns the new entry of
+    metrics/adopted.json, None where the lock files have the key already. Raises InputError where something other than
+    code has changed, where no cell can run here, and where a byte differs.
     """
     with repository() as repo:
         cells = [stage for stage in repo.index.stages if (stage.cmd or "").split()[2:3] == [f"stages.{kernel}"]]
@@ -52,9 +54,11 @@ def adopt(kernel: str, sample: int, seed: int, against: str, say: Callable[[str]
             lacking = some(dep.def_path for dep in stale[0].deps if not dep.exists)
             raise InputError(f"stages.{kernel}: no cell can be run here, which lacks {lacking}. Pull or make it.")
         compared = []
-        for stage in random.Random(seed).sample(here, min(sample, len(here))):
+        drawn = random.Random(seed).sample(here, len(here))
+        drawn.sort(key=lambda stage: sum(not (scratch / "new" / path).exists() for path in _lacking(stage)))
+        for stage in drawn[:sample]:
             say(f"{stage.cmd}: once more")
-            compared.append({"cell": stage.addressing, "equal_to": _compare(stage, against, say)})
+            compared.append({"cell": stage.addressing, "equal_to": _compare(stage, against, scratch, say)})
         for stage in stale:
             _code(stage).save()
         _write_locks(stale)
@@ -132,23 +136,24 @@ def _can_run(stage: Any) -> bool:
     return all(maker and _can_run(maker) for maker in makers)
 
 
+def _lacking(stage: Any) -> list[str]:
+    return [os.path.relpath(dep.fs_path) for dep in stage.deps if not dep.exists]
+
+
 def _maker(repo: Any, dep: Any) -> Any | None:
     """The stage that makes an input."""
     return next((out.stage for out in repo.index.outs if out.stage.cmd and out.fs_path == dep.fs_path), None)
 
 
-def _compare(stage: Any, against: str, say: Callable[[str], None]) -> str:
+def _compare(stage: Any, against: str, scratch: Path, say: Callable[[str], None]) -> str:
     """``recorded``, or the commit whose code writes the same bytes here; InputError where there is no such."""
-    with tempfile.TemporaryDirectory(prefix="valuetrace-adopt-") as scratch:
-        made = _run(stage, Path(scratch, "new"), None)
-        if all(made[path] == str(out.hash_info.value) for path, out in _outs(stage).items()):
-            return "recorded"
-        say(f"not the bytes that are recorded, which another machine may have made; {against}'s code, here")
-        others = _run(stage, Path(scratch, "old"), against)
-        if differ := sorted(path for path in made if made[path] != others[path]):
-            raise InputError(
-                f"{stage.addressing}: {some(differ)} differ from what {against} writes. Nothing is adopted."
-            )
+    made = _run(stage, scratch / "new", None)
+    if all(made[path] == str(out.hash_info.value) for path, out in _outs(stage).items()):
+        return "recorded"
+    say(f"not the bytes that are recorded, which another machine may have made; {against}'s code, here")
+    others = _run(stage, scratch / "old", against)
+    if differ := sorted(path for path in made if made[path] != others[path]):
+        raise InputError(f"{stage.addressing}: {some(differ)} differ from what {against} writes. Nothing is adopted.")
     return _git("rev-parse", against)
 
 
@@ -158,12 +163,15 @@ def _outs(stage: Any) -> dict[str, Any]:
 
 def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
     """Run a cell in a tree of its own, before it what makes lacking inputs; path → DVC's hash of what it wrote."""
-    tree.mkdir()
-    if revision is None:
+    if tree.exists():
+        pass  # of an earlier cell
+    elif revision is None:
+        tree.mkdir()
         for name in _TREE:
             copy = shutil.copytree if Path(name).is_dir() else shutil.copy2
             copy(name, tree / name)
     else:
+        tree.mkdir()
         archive = subprocess.run(["git", "archive", revision, *_TREE], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, check=True)
     _execute(stage, tree, revision or "the code as it is")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 
 from valuetrace.cli.options import positive, say
 
@@ -28,10 +30,11 @@ def add(subcommands) -> None:
 def run(options: argparse.Namespace) -> None:
     from valuetrace import adopt
 
-    for kernel in options.kernels:
-        made = adopt.adopt(kernel, options.sample, options.seed, options.against, say)
-        told = f"{made['cells']} cells, {len(made['compared'])} compared" if made else "up to date"
-        print(f"{kernel}: {told}")
+    with tempfile.TemporaryDirectory(prefix="valuetrace-adopt-") as scratch:
+        for kernel in options.kernels:
+            made = adopt.adopt(kernel, options.sample, options.seed, options.against, Path(scratch), say)
+            told = f"{made['cells']} cells, {len(made['compared'])} compared" if made else "up to date"
+            print(f"{kernel}: {told}", flush=True)
     if options.prune:
         gone = adopt.prune()
         print(f"{len(gone)} lock entries without a stage taken out")
