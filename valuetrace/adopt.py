@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,21 @@ _TREE = ("conf", "lexicons", "metrics", "params.yaml", "prompts", "requirements.
 
 
 def adopt(
-    kernel: str, sample: int, seed: int, against: str, scratch: Path, say: Callable[[str], None]
+    kernel: str,
+    sample: int,
+    seed: int,
+    against: str,
+    scratch: Path,
+    say: Callable[[str], None],
+    unverified: str | None = None,
 ) -> dict[str, Any] | None:
     """Compare ``sample`` cells of a stage's script (``planting.plant``) and let its lock entries name the new key.
 
     against: the git revision whose code is run where this machine does not write the recorded bytes. scratch: a folder
-    for the trees in which cells run; what one kernel wrote there is input of the next one's. Returns the new entry of
-    metrics/adopted.json, None where the lock files have the key already. Raises InputError where something other than
-    code has changed, where no cell can run here, and where a byte differs.
+    for the trees in which cells run; what one kernel wrote there is input of the next one's. unverified: why no cell is
+    run, which is recorded. Returns the new entry of metrics/adopted.json, None where the lock files have the key
+    already. Raises InputError where something other than code has changed, where no cell can run here, and where a byte
+    differs.
     """
     with repository() as repo:
         cells = [stage for stage in repo.index.stages if (stage.cmd or "").split()[2:3] == [f"stages.{kernel}"]]
@@ -49,8 +57,8 @@ def adopt(
             return None
         for stage in stale:
             _only_code_changed(stage)
-        here = [stage for stage in stale if _can_run(stage)]
-        if not here:
+        here = [stage for stage in stale if not unverified and _can_run(stage)]
+        if not here and not unverified:
             lacking = some(dep.def_path for dep in stale[0].deps if not dep.exists)
             raise InputError(f"stages.{kernel}: no cell can be run here, which lacks {lacking}. Pull or make it.")
         compared = []
@@ -65,12 +73,10 @@ def adopt(
         for stage in stale:  # a run that is here is found by its new key, too
             if all(item.exists for item in stage.deps) and not any(out.changed_checksum() for out in stage.outs):
                 repo.stage_cache.save(stage)
-    made: dict[str, Any] = {
-        "kernel": kernel,
-        "old_key": _old_key(kernel, against),
-        "key": keys.kernel(f"stages.{kernel}").digest,
-    }
+    key = keys.kernel(f"stages.{kernel}").digest
+    made: dict[str, Any] = {"kernel": kernel, "old_key": _old_key(kernel, against), "key": key}
     made |= {"commit": _git("rev-parse", "HEAD"), "cells": len(stale), "seed": seed, "compared": compared}
+    made |= {"unverified": unverified} if unverified else {}
     files.write_json([*read(), made], RECORD)
     return made
 
@@ -84,8 +90,9 @@ def summary() -> list[str]:
     """How many results stand without having been made by the code beside them: a line, or none where all were."""
     made = read()
     cells, compared = sum(row["cells"] for row in made), sum(len(row["compared"]) for row in made)
-    kernels = len({row["kernel"] for row in made})
-    return [f"adopted: {cells} cells of {kernels} kernels, {compared} of them run again"] if made else []
+    unverified = sum(row["cells"] for row in made if "unverified" in row)
+    told = f"adopted: {cells} cells of {len({row['kernel'] for row in made})} kernels, {compared} of them run again"
+    return [told + (f"; {unverified} cells unverified" if unverified else "")] if made else []
 
 
 def _old_key(kernel: str, revision: str) -> str | None:
@@ -147,11 +154,12 @@ def _maker(repo: Any, dep: Any) -> Any | None:
 
 def _compare(stage: Any, against: str, scratch: Path, say: Callable[[str], None]) -> str:
     """``recorded``, or the commit whose code writes the same bytes here; InputError where there is no such."""
-    made = _run(stage, scratch / "new", None)
+    with ThreadPoolExecutor() as pool:  # side by side: the second is needed wherever another machine made the record
+        both = [pool.submit(_run, stage, scratch / "new", None), pool.submit(_run, stage, scratch / "old", against)]
+        made, others = (run.result() for run in both)
     if all(made[path] == str(out.hash_info.value) for path, out in _outs(stage).items()):
         return "recorded"
-    say(f"not the bytes that are recorded, which another machine may have made; {against}'s code, here")
-    others = _run(stage, scratch / "old", against)
+    say(f"not the bytes that are recorded, which another machine may have made: held against {against}'s code")
     if differ := sorted(path for path in made if made[path] != others[path]):
         raise InputError(f"{stage.addressing}: {some(differ)} differ from what {against} writes. Nothing is adopted.")
     return _git("rev-parse", against)
@@ -179,8 +187,7 @@ def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
 
 
 def _execute(stage: Any, tree: Path, whose: str) -> None:
-    outs = _outs(stage)
-    for path in outs:
+    for path in (outs := _outs(stage)):
         shutil.rmtree(tree / path) if (tree / path).is_dir() else (tree / path).unlink(missing_ok=True)
     inputs = {os.path.relpath(dep.fs_path): dep for dep in stage.deps if not hasattr(dep, "params")}
     for dep in inputs.values():

@@ -23,6 +23,7 @@ def add(subcommands) -> None:
     add("--sample", type=positive, default=1, metavar="N", help="cells to run again (default 1)")
     add("--seed", type=int, default=1, help="which cells (default 1)")
     add("--against", default="HEAD", metavar="REVISION", help="whose code to run beside (default HEAD)")
+    add("--unverified", metavar="WHY", help="run nothing, and let metrics/adopted.json say why")
     add("--prune", action="store_true", help="take entries without a stage out of the lock files")
     parser.set_defaults(run=run)
 
@@ -32,7 +33,8 @@ def run(options: argparse.Namespace) -> None:
 
     with tempfile.TemporaryDirectory(prefix="valuetrace-adopt-") as scratch:
         for kernel in options.kernels:
-            made = adopt.adopt(kernel, options.sample, options.seed, options.against, Path(scratch), say)
+            how = (options.sample, options.seed, options.against, Path(scratch), say, options.unverified)
+            made = adopt.adopt(kernel, *how)
             told = f"{made['cells']} cells, {len(made['compared'])} compared" if made else "up to date"
             print(f"{kernel}: {told}", flush=True)
     if options.prune:
