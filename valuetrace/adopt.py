@@ -71,7 +71,8 @@ def adopt(
             _code(stage).save()
         _write_locks(stale)
         for stage in stale:  # a run that is here is found by its new key, too
-            if all(item.exists for item in stage.deps) and not any(out.changed_checksum() for out in stage.outs):
+            here = all(item.exists for item in [*stage.deps, *stage.outs])
+            if here and not any(out.changed_checksum() for out in stage.outs):
                 repo.stage_cache.save(stage)
     key = keys.kernel(f"stages.{kernel}").digest
     made: dict[str, Any] = {"kernel": kernel, "old_key": _old_key(kernel, against), "key": key}
