@@ -159,6 +159,7 @@ def test_two_definitions_of_one_name_are_told_apart(package):
         ),
         ({KITCHEN: "from importlib import import_module as get\ndef cook(x):\n    return get(x)\n"}, SPICES),
         ({KITCHEN: "def cook(x):\n    return eval(x)\n"}, SPICES),
+        ({KITCHEN: "import importlib\ndef cook(x):\n    return getattr(importlib, 'import_module')(x)\n"}, SPICES),
         # what runs at import, wherever it is imported: a registration, a decorator that may be one, a patch
         ({KITCHEN: "from valuetrace.rooms import spices\nspices.pepper(1)\ndef cook(x):\n    return 1\n"}, SPICES),
         ({KITCHEN: "from valuetrace.rooms.spices import pepper\n@pepper\ndef f(): 1\ncook = len\n"}, SPICES),
@@ -169,6 +170,14 @@ def test_two_definitions_of_one_name_are_told_apart(package):
             {
                 KITCHEN: "from valuetrace.rooms.spices import pepper\n"
                 "def cook(x):\n    y = [pepper for pepper in x]\n    return pepper(y)\n"
+            },
+            SPICES,
+        ),
+        # nor is the argument of a lambda among its defaults
+        (
+            {
+                KITCHEN: "from valuetrace.rooms.spices import pepper\n"
+                "def cook(x, f=lambda pepper: 1):\n    return pepper(x)\n"
             },
             SPICES,
         ),

@@ -8,14 +8,13 @@ writes here. Equal bytes, and the lock files name the new key; metrics/adopted.j
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,13 +56,13 @@ def adopt(
             return None
         for stage in stale:
             _only_code_changed(stage)
-        here = [stage for stage in stale if not unverified and _can_run(stage)]
-        if not here and not unverified:
-            lacking = some(dep.def_path for dep in stale[0].deps if not dep.exists)
+        can_run = [stage for stage in stale if not unverified and _can_run(stage)]
+        if not can_run and not unverified:
+            lacking = some(dep.def_path for dep in _lacking(stale[0]))
             raise InputError(f"stages.{kernel}: no cell can be run here, which lacks {lacking}. Pull or make it.")
         compared = []
-        drawn = random.Random(seed).sample(here, len(here))
-        drawn.sort(key=lambda stage: sum(not (scratch / "new" / path).exists() for path in _lacking(stage)))
+        drawn = random.Random(seed).sample(can_run, len(can_run))
+        drawn.sort(key=lambda stage: sum(not (scratch / "new" / _path(dep)).exists() for dep in _lacking(stage)))
         for stage in drawn[:sample]:
             say(f"{stage.cmd}: once more")
             compared.append({"cell": stage.addressing, "equal_to": _compare(stage, against, scratch, say)})
@@ -71,8 +70,8 @@ def adopt(
             _code(stage).save()
         _write_locks(stale)
         for stage in stale:  # a run that is here is found by its new key, too
-            here = all(item.exists for item in [*stage.deps, *stage.outs])
-            if here and not any(out.changed_checksum() for out in stage.outs):
+            whole = all(item.exists for item in [*stage.deps, *stage.outs])
+            if whole and not any(out.changed_checksum() for out in stage.outs):
                 repo.stage_cache.save(stage)
     key = keys.kernel(f"stages.{kernel}").digest
     made: dict[str, Any] = {"kernel": kernel, "old_key": _old_key(kernel, against), "key": key}
@@ -139,13 +138,11 @@ def _only_code_changed(stage: Any) -> None:
 
 def _can_run(stage: Any) -> bool:
     """Whether every input is here, or can be made by its own stage from what is here."""
-    lacking = [dep for dep in stage.deps if not dep.exists]
-    makers = [_maker(stage.repo, dep) for dep in lacking]
-    return all(maker and _can_run(maker) for maker in makers)
+    return all((maker := _maker(stage.repo, dep)) and _can_run(maker) for dep in _lacking(stage))
 
 
-def _lacking(stage: Any) -> list[str]:
-    return [os.path.relpath(dep.fs_path) for dep in stage.deps if not dep.exists]
+def _lacking(stage: Any) -> list[Any]:
+    return [dep for dep in stage.deps if not dep.exists]
 
 
 def _maker(repo: Any, dep: Any) -> Any | None:
@@ -162,12 +159,17 @@ def _compare(stage: Any, against: str, scratch: Path, say: Callable[[str], None]
         return "recorded"
     say(f"not the bytes that are recorded, which another machine may have made: held against {against}'s code")
     if differ := sorted(path for path in made if made[path] != others[path]):
-        raise InputError(f"{stage.addressing}: {some(differ)} differ from what {against} writes. Nothing is adopted.")
+        raise InputError(f"{stage.addressing}: {some(differ)} differ from what {against} writes; nothing is adopted.")
     return _git("rev-parse", against)
 
 
+def _path(item: Any) -> str:
+    """Where an input or output lies, from the root of the repository, whatever folder its pipeline stands in."""
+    return os.path.relpath(item.fs_path)
+
+
 def _outs(stage: Any) -> dict[str, Any]:
-    return {os.path.relpath(out.fs_path): out for out in stage.outs}
+    return {_path(out): out for out in stage.outs}
 
 
 def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
@@ -190,10 +192,10 @@ def _run(stage: Any, tree: Path, revision: str | None) -> dict[str, str]:
 def _execute(stage: Any, tree: Path, whose: str) -> None:
     for path in (outs := _outs(stage)):
         shutil.rmtree(tree / path) if (tree / path).is_dir() else (tree / path).unlink(missing_ok=True)
-    inputs = {os.path.relpath(dep.fs_path): dep for dep in stage.deps if not hasattr(dep, "params")}
-    for dep in inputs.values():
-        if not dep.exists and not (tree / os.path.relpath(dep.fs_path)).exists():
+    for dep in _lacking(stage):
+        if not (tree / _path(dep)).exists():
             _execute(_maker(stage.repo, dep), tree, whose)
+    inputs = [_path(dep) for dep in stage.deps if not hasattr(dep, "params")]
     shared = [name for name in _SHARED if not any(f"{path}/".startswith(f"{name}/") for path in outs)]
     for name in [*inputs, *shared]:
         target = tree / name
@@ -208,21 +210,22 @@ def _execute(stage: Any, tree: Path, whose: str) -> None:
 
 def _hash(path: Path) -> str:
     """DVC's hash of a file or folder."""
-    if path.is_dir():
-        listed = [
-            {"md5": _hash(at), "relpath": at.relative_to(path).as_posix()} for at in path.rglob("*") if at.is_file()
-        ]
-        text = json.dumps(sorted(listed, key=lambda row: row["relpath"]), sort_keys=True)
-        return f"{hashlib.md5(text.encode()).hexdigest()}.dir"
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+    from dvc_data.hashfile.hash import file_md5
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    if path.is_file():
+        return file_md5(str(path))
+    tree = Tree()
+    for at in (at for at in path.rglob("*") if at.is_file()):
+        tree.add(at.relative_to(path).parts, None, HashInfo("md5", file_md5(str(at))))
+    tree.digest()
+    return str(tree.hash_info.value)
 
 
-def _write_locks(stages: Iterable[Any]) -> None:
-    of: dict[str, list[Any]] = {}
-    for stage in stages:
-        of.setdefault(stage.path, []).append(stage)
-    for group in of.values():
+def _write_locks(stages: list[Any]) -> None:
+    for path in {stage.path for stage in stages}:
+        group = [stage for stage in stages if stage.path == path]
         group[0].dvcfile._lockfile.dump_stages(group)
 
 

@@ -1,14 +1,13 @@
 """Does more preference data close the gap between bases? All rows of the ablation, within seeds (Figures 4b, A5).
 
 In:  data/ablations/runs/<size>-<seed>/<base>.{parquet,json}, data/word_logprobs.parquet, lexicons/unrolled/*.csv;
-     params.yaml: trained, ablations, dynamics, validity, models, profile, preferences.source, training.objective
+     params.yaml: trained, ablations, dynamics, validity, profile, preferences.source, training.objective
 Out: metrics/ablations.json           rows, which of them read the prompts, levels, fits, held-out accuracy
      plots/ablations/gaps.csv         data_size, seed, first, second, framing, step, gap, low, high (words), reads
      plots/ablations/inherited.csv    the same of half the sum of (own − other), partial correlations
      plots/ablations/survival.csv, readings.csv   as in plots/dynamics, with data_size and seed
      plots/ablations/{gap,inherited}_{levels,fit,curve}.csv   over seeds: valuetrace.measures.ablations
      plots/ablations/accuracy.csv     base, data_size, seed, accuracy, accuracy_<kind of pair>
-     plots/ablations.png, plots/inheritance.png, plots/ablations.html
 Run: python -m stages.ablations.collect
 """
 

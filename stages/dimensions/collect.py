@@ -2,14 +2,13 @@
 
 In:  data/dimensions/, data/token_logprobs/<base>/<format>.parquet, data/published/reward_model_scores/,
      conf/published/reward_models.csv, lexicons/unrolled/known_groups.csv; params.yaml: dimensions, trained, formats,
-     validity, models, profile, profile_note
+     validity, profile
 Out: metrics/dimensions.json            what the page shows (valuetrace.studies.dimensions.study.summary)
      plots/dimensions/words.csv         construct, words listed, common, taught, kept
      plots/dimensions/overlaps.csv      first, second, shared words, jaccard, share_of_smaller
      plots/dimensions/fingerprint.csv   a reading a row: percentile, low, high (95 % over words), refused
      plots/dimensions/{pairs,tests}.csv the multitrait table (valuetrace.studies.dimensions.convergence)
      plots/dimensions/{correlations,contrasts,valence,variance}.csv
-     plots/dimensions.png, plots/dimensions_multitrait.png, plots/dimensions.html
 Run: python -m stages.dimensions.collect
 """
 

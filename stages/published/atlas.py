@@ -1,11 +1,9 @@
-"""The atlas of released models: one table, one picture, one page. Needs none of the released files.
+"""The atlas of released models in one table. Needs none of the released files.
 
-In:  metrics/profiles/published/** (stages/published/profiles.py); params.yaml: profile, profile_note, models
+In:  metrics/profiles/published/** (stages/published/profiles.py)
 Out: plots/atlas.csv     model, kind, base, lineage, lexicon, construct, framing, prompts, words, of, percentile,
                          low, high, median_rank, known_groups, refused (valuetrace.measures.atlas.table)
      metrics/atlas.json  the page's tables, and the range of each base (valuetrace.measures.atlas.summary)
-     plots/atlas.png     the reward models' profiles on the Big Two nouns, README's first picture
-     plots/atlas.html    every model and construct, to sort and to filter
 Run: python -m stages.published.atlas
 """
 

@@ -1,7 +1,7 @@
 """Draw the paper's figures from its own released data, as far as it is here. Nothing is computed here.
 
 In:  plots/published/**/*.csv, plots/atlas.csv; conf/published/language_models.csv; params.yaml: published, analysis
-Out: plots/atlas.png
+Out: plots/atlas.png     the reward models' profiles on the Big Two nouns, README's first picture
      plots/figures/published/section_2/<name>/figure_{1,a1,a2}.png
      plots/figures/published/section_3/{figure_2_<pair>,figure_3,table_<n>}.png
      plots/figures/published/section_4/{figure_4a,figure_4b,movers,kendall,token_paths}.png

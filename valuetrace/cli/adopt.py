@@ -38,5 +38,4 @@ def run(options: argparse.Namespace) -> None:
             told = f"{made['cells']} cells, {len(made['compared'])} compared" if made else "up to date"
             print(f"{kernel}: {told}", flush=True)
     if options.prune:
-        gone = adopt.prune()
-        print(f"{len(gone)} lock entries without a stage taken out")
+        print(f"{len(adopt.prune())} lock entries without a stage taken out")

@@ -120,7 +120,8 @@ class Reader:
         else:
             whole = ".".join([meant, *attributes, ""])
             self.libraries.add(whole.partition(".")[0])
-            self.by_name |= any(whole.startswith(f"{by_name}.") for by_name in _BY_NAME)
+            # importlib passed about may import by name, too; importlib.metadata may not
+            self.by_name |= any(f"{name}.".startswith(whole) or whole.startswith(f"{name}.") for name in _BY_NAME)
             self.pieces.append(f"library:{meant}")
         self.pieces.append(".".join(["", *attributes, ";"]))
 
@@ -145,7 +146,9 @@ def bound_by(statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
 
 def _scope(function: ast.FunctionDef | ast.Lambda) -> Scope:
     """The names that a function binds: arguments and what it assigns or imports, not what lies in a scope within."""
-    found: Scope = {node.arg: None for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    own = function.args  # not those of a lambda among the defaults
+    arguments = [*own.posonlyargs, *own.args, *own.kwonlyargs, own.vararg, own.kwarg]
+    found: Scope = {argument.arg: None for argument in arguments if argument}
     waiting: list[ast.AST] = list(function.body) if isinstance(function, ast.FunctionDef) else []
     elsewhere: set[str] = set()
     while waiting:
