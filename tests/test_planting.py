@@ -676,7 +676,7 @@ def test_every_table_is_there_and_numbers_are_whole(made):
 def test_before_its_first_step_a_reward_model_is_its_head_on_the_states_of_its_base(made, tmp_path):
     from valuetrace import tables
     from valuetrace.studies.planting import train
-    from valuetrace.training import study
+    from valuetrace.training.study import score_checkpoints
 
     base = tmp_path / "tiny"
     base.mkdir()
@@ -687,7 +687,7 @@ def test_before_its_first_step_a_reward_model_is_its_head_on_the_states_of_its_b
     found = {step: kept[kept["step"] == step] for step in kept["step"].unique()}
     assert len(found) == 2 and np.ptp(found[0][TINY.prompts]) > 0
     for step, own in found.items():
-        searched = study.score_checkpoints(
+        searched = score_checkpoints(
             base, train.CHECKPOINTS / "planting/1-agency", list(own["word"]), prompts, form, [step], progress=False
         )
         spread = searched[TINY.prompts].to_numpy().std()

@@ -8,6 +8,14 @@ from contextlib import contextmanager
 
 OPTIMISED = 1  # of a function's code, not of a module's or a class's
 ROOTS = ("valuetrace", "stages")
+KEYS = tuple(os.path.join("valuetrace", "core", name) for name in ("keys.py", "reach.py", "trees.py"))
+
+
+def for_keys(frame):
+    """Whether a call serves a key alone: no result can come of it (core.keys and what it calls)."""
+    while frame is not None and not frame.f_code.co_filename.endswith(KEYS):
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager
@@ -21,7 +29,9 @@ def watching(root, executed):
             above = frame.f_back
             # a comprehension of a constant that nobody may use runs as its module is imported
             at_import = code.co_name[0] == "<" and above is not None and not above.f_code.co_flags & OPTIMISED
-            if not at_import:
+            # importing a module from a package asks the package for an attribute first; what it finds runs, if anything
+            asked = code.co_name == "__getattr__" and above is not None and "importlib" in above.f_code.co_filename
+            if not (at_import or asked or for_keys(frame)):
                 known.add(code)
                 executed.add((os.path.relpath(code.co_filename, root), code.co_firstlineno))
 
