@@ -138,7 +138,7 @@ def loop(model: RewardModel, ids: list[int], batch: int = 32) -> list[float]:
         mask = inputs["attention_mask"]
         hidden = model.backbone(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
         last = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(-1) - 1]
-        rewards += model.head(last.to(model.head.dtype)).tolist()
+        rewards += model.apply(last).tolist()
     return rewards
 
 

@@ -30,7 +30,7 @@ def main(name: str) -> None:
     how = settings.get(f"models.{name}.scoring", Scoring)
     chosen = settings.get("rewards", Rewards)
     form = replace(settings.get("formats", dict[str, Format])[how.formats[0]], arguments=how.chat_arguments)
-    place = {"device_map": "auto"} if how.devices == "all" else {}
+    place: dict = {"device_map": "auto"} if how.devices == "all" else {}
     folder = MODELS / name
     model = load_reward_model(folder, form, dtype=how.dtype, head=how.head, **place)
     if chosen.lexicons:

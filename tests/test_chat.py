@@ -98,7 +98,7 @@ def test_bos_stands_once_whoever_writes_it(tokenizers, architecture, form):
 
 
 @pytest.mark.parametrize("form", [CHAT, TEXT], ids=["chat", "text"])
-def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(tokenizers, form):
+def test_a_tokenizer_that_ends_every_text_ends_the_conversation_once(tokenizers, form):
     ours = tokenizers["llama"]
     ending = copy.deepcopy(ours)
     ending.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -106,7 +106,10 @@ def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(tokenizers, fo
         special_tokens=[("<|begin_of_text|>", 2), ("<|end_of_text|>", 1)],
     )
     assert ending(PROMPT).input_ids[-1] == 1
-    assert chat.render(ending, form, PROMPT) == chat.render(ours, form, PROMPT)
+    around, plain = chat.render(ending, form, PROMPT), chat.render(ours, form, PROMPT)
+    assert around.prefix == plain.prefix
+    assert around.closing == (plain.closing if plain.closing[-1:] == [1] else [*plain.closing, 1])
+    assert chat.whole(ending, form, PROMPT, "love")[-len(around.closing) :] == around.closing
     assert chat.encode_reply(ending, form, "love") == chat.encode_reply(ours, form, "love")
 
 

@@ -54,9 +54,12 @@ def outside(root, kernel, executed):
     """What ran and is none of the definitions that a kernel's key covers: files and lines."""
     from valuetrace.core import keys, reach
 
-    reached, package = keys.kernel(kernel, root).reached, reach.package(root)
-    found = []
+    own, package = keys.kernel(kernel, root), reach.package(root)
+    reached, found = own.reached, []
     for path, line in sorted(executed):
+        if path.endswith(".j2"):  # a compiled template; a key holds templates whole, by name
+            found += [] if os.path.basename(path) in own.digests else [f"{path}:{line}"]
+            continue
         name = path.removesuffix(".py").replace(os.sep, ".").removesuffix(".__init__")
         module = package.module(name)
         covered = [

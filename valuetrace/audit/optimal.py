@@ -71,7 +71,7 @@ def plan(job: Job, scorer: Rewards) -> Planned | None:
         """The time of one reply of ``tokens`` tokens; the first run warms up."""
         sample = [tuple(map(int, ids)) for ids in draws.choice(len(plain), (min(SAMPLE, len(plain)), tokens))]
         with tqdm(disable=True) as bar:
-            _, taken = (_time(model, longest, part, job.request.batch_size, bar) for part in (sample[:1], sample))
+            _, taken = (_time(scorer, longest, part, bar) for part in (sample[:1], sample))
         return taken / len(sample)
 
     most = search.cost(len(plain), length, beam)
@@ -89,6 +89,7 @@ def find(planned: Planned, job: Job, scorer: Rewards, shards: Path, progress: bo
     plain reply is more extreme than the beam's.
     """
     kept: dict = {"folder": shards, "weights": scorer.model.fingerprint(), "batch_size": job.request.batch_size}
+    kept["path"] = scorer.held.path
     how: dict = {"length": planned.length, "beam": planned.beam, "seed": job.request.seed}
     prompts, rows, scored = [], [], {}
     with tqdm(total=planned.cost.candidates, unit="candidate", disable=not progress) as bar:
@@ -167,7 +168,7 @@ def _rows(prompt, replies: pd.DataFrame, single: np.ndarray, tokenizer) -> list[
     ]
 
 
-def _time(model, prompt: str, replies: list[search.Ids], batch_size: int | None, bar: tqdm) -> float:
-    start = time.perf_counter()
-    search.rewards(model, prompt, replies, batch_size=batch_size, bar=bar)
+def _time(scorer: Rewards, prompt: str, replies: list[search.Ids], bar: tqdm) -> float:
+    start, size = time.perf_counter(), scorer.job.request.batch_size
+    search.rewards(scorer.model, prompt, replies, batch_size=size, bar=bar, path=scorer.held.path)
     return time.perf_counter() - start

@@ -16,6 +16,7 @@ from valuetrace import __version__, tables
 from valuetrace.audit import card, comparison, optimal, page
 from valuetrace.core import files
 from valuetrace.measures.profile import extremes
+from valuetrace.scoring import reference
 from valuetrace.scoring.spelling import is_words, spellings
 from valuetrace.subjects import cost as costs
 from valuetrace.subjects import results
@@ -55,6 +56,8 @@ def plan(request: Request, say: Callable[[str], None] = print) -> PlannedAudit:
     scorer, cost = costs.load(job)
     if scorer.unnamed:
         say(f"The embedding has {scorer.unnamed} rows that no token of the tokenizer has; they are left out.")
+    for line in [] if isinstance(scorer, LogProbabilities) else reference.told(scorer.held):
+        say(line)
     say(f"Cost: {cost}")
     replies = optimal.plan(job, scorer) if isinstance(scorer, Rewards) else None
     if replies is not None:
@@ -108,6 +111,7 @@ def evaluate(planned: PlannedAudit, table: pd.DataFrame) -> dict:
             "unnamed_rows": planned.scorer.unnamed,
             "template": job.form.template if job.form.kind == "text" else None,
         },
+        "reference": None if isinstance(planned.scorer, LogProbabilities) else asdict(planned.scorer.held),
         "prompts": job.prompts.to_dict("records"),
         "profile": profile,
         "references": [

@@ -43,7 +43,9 @@ def add(subcommands) -> None:
     )
     add("--beam", type=positive, metavar="N", help="beginnings that --optimal keeps (default 8)")
     add("--card", action="store_true", help="also card.md: the model's README.md with the profile and its model-index")
-    shared(add, "head", "offline", "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes")
+    shared(
+        add, "head", "output", "position", "offline", "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes"
+    )
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
     add(
         "--out",

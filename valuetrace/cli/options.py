@@ -76,7 +76,12 @@ _SHARED = {
         "help": "told to the chat template, such as date_string='26 Jul 2024' (true, false are booleans; repeatable)",
     },
     "case": {"choices": ("lower", "capitalised"), "help": "spelling of the words (default lower)"},
-    "head": {"help": "reward head: an adapter's name, where config.json does not name it (first_output …)"},
+    "head": {"help": "reward head: a published one's class name, where the folder's tensors do not tell (--explain)"},
+    "output": {"type": int, "metavar": "N", "help": "which output is the reward, of a head with several (first: 0)"},
+    "position": {
+        "choices": ("last", "before_padding"),
+        "help": "where the reward is read, of a folder that does not say whether its closing token is padding",
+    },
     "offline": {"action": "store_true", "help": "never ask the network: a Hub id must be in data/models/ already"},
     "device": {"help": "cpu, cuda, cuda:1 … or auto for all (default: the accelerator where there is one)"},
     "dtype": {

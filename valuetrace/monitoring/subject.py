@@ -13,8 +13,11 @@ import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_layers import GenericForSequenceClassification
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from valuetrace.core.errors import InputError
 from valuetrace.scoring.chat import Format
@@ -53,6 +56,9 @@ def subject(model: nn.Module, tokenizer: Any, format: Format | str | None = None
         )
     inner = _beneath(model)
     kind = _kind(inner)
+    encoder = kind == "reward" and inner.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if format is None and encoder and not tokenizer.chat_template:
+        return Subject(kind, inner, tokenizer, Format("pair", space=False))
     return Subject(kind, inner, tokenizer, _format(format, tokenizer, kind))
 
 
@@ -69,16 +75,16 @@ def _beneath(model: nn.Module) -> Any:
 
 def _kind(model: nn.Module) -> Literal["reward", "logprob"]:
     name = type(model).__name__
-    if isinstance(model, GenericForSequenceClassification):
+    classes = {cls.__name__ for cls in type(model).__mro__} if isinstance(model, PreTrainedModel) else set()
+    if classes & set(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values()):
         if (labels := cast(Any, model.config).num_labels) != 1:
             raise InputError(f"values: {name} has {labels} labels. A reward model has one (num_labels=1).")
         return "reward"
-    known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    if isinstance(model, PreTrainedModel) and known & {cls.__name__ for cls in type(model).__mro__}:
+    if classes & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         return "logprob"
     raise InputError(
-        f"values: {name} is neither a reward model (a decoder's …ForSequenceClassification with one label) nor a "
-        "causal language model. Pass such a model."
+        f"values: {name} is neither a reward model (a …ForSequenceClassification of transformers with one label) nor "
+        "a causal language model. Pass such a model."
     )
 
 

@@ -14,20 +14,31 @@ from valuetrace.scoring import chat
 from valuetrace.scoring.reward_model import RewardModel
 
 Candidate = int | str | tuple[int, ...]
-Tokenisation = Literal["exact", "as_published"]
+Tokenisation = Literal["exact", "conversation", "as_published"]
+"""``exact``: each word the same ids after every prompt. ``conversation``: the tokenizer encodes each conversation in
+one piece. ``as_published``: the same, with the special tokens doubled as in the authors' released scores."""
+CHECKED = 2000
+"""Words whose conversations are encoded in one piece, too, before ``exact`` ids are believed."""
 
 
 @dataclass(frozen=True)
 class Conversations:
     """The token ids of every candidate's conversation: prefix[: shared[i]] + rests[i].
 
-    gates[i]: the position of the gating pattern in conversation i (empty where the head reads none).
+    reads[i]: the position in conversation i at which the reward is read; gates[i]: that of the gating pattern (empty
+    where the head reads none). second[i]: where the second sentence begins (−1 without types of sentences).
     """
 
     prefix: list[int]
     shared: np.ndarray
     rests: list[list[int]]
+    reads: np.ndarray
     gates: np.ndarray
+    second: np.ndarray
+
+    def ids(self, i: int) -> list[int]:
+        """All token ids of conversation i."""
+        return [*self.prefix[: int(self.shared[i])], *self.rests[i]]
 
 
 @dataclass(frozen=True)
@@ -79,25 +90,47 @@ def read_candidates(model: RewardModel, candidates: Iterable | None) -> Candidat
 
 def prepare(model: RewardModel, prompt: str, candidates: Candidates, tokenisation: Tokenisation) -> Conversations:
     """Render every candidate's conversation and cut off what they share. InputError for what cannot run."""
-    if tokenisation not in ("exact", "as_published"):
+    tokenizer, form = model.tokenizer, model.form
+    if tokenisation not in ("exact", "conversation", "as_published"):
         raise InputError(f"tokenisation {tokenisation!r} is unknown; there are exact and as_published.")
     if tokenisation == "exact":
-        around = chat.render(model.tokenizer, model.form, prompt)
+        around = chat.render(tokenizer, form, prompt)
         prefix = around.prefix
         rests = [[*own, *around.closing] for own in candidates.ids]
         shared = np.full(len(rests), len(prefix))
     else:
-        replies = [n if isinstance(n, str) else cast(str, model.tokenizer.decode(_ids(n))) for n in candidates.names]
-        whole = [chat.as_published(model.tokenizer, model.form, prompt, reply) for reply in replies]
+        encode = chat.as_published if tokenisation == "as_published" else chat.whole
+        replies = [n if isinstance(n, str) else cast(str, tokenizer.decode(_ids(n))) for n in candidates.names]
+        whole = [encode(tokenizer, form, prompt, reply) for reply in replies]
         prefix = _common_prefix(whole)
         shared = np.array([_agreement(prefix, ids) for ids in whole])
         rests = [ids[n:] for ids, n in zip(whole, shared, strict=True)]
     longest = max(n + len(rest) for n, rest in zip(shared, rests, strict=True))
-    if longest > model.context:
+    if model.context is not None and longest > model.context:
         raise InputError(
             f"{model.name}: prompt {prompt!r} has {longest} tokens with its reply; the context {model.context}."
         )
-    return Conversations(prefix, shared, rests, _gates(model, prompt, candidates.names, prefix, shared, rests))
+    gates = _gates(model, prompt, candidates.names, prefix, shared, rests)
+    reads = [model.read_at([*prefix[:n], *rest]) for n, rest in zip(shared.tolist(), rests, strict=True)]
+    second = np.full(len(rests), -1)
+    if form.kind == "pair":
+        first = str(candidates.names[0])
+        second[:] = chat.second_sentence(tokenizer, form, chat.whole(tokenizer, form, prompt, first), prompt, first)
+    return Conversations(prefix, shared, rests, np.array(reads), gates, second)
+
+
+def unlike_the_conversation(model: RewardModel, prompt: str, candidates: Candidates) -> list[str]:
+    """The words whose exact ids are not those that the tokenizer gives their whole conversation.
+
+    Of more than ``CHECKED`` words so many are looked at, evenly spaced.
+    """
+    around = chat.render(model.tokenizer, model.form, prompt)
+    words = [(n, own) for n, own in zip(candidates.names, candidates.ids, strict=True) if isinstance(n, str)]
+    return [
+        word
+        for word, own in words[:: -(-len(words) // CHECKED) or 1]
+        if chat.whole(model.tokenizer, model.form, prompt, word) != [*around.prefix, *own, *around.closing]
+    ]
 
 
 def _ids(name: int | tuple[int, ...]) -> list[int]:
@@ -124,9 +157,9 @@ def _agreement(prefix: list[int], ids: list[int]) -> int:
 
 def _gates(model: RewardModel, prompt: str, names, prefix, shared, rests) -> np.ndarray:
     """Where each conversation last holds the head's gating pattern."""
-    if model.head.pattern is None:
+    if model.pattern is None:
         return np.empty(0, dtype=np.int64)
-    pattern = list(model.head.pattern)
+    pattern = list(model.pattern)
     reach = len(pattern) - 1
     in_prefix = {n: _last(pattern, prefix[:n]) for n in set(shared.tolist())}
     gates = []

@@ -2,8 +2,8 @@
 
 A *format* is declared in conf/ and says how a question is put to a model; ``render`` splits the
 conversation at the reply: ``prefix`` (everything before it), the reply, ``closing`` (everything after
-it). The log-probability of a reply is read after the prefix; the reward is read at the last token of
-the closing (of the reply, where nothing closes it). Both positions are known, never searched for.
+it). The log-probability of a reply is read after the prefix. ``whole`` is the same conversation as the
+tokenizer itself encodes it, in one piece: what the split one is held against (``scoring.reference``).
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ _REPLY = "valuetraceREPLYvaluetrace"
 class Format:
     """How a prompt is put before a model.
 
-    kind: ``chat`` (the tokenizer's chat template) or ``text`` (``template`` with ``{prompt}``). space: whether a reply
-    begins with a space (after "Answer:") or bare (after a newline or a header): it decides which form of a word counts
-    as the reply. closing: what ends the reply in ``text`` formats, ``eos`` or nothing (a chat template brings its own).
+    kind: ``chat`` (the tokenizer's chat template), ``text`` (``template`` with ``{prompt}``) or ``pair`` (prompt and
+    reply as the two sentences of an encoder). space: whether a reply begins with a space (after "Answer:") or bare
+    (after a newline or a header): it decides which form of a word counts as the reply. closing: what ends the reply in
+    ``text`` formats, ``eos`` or nothing (a chat template brings its own).
     """
 
-    kind: Literal["chat", "text"]
+    kind: Literal["chat", "text", "pair"]
     space: bool
     template: str = "{prompt}"
     closing: Literal["eos", "none"] = "none"
@@ -53,25 +54,23 @@ class Conversation:
 def render(tokenizer: PreTrainedTokenizerBase, form: Format, prompt: str) -> Conversation:
     """The token ids around the reply to ``prompt``.
 
-    The beginning-of-sequence token stands once at the start, whichever of the template and the
-    tokenizer puts it there (not at all where neither does). Raises InputError where the tokenizer has
+    The special tokens that the tokenizer puts around a text stand once around the conversation, whichever of the
+    template and the tokenizer writes them (not at all where neither does). Raises InputError where the tokenizer has
     no chat template, or where the template fails, or loses or repeats the prompt or the reply.
     """
+    if form.kind == "pair":
+        ids, own = _pair(tokenizer, prompt, "a"), _encode(tokenizer, "a")
+        at = _find(own, ids, last=True)
+        return Conversation(ids[:at], ids[at + len(own) :])
     before, after = _texts(tokenizer, form, prompt)
+    begin, end = _surroundings(tokenizer)
     # with the tokenizer's own special tokens: some chat templates leave the BOS to it (Skywork's)
-    prefix = list(tokenizer(before).input_ids)
-    eos, bos = tokenizer.eos_token_id, tokenizer.bos_token_id
-    if prefix and prefix[-1] == eos and not before.endswith(tokenizer.eos_token or "\0"):
-        prefix = prefix[:-1]  # a tokenizer that ends every text with EOS would end the prompt
-    if bos is not None and prefix[:2] == [bos, bos]:
-        prefix = prefix[1:]
-    if form.kind == "chat":
-        return Conversation(prefix, _encode(tokenizer, after))
-    if form.closing == "eos":
-        if eos is None:
+    prefix, closing = _encode(tokenizer, before), _encode(tokenizer, after)
+    if form.kind == "text" and form.closing == "eos":
+        if tokenizer.eos_token_id is None:
             raise InputError("the format closes the reply with EOS but the tokenizer has no EOS token")
-        return Conversation(prefix, [eos])
-    return Conversation(prefix, [])
+        closing = [tokenizer.eos_token_id]
+    return Conversation(_once(begin, prefix, []), _once([], closing, end))
 
 
 def encode_reply(tokenizer: PreTrainedTokenizerBase, form: Format, reply: str) -> list[int]:
@@ -82,12 +81,34 @@ def encode_reply(tokenizer: PreTrainedTokenizerBase, form: Format, reply: str) -
     return _encode(tokenizer, f" {reply}" if form.space and not reply.startswith(" ") else reply)
 
 
+def whole(tokenizer: PreTrainedTokenizerBase, form: Format, prompt: str, reply: str) -> list[int]:
+    """All token ids of a conversation that the tokenizer encodes in one piece, its special tokens once around it.
+
+    A reply's ids then depend on its neighbours: SentencePiece puts a ▁ before a text but not within one, and byte-level
+    tokens join a word to the space before it.
+    """
+    if form.kind == "pair":
+        return _pair(tokenizer, prompt, reply)
+    begin, end = _surroundings(tokenizer)
+    return _once(begin, _encode(tokenizer, _conversation_text(tokenizer, form, prompt, reply)), end)
+
+
+def second_sentence(tokenizer: PreTrainedTokenizerBase, form: Format, ids: list[int], prompt: str, reply: str) -> int:
+    """Where the second sentence of a pair begins, for models that embed which sentence a token is of; −1 without."""
+    if form.kind != "pair" or "token_type_ids" not in tokenizer.model_input_names:
+        return -1
+    types = list(tokenizer(prompt, reply, return_token_type_ids=True).token_type_ids)
+    return types.index(1) if len(types) == len(ids) and 1 in types else -1
+
+
 def as_published(tokenizer: PreTrainedTokenizerBase, form: Format, prompt: str, reply: str) -> list[int]:
     """All token ids as the authors' released scores were made: render to text, tokenize again.
 
     The tokenizer adds its special tokens to a text in which the template already wrote them, so the
     BOS is doubled wherever the template emits one, and templates that trim the reply change it.
     """
+    if form.kind == "pair":
+        return _pair(tokenizer, prompt, reply)
     return list(tokenizer(_conversation_text(tokenizer, form, prompt, reply)).input_ids)
 
 
@@ -122,3 +143,28 @@ def _conversation_text(tokenizer, form: Format, prompt: str, reply: str) -> str:
 
 def _encode(tokenizer, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _pair(tokenizer, prompt: str, reply: str) -> list[int]:
+    return list(tokenizer(prompt, reply).input_ids)
+
+
+def _surroundings(tokenizer) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and behind a text."""
+    own, around = _encode(tokenizer, "a"), list(tokenizer("a").input_ids)
+    at = _find(own, around)
+    return around[:at], around[at + len(own) :]
+
+
+def _find(own: list[int], ids: list[int], last: bool = False) -> int:
+    """Where ``own`` stands in ``ids``. InputError where it does not."""
+    places = [i for i in range(len(ids) - len(own) + 1) if ids[i : i + len(own)] == own]
+    if not places:
+        raise InputError("the tokenizer's special tokens change the tokens of the text between them")
+    return places[-1 if last else 0]
+
+
+def _once(begin: list[int], ids: list[int], end: list[int]) -> list[int]:
+    """``ids`` between ``begin`` and ``end``, each of which they may have already."""
+    ids = ids if ids[: len(begin)] == begin else begin + ids
+    return ids if not end or ids[-len(end) :] == end else ids + end

@@ -12,17 +12,13 @@ URM, sgl-project/sglang (llama_reward.py). The adapters are written from them, n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
-
-from valuetrace.core.errors import InputError, some
-from valuetrace.models import loading
 
 # Where a gating head reads the prompt: the tokens of the assistant's header.
 LLAMA3_ASSISTANT = (128009, 128006, 78191, 128007, 271)  # <|eot_id|> header "assistant" header "\n\n"
@@ -56,6 +52,36 @@ class Linear(Head):
         super().__init__()
         self.score = nn.Linear(hidden, outputs, bias=False)
         self.output = output
+
+    def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Rewards (B,) from ``last`` (B, D)."""
+        return self.score(last)[:, self.output]
+
+
+class Layers(Head):
+    """Linear layers with ReLU between them, with or without biases: one, or an MLP (INF-ORM, GRM, value heads).
+
+    sizes: of the states between the layers, hidden size first, outputs last. ``output`` says which is the reward.
+    """
+
+    def __init__(self, sizes: Sequence[int], biases: Sequence[bool], output: int = 0):
+        super().__init__()
+        steps: list[nn.Module] = []
+        for (size, width), bias in zip(pairwise(sizes), biases, strict=True):
+            steps += [nn.ReLU(), nn.Linear(size, width, bias=bias)]
+        self.layers, self.output = nn.Sequential(*steps[1:]), output
+
+    def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Rewards (B,) from ``last`` (B, D)."""
+        return self.layers(last)[:, self.output]
+
+
+class Copied(Head):
+    """A model's own ``score`` module as it is now, copied in float32 (the copy is the small one)."""
+
+    def __init__(self, score: nn.Module, output: int = 0):
+        super().__init__()
+        self.score, self.output = copy.deepcopy(score).float().eval(), output
 
     def forward(self, last: Tensor, gate: Tensor | None = None) -> Tensor:
         """Rewards (B,) from ``last`` (B, D)."""
@@ -179,20 +205,6 @@ class GRM(Head):
         return cast(Any, self.v_head).summary(last)[:, 0]
 
 
-def _linear(config: dict) -> Head:
-    outputs = _outputs(config)
-    if outputs != 1:
-        raise InputError(
-            f"the model has {outputs} outputs and its class no adapter that joins them into one reward. "
-            "Add an adapter, or take the first with head='first_output'."
-        )
-    return Linear(config["hidden_size"])
-
-
-def _outputs(config: dict) -> int:
-    return len(config["id2label"]) if "id2label" in config else config.get("num_labels", 2)
-
-
 def _armorm(config: dict) -> Head:
     return ArmoRM(config["hidden_size"], config.get("num_objectives", 19), *_gating(config, temperature=10))
 
@@ -216,64 +228,13 @@ def _grm(config: dict) -> Head:
     return GRM(config["hidden_size"], kind, config.get("vhead_num_neurons", 1024), config.get("vhead_num_layers", 1))
 
 
-# The exact class name in a config's "architectures" → the adapter, built from the config.
-ADAPTERS: dict[str, Callable[[dict], Head]] = {
-    "LlamaForSequenceClassification": _linear,
-    "Gemma2ForSequenceClassification": _linear,
-    "Gemma3TextForSequenceClassification": _linear,
-    "Qwen2ForSequenceClassification": _linear,
-    "Qwen3ForSequenceClassification": _linear,
-    "MistralForSequenceClassification": _linear,
+# The published heads that are more than linear layers → the adapter, built from the config. Keys: the class names in
+# released configs, for --head and where the tensors alone do not decide (``recognise``).
+PUBLISHED: dict[str, Callable[[dict], Head]] = {
     "LlamaForRewardModelWithGating": _armorm,
     "LlamaForRewardModelWithGating3": _qrm(gemma=False),
     "LlamaForRewardModelWithGating31": _qrm(gemma=False),
     "Gemma2ForQuantileSequenceClassification": _qrm(gemma=True),
     "LlamaForSequenceClassificationWithNormal_Weights": lambda config: URM(config["hidden_size"]),
     "GRewardModel": _grm,
-    # no class of a config: asked for by name
-    "first_output": lambda config: Linear(config["hidden_size"], _outputs(config)),
 }
-
-
-def load_head(folder: str | Path, name: str | None = None) -> Head:
-    """The head of a reward-model folder (config.json and safetensors), float32, evaluation mode.
-
-    name: an entry of ``ADAPTERS``; by default the class that config.json names. Raises InputError for a
-    class without an adapter, several outputs, a missing tensor or one of another shape.
-    """
-    folder = Path(folder)
-    config = loading.read_config(folder)
-    name = name or (config.get("architectures") or ["(none)"])[0]
-    if name not in ADAPTERS:
-        raise InputError(f"{folder}: no adapter for the class {name}. There are: {some(ADAPTERS, 20)}.")
-    if "hidden_size" not in config:
-        raise InputError(f"{folder}: config.json has no hidden_size; its head's shape is unknown.")
-    try:
-        head = ADAPTERS[name](config)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-    wanted = {key: value.shape for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}
-    head.load_state_dict(read_tensors(folder, wanted, name), strict=False)
-    return head.float().eval()
-
-
-def read_tensors(folder: Path, shapes: dict[str, torch.Size], owner: str) -> dict[str, Tensor]:
-    """The tensors named in ``shapes`` from a folder's safetensors files; ``owner`` opens error messages.
-
-    Raises InputError for a tensor that is missing, of another shape, or not finite.
-    """
-    paths = loading.stored(folder)
-    missing = [name for name in shapes if name not in paths]
-    if missing:
-        others = [name for name in paths if ".layers." not in name or name.startswith("gating")]
-        have = some(others, 10)
-        raise InputError(f"{folder}: {owner} needs the tensor {some(missing)}; outside the layers it has {have}.")
-    tensors = {}
-    for name, shape in shapes.items():
-        with loading.reading(paths[name], f"the tensor {name}"), safe_open(paths[name], "pt") as file:
-            tensors[name] = file.get_tensor(name)
-        if tensors[name].shape != shape:
-            found = list(tensors[name].shape)
-            raise InputError(f"{folder}: {owner} needs {name} of shape {list(shape)}; the file has {found}.")
-    loading.check_finite(folder, tensors)
-    return tensors

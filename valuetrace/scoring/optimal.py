@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,8 +24,9 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from valuetrace.scoring import search, shared_prefix
-from valuetrace.scoring.candidates import Candidates, Conversations, prepare
+from valuetrace.scoring import search
+from valuetrace.scoring.candidates import Candidates, prepare
+from valuetrace.scoring.reference import Way, engine
 from valuetrace.scoring.reward_model import RewardModel
 
 Ids = tuple[int, ...]
@@ -87,14 +88,16 @@ def optimal(
     folder: Path | None = None,
     weights: str = "",
     bar: tqdm | None = None,
+    path: Way = "shared",
 ) -> Optimal:
     """The best and worst replies of 1 to ``length`` tokens after ``prompt``, the ``beam`` best beginnings kept.
 
     plain: the plain tokens (V,), of a vocabulary of ids 0 … V − 1. folder: where scores are kept as they come, to go
-    on from; then ``weights`` is the model's fingerprint. InputError for a reply that the context does not hold.
+    on from; then ``weights`` is the model's fingerprint. path: as ``reference.hold`` found it.
+    InputError for a reply that the context does not hold.
     """
     bar = tqdm(disable=True) if bar is None else bar
-    kept = {"batch_size": batch_size, "folder": folder, "weights": weights, "bar": bar}
+    kept = {"batch_size": batch_size, "folder": folder, "weights": weights, "bar": bar, "path": path}
     vocabulary: list[Ids] = [(token,) for token in range(len(plain))]
     seen: dict[Ids, np.ndarray] = {}
 
@@ -130,14 +133,16 @@ def rewards(
     folder: Path | None = None,
     weights: str = "",
     bar: tqdm,
+    path: Way = "shared",
 ) -> np.ndarray:
     """float32 rewards of ``start + reply`` for each of ``replies``; ``start`` runs once, as a part of the prefix."""
     whole: list = [start + reply for reply in replies]
     plan, n = prepare(model, prompt, Candidates(whole, [list(ids) for ids in whole]), "exact"), len(start)
-    plan = Conversations([*plan.prefix, *start], plan.shared + n, [rest[n:] for rest in plan.rests], plan.gates)
-    work = None if folder is None else search._work_folder(folder, weights, plan, _SHARD)
-    with torch.inference_mode(), shared_prefix.shared_attention(model.backbone):
-        return search._score(model, plan, batch_size, work, _SHARD, bar)
+    rests, at = [rest[n:] for rest in plan.rests], plan.shared + n
+    plan = replace(plan, prefix=[*plan.prefix, *start], shared=at, rests=rests)
+    work = None if folder is None else search._work_folder(folder, weights, plan, _SHARD, path)
+    with torch.inference_mode(), engine(model, path):
+        return search._score(model, plan, batch_size, work, _SHARD, bar, path)
 
 
 def _grow(

@@ -1,8 +1,8 @@
 """Exhaustive token search: the reward of every candidate reply to a prompt.
 
 The prompt runs once; candidates run in large batches of one length, without padding, each computing only
-its own tokens and the closing ones (``shared_prefix``). The reward is read at the conversation's last
-token, wherever and whatever that is. A run in a folder writes shards and resumes from them.
+its own tokens and the closing ones (``shared_prefix``). First a few of them are held against the model's own
+class (``reference``), which decides how all are scored. A run in a folder writes shards and resumes from them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from valuetrace.core import files, keys
 from valuetrace.core.errors import InputError, some
-from valuetrace.scoring import shared_prefix
+from valuetrace.scoring import reference, shared_prefix
 from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
+from valuetrace.scoring.reference import Reference
 from valuetrace.scoring.reward_model import RewardModel
 
 CPU_TOKENS, GPU_TOKENS = 1024, 65_536
@@ -62,6 +63,7 @@ def score_prompts(
     folder: str | Path | None = None,
     shard_size: int = 4096,
     progress: bool = True,
+    held: Reference | None = None,
 ) -> pd.DataFrame:
     """The reward of each candidate as the reply to each prompt, in the model's units.
 
@@ -71,8 +73,10 @@ def score_prompts(
     id of the vocabulary. tokenisation: ``exact`` puts the candidate's own ids into the conversation; ``as_published``
     decodes the candidate, renders the template as text and tokenizes that again, as the authors' released scores were
     made (a doubled BOS and trimmed replies included). batch_size: candidates a batch; by default as many as the device
-    takes well. It is halved whenever memory runs out. folder: where shards are kept, ``shard_size`` candidates each. A
-    killed run continues after its last whole shard; shards of other weights, prompts or candidates are never read.
+    takes well. It is halved whenever memory runs out. held: what ``reference.hold`` found of this model, form and
+    tokenisation; by default it is found first, and what is slower than usual is said on stderr. folder: where shards
+    are kept, ``shard_size`` candidates each. A killed run continues after its last whole shard; shards of other
+    weights, prompts or candidates are never read.
 
     Under ``accelerate launch`` the shards are dealt out to the processes and every process returns all rewards, equal
     to the bit to those of one process (of the same batch size, device and thread count). Raises InputError for what
@@ -84,34 +88,51 @@ def score_prompts(
     names, longest = read.names, read.longest()
     for prompt in prompts.values():  # a prompt that cannot run is known before the first one does
         prepare(model, prompt, longest, tokenisation)
+    if held is None:
+        held = reference.hold(model, prompts, read, tokenisation)
+        for why in held.why:
+            print(f"{model.name}: {why}.", file=sys.stderr)
+    tokenisation = held.tokenisation
     weights = model.fingerprint() if folder is not None else ""
     state = PartialState(cpu=model.backbone.device.type == "cpu")
     sizes = [min(shard_size, len(names) - start) for start in range(0, len(names), shard_size)]
     total = len(prompts) * sum(sizes[state.process_index :: state.num_processes])
     bar = tqdm(total=total, unit="candidate", disable=not progress or not state.is_main_process)
     columns = {}
-    with bar, torch.inference_mode(), shared_prefix.shared_attention(model.backbone):
+    with bar, torch.inference_mode(), reference.engine(model, held.path):
         for key, prompt in prompts.items():
             bar.set_description(key)
             plan = prepare(model, prompt, read, tokenisation)
-            work = None if folder is None else _work_folder(Path(folder), weights, plan, shard_size)
-            columns[key] = _score(model, plan, batch_size, work, shard_size, bar)
+            work = None if folder is None else _work_folder(Path(folder), weights, plan, shard_size, held.path)
+            columns[key] = _score(model, plan, batch_size, work, shard_size, bar, held.path)
     frame = pd.DataFrame(columns, index=pd.Index(names, tupleize_cols=False, name="candidate"), dtype=np.float32)
     _check_finite(model, frame, names)
     return frame
 
 
-def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: int) -> Path:
+def run(model: RewardModel, plan: Conversations, path: reference.Way) -> np.ndarray:
+    """float32 rewards of a plan's conversations, inside ``reference.engine``."""
+    with tqdm(disable=True) as bar:
+        return _score(model, plan, None, None, len(plan.rests), bar, path)
+
+
+def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: int, path: reference.Way) -> Path:
     """One subfolder a search, named by everything that determines its scores, code included: stale shards lie
     elsewhere."""
     lengths = np.fromiter((len(rest) for rest in plan.rests), np.int64)
     ids = np.fromiter((i for rest in plan.rests for i in rest), np.int64)
-    decided_by = (weights, shard_size, plan.prefix, plan.shared, lengths, ids)
+    decided_by = (weights, shard_size, plan.prefix, plan.shared, lengths, ids, plan.reads, path)
     return folder / keys.key("valuetrace.scoring.search", *decided_by)[:32]
 
 
 def _score(
-    model: RewardModel, plan: Conversations, batch_size: int | None, work: Path | None, shard_size: int, bar: tqdm
+    model: RewardModel,
+    plan: Conversations,
+    batch_size: int | None,
+    work: Path | None,
+    shard_size: int,
+    bar: tqdm,
+    path: reference.Way = "shared",
 ) -> np.ndarray:
     """The rewards of a plan, computed by all processes, known to all."""
     state = PartialState()
@@ -121,15 +142,15 @@ def _score(
     budget = _token_budget(model, plan)
     if state.num_processes > 1:  # batches are cut alike everywhere
         budget = min(gather_object([budget]))
-    batches = _Batches(model, plan, lengths, batch_size, budget)
+    batches = _Batches(model, plan, lengths, batch_size, budget, path)
     done: dict[int, np.ndarray] = {}
     for number in range(state.process_index, len(shards), state.num_processes):
-        path = None if work is None else work / f"{number:06d}.shard"
-        scores = _read_shard(path, len(shards[number]))
+        kept = None if work is None else work / f"{number:06d}.shard"
+        scores = _read_shard(kept, len(shards[number]))
         if scores is None:
             scores = batches.score(shards[number], bar)
-            if path is not None:
-                _write_shard(path, scores)
+            if kept is not None:
+                _write_shard(kept, scores)
         elif not bar.disable:
             bar.initial += len(scores)  # read, not computed: it counts for no rate
             bar.update(len(scores))
@@ -166,14 +187,23 @@ def _checksum(data: bytes) -> bytes:
 class _Batches:
     """Scores shards batch by batch; remembers how often memory has run out."""
 
-    def __init__(self, model: RewardModel, plan: Conversations, lengths: np.ndarray, size: int | None, budget: int):
+    def __init__(
+        self,
+        model: RewardModel,
+        plan: Conversations,
+        lengths: np.ndarray,
+        size: int | None,
+        budget: int,
+        path: reference.Way,
+    ):
         self.model, self.plan, self.lengths, self.size, self.budget = model, plan, lengths, size, budget
+        self.path = path
         self.halvings = 0
         self.prefix: shared_prefix.Prefix | None = None
 
     def score(self, shard: np.ndarray, bar: tqdm) -> np.ndarray:
         """float32 rewards of the candidates ``shard`` (ordered, so that equal shapes are neighbours)."""
-        if self.prefix is None and self.plan.prefix:
+        if self.path == "shared" and self.prefix is None and self.plan.prefix:
             self.prefix = shared_prefix.run_prefix(self.model.backbone, self.plan.prefix)
         shapes = np.stack([self.plan.shared[shard], self.lengths[shard]])
         edges = np.flatnonzero((shapes[:, 1:] != shapes[:, :-1]).any(axis=0)) + 1
@@ -183,7 +213,8 @@ class _Batches:
     def _bucket(self, bucket: np.ndarray, bar: tqdm) -> np.ndarray:
         rewards, done = [], 0
         while done < len(bucket):
-            size = self.size or max(1, self.budget // int(self.lengths[bucket[0]]))
+            again = 0 if self.path == "shared" else int(self.plan.shared[bucket[0]])
+            size = self.size or max(1, self.budget // (again + int(self.lengths[bucket[0]])))
             size = max(1, size >> self.halvings)
             try:
                 rewards.append(self._run(bucket[done : done + size]))
@@ -202,15 +233,20 @@ class _Batches:
         return np.concatenate(rewards)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        model, plan = self.model, self.plan
-        start = int(plan.shared[batch[0]])
-        ids = torch.tensor([plan.rests[i] for i in batch], device=model.backbone.device)
+        """Rewards (B,) of conversations of one shape."""
+        model, plan, start = self.model, self.plan, int(self.plan.shared[batch[0]])
         prefix = None if self.prefix is None else self.prefix.first(start)
-        hidden = shared_prefix.run_continuations(model.backbone, prefix, ids)
-        gate = None if model.head.pattern is None else _states_at(plan.gates[batch], start, prefix, hidden)
-        head = model.head
-        gate = None if gate is None else gate.to(head.device, head.dtype)
-        return head(hidden[:, -1].to(head.device, head.dtype), gate).float().cpu().numpy()
+        own = [plan.rests[i] for i in batch] if self.path == "shared" else [plan.ids(i) for i in batch]
+        ids = torch.tensor(own, device=model.backbone.device)  # (B, L)
+        if self.path == "own" and model.whole is not None:  # one by one: some classes take no batch without padding
+            parts = [model.own(row[None], int(plan.second[i])) for i, row in zip(batch, ids, strict=True)]
+            return torch.cat(parts).cpu().numpy()
+        if self.path == "shared":
+            hidden = shared_prefix.run_continuations(model.backbone, prefix, ids)  # (B, L, D)
+        else:
+            start, hidden = 0, model.backbone(input_ids=ids, use_cache=False).last_hidden_state
+        gate = None if model.pattern is None else _states_at(plan.gates[batch], start, prefix, hidden)
+        return model.apply(_states_at(plan.reads[batch], start, prefix, hidden), gate).cpu().numpy()
 
 
 def _states_at(positions: np.ndarray, start: int, prefix: shared_prefix.Prefix | None, hidden: torch.Tensor):
@@ -231,7 +267,7 @@ def _token_budget(model: RewardModel, plan: Conversations) -> int:
     device = model.backbone.device
     if device.type != "cuda":
         return CPU_TOKENS
-    config = model.backbone.config
+    config: Any = model.backbone.config.get_text_config()
     free, _ = torch.cuda.mem_get_info(device)
     width = 10 * config.hidden_size + 4 * config.intermediate_size
     scores = config.num_attention_heads * (len(plan.prefix) + max(map(len, plan.rests)))

@@ -18,9 +18,13 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from valuetrace.core.errors import InputError
+from valuetrace.core.errors import InputError, some
 
 NAME = "valuetrace_shared_prefix"
+
+# What layers hand to every attention and what changes nothing here: no dropout in evaluation, positions are rotated in
+# already, nothing is cached or returned beside the output.
+_WITHOUT_EFFECT = {"dropout", "is_causal", "position_ids", "cache_position", "use_cache", "output_attentions"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def attend(
     sliding_window: int | None = None,
     past: Layers | None = None,
     record: Layers | None = None,
-    **_,
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of query (B, H, L, d) to key and value (B, K, L, d), and to a prefix that all B share.
 
@@ -110,7 +114,9 @@ def attend(
     model's keyword arguments. Returns (B, L, H, d). Query l of the continuation stands at position
     P + l and sees position j where 0 ≤ P + l − j (and < ``sliding_window`` where the layer has one).
     """
-    if attention_mask is not None or not getattr(module, "is_causal", True):
+    if unknown := [name for name, value in others.items() if name not in _WITHOUT_EFFECT and value is not None]:
+        raise InputError(f"{type(module).__name__} attends with {some(unknown)}, which no shared prefix knows")
+    if attention_mask is not None or not getattr(module, "is_causal", True) or others.get("is_causal") is False:
         raise InputError(f"{type(module).__name__} is not plain causal attention; its candidates cannot share a prefix")
     if record is not None:
         record.keys[module.layer_idx], record.values[module.layer_idx] = key[0], value[0]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from valuetrace import tables
 from valuetrace.core import files, settings
@@ -23,18 +23,21 @@ from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
-from valuetrace.scoring.heads import ADAPTERS
+from valuetrace.scoring.recognise import recognise
 from valuetrace.subjects import results
 from valuetrace.subjects.adapters import Adapter, read_adapter
 
 QUESTION = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
 """The format of a reward model without a chat template: the one that the demo's reward models are trained with."""
 
-FORMATS = {"chat": Format("chat", space=False), "raw": Format("text", space=True)}
-"""Where there is no params.yaml: the chat template, and the bare prompt."""
+FORMATS = {
+    "chat": Format("chat", space=False),
+    "raw": Format("text", space=True),
+    "pair": Format("pair", space=False),
+}
+"""Where there is no params.yaml: the chat template, the bare prompt, and prompt and reply as an encoder's pair."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_LANGUAGE_MODELS = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Request:
     template_arguments: dict[str, str | bool] = field(default_factory=dict)
     case: Literal["lower", "capitalised"] = "lower"
     head: str | None = None
+    output: int | None = None
+    position: Literal["last", "before_padding"] | None = None
     tokenisation: Literal["exact", "as_published"] = "exact"
     revision: str | None = None
     out: Path | None = None
@@ -113,7 +118,7 @@ def resolve(request: Request) -> Job:
     given = find_model(request.model, request.revision, request.offline)
     adapter = read_adapter(given)
     folder = given if adapter is None else find_model(adapter.base, offline=request.offline)
-    kind, architecture = kind_of(folder, request.head, adapter is not None)
+    kind, architecture = kind_of(folder, request.head, adapter is not None, request.output)
     check_options(request, kind)
     name = given.resolve().name.replace("--", "/", 1) if adapter is None else adapter.name
     out = results.check(request.out or results.default_folder(given))
@@ -190,28 +195,21 @@ def find_model(name: str, revision: str | None = None, offline: bool = False) ->
     return folder
 
 
-def kind_of(folder: Path, head: str | None, adapted: bool) -> tuple[Literal["reward", "logprob"], str]:
+def kind_of(
+    folder: Path, head: str | None, adapted: bool, output: int | None = None
+) -> tuple[Literal["reward", "logprob"], str]:
     """The kind of a model folder and the class that its config.json names; adapted: a reward model with its own head.
 
-    InputError for a class that is of no kind, and for ``head`` where it names no reward head of this model.
+    InputError for what is of no kind, and for ``head`` or ``output`` where they name none of this model
+    (``scoring.recognise``).
     """
-    architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
     if adapted and head is not None:
         raise InputError(f"--head {head}: an adapter brings its own head. Run without --head.")
     if adapted:
+        architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
         return "reward", f"{architecture} with an adapter"
-    if head is not None and head not in ADAPTERS:
-        raise InputError(f"--head {head}: no such adapter. There are: {some(ADAPTERS, 20)}.")
-    if head is not None and architecture in _LANGUAGE_MODELS:
-        raise InputError(f"--head {head}: {folder} is a language model ({architecture}) and has no reward head.")
-    if head is not None or architecture in ADAPTERS or architecture.endswith("ForSequenceClassification"):
-        return "reward", architecture
-    if architecture in _LANGUAGE_MODELS:
-        return "logprob", architecture
-    raise InputError(
-        f"{folder}: config.json names the class {architecture}, which is neither a language model nor a reward "
-        "model with an adapter. If an adapter fits it, name it with --head."
-    )
+    found = recognise(folder, head, output)
+    return found.kind, found.architecture
 
 
 def read_prompts(name: str) -> pd.DataFrame:
@@ -247,7 +245,7 @@ def choose_format(name: str | None, kind: str, folder: Path, adapter: Adapter | 
     with, the model's chat template, or a plain text format."""
     params = settings.ROOT / settings.PARAMS
     known = FORMATS | (settings.get("formats", dict[str, Format], params) if params.is_file() else {})
-    known.setdefault("question", QUESTION)
+    known = {"question": QUESTION, "pair": FORMATS["pair"], **known}
     if name is not None:
         if name not in known:
             raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
@@ -255,7 +253,10 @@ def choose_format(name: str | None, kind: str, folder: Path, adapter: Adapter | 
     if adapter is not None:
         own = adapter.form
         return next(((name, form) for name, form in known.items() if form == own), ("trained", own))
-    name = "chat" if loading.load_tokenizer(folder).chat_template else {"reward": "question", "logprob": "raw"}[kind]
+    model_type = loading.read_config(folder).get("model_type")
+    encoder = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and kind == "reward"
+    plain = {"reward": "pair" if encoder else "question", "logprob": "raw"}[kind]
+    name = "chat" if loading.load_tokenizer(folder).chat_template else plain
     return name, known[name]
 
 

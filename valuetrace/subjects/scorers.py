@@ -19,6 +19,8 @@ import torch
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
 from valuetrace.models.rows import DTYPES
+from valuetrace.scoring import reference
+from valuetrace.scoring.candidates import read_candidates
 from valuetrace.scoring.chat import encode_reply, render
 from valuetrace.scoring.logprobs import NotFinite, cut_batches, next_token_logprobs
 from valuetrace.scoring.reward_model import load_reward_model
@@ -36,11 +38,12 @@ class Rewards:
     def __init__(self, job: Job):
         self.job = job
         if job.adapter is None:
-            self.model = load_reward_model(job.folder, job.form, head=job.request.head, **_options(job))
+            asked = {name: getattr(job.request, name) for name in ("head", "output", "position")}
+            self.model = load_reward_model(job.folder, job.form, **asked, **_options(job))
         else:
             self.model = job.adapter.load(job.folder, job.form, **_options(job))
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
-        self.how = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
+        self.how: dict = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
             self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
@@ -55,6 +58,10 @@ class Rewards:
         prefixes = {key: len(conversation.prefix) for key, conversation in around.items()}
         closing = max(len(conversation.closing) for conversation in around.values())
         _check_context(job, {key: n + int(lengths.max()) + closing for key, n in prefixes.items()}, self.model.context)
+        prompts = dict(zip(job.prompts["key"], job.prompts["text"], strict=True))
+        read = read_candidates(self.model, self.names)
+        self.held = reference.hold(self.model, prompts, read, job.request.tokenisation)
+        self.how["held"] = self.held
         self.longest = max(prefixes, key=cast(Any, prefixes.get))
         self.tokens = sum(prefixes.values()) + len(prefixes) * int((lengths + closing).sum())
 
@@ -66,7 +73,7 @@ class Rewards:
     def activations(self) -> int:
         """Bytes of a batch as the search cuts it (``scoring.search``): on a GPU at most half of what is free."""
         config, device = self.backbone.config.get_text_config(), self.backbone.device
-        token = 4 * (10 * config.hidden_size + 4 * config.intermediate_size)
+        token = 4 * (10 * config.hidden_size + 4 * getattr(config, "intermediate_size", 4 * config.hidden_size))
         if device.type != "cuda":
             return CPU_TOKENS * token
         return min(GPU_TOKENS * token, torch.cuda.mem_get_info(device)[0] // 2)
@@ -125,7 +132,7 @@ class LogProbabilities:
     @property
     def candidates(self) -> int:
         """How many tokens the vocabulary has."""
-        return cast(Any, self.backbone.get_input_embeddings()).num_embeddings
+        return cast(Any, self.backbone.get_input_embeddings()).weight.shape[0]
 
     def activations(self) -> int:
         """Bytes of the largest batch's layers and logits."""
@@ -209,7 +216,7 @@ def _check_context(job: Job, lengths: dict[str, int], context: int | None) -> No
 
 def _unnamed_rows(job: Job, model, tokenizer) -> int:
     """Rows of the embedding that no token has. InputError where there are more tokens than rows."""
-    rows, known = model.get_input_embeddings().num_embeddings, len(tokenizer)
+    rows, known = model.get_input_embeddings().weight.shape[0], len(tokenizer)
     if known > rows:
         raise InputError(
             f"{job.name}: the tokenizer has {known} tokens but the embedding only {rows} rows: they do not belong "

@@ -88,7 +88,7 @@ def output_embeddings(model: PreTrainedModel, folder: str | Path) -> Tensor:
     """The frozen language head's weight, (vocabulary, hidden): the embedding where the two are tied."""
     if model.config.get_text_config().tie_word_embeddings:
         return cast(Any, model.get_input_embeddings()).weight
-    from valuetrace.scoring.heads import read_tensors
+    from valuetrace.scoring.recognise import read_tensors
 
     vocabulary, hidden = cast(Any, model.get_input_embeddings()).weight.shape
     read = read_tensors(Path(folder), {"lm_head.weight": torch.Size([vocabulary, hidden])}, "GRM")

@@ -56,6 +56,8 @@ def score_checkpoints(
     returns the whole table. A killed search goes on from its shards. InputError names a step that has no checkpoint.
     """
     # seconds of torch and transformers, which those who only read scores need not wait for
+    from valuetrace.scoring import reference
+    from valuetrace.scoring.candidates import read_candidates
     from valuetrace.scoring.search import score_prompts
     from valuetrace.training import checkpoint
 
@@ -63,7 +65,7 @@ def score_checkpoints(
     missing = sorted(set(steps) - set(checkpoint.steps(folder)))
     if missing:
         raise InputError(f"{folder}: no checkpoint at step {some(missing)}. Train again.")
-    parts = []
+    parts, held = [], None
     for step in steps:
         model = checkpoint.load_trained(base_folder, folder / f"step-{step}", dtype=dtype, device=loading.best_device())
         model = replace(model, form=form)
@@ -74,7 +76,9 @@ def score_checkpoints(
             rows = rows[rows["token_id"] < len(model.tokenizer)]
             candidates += rows["token_id"].tolist()
             texts, ids = texts + rows["token_decoded"].tolist(), ids + rows["token_id"].tolist()
-        scores = score_prompts(model, prompts, candidates, folder=folder / SHARDS, progress=progress)
+        if held is None:  # the same layers, ids and positions at every step
+            held = reference.hold(model, prompts, read_candidates(model, candidates), "exact")
+        scores = score_prompts(model, prompts, candidates, folder=folder / SHARDS, progress=progress, held=held)
         scores = scores.reset_index(drop=True)
         index = pd.DataFrame({"step": step, "word": texts, "token_id": pd.array(ids, dtype="Int64")})
         parts.append(pd.concat([index, scores], axis=1))

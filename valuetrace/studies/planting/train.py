@@ -39,7 +39,7 @@ def train_and_search(chosen: Planting, block: int, name: str) -> tuple[dict[str,
         last = metrics["checkpoints"][-1]["step"]
         scored, prompts = list(of.scored["word"]), cast(dict, chosen.asked().set_index("key")["text"].to_dict())
         scores = study.score_checkpoints(folder, out, scored, prompts, params.format, [last])
-        head = checkpoint.load_trained(folder, out / "step-0").head
+        head = cast(nn.Module, checkpoint.load_trained(folder, out / "step-0").head)
     folder.parent.rmdir()
     before = scores.assign(step=0)
     measured = folders.read_states(folders.states_file(planted, chosen.full(name)))
