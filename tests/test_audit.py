@@ -352,10 +352,23 @@ def test_json_and_a_second_run_from_the_shards(folders, words, audited, capsys, 
     arguments = (folders["rm"], "--lexicon", words, "--prompts", FEW, "--out", audited.out, "--draws", 100, "--json")
     status, out, err = run(capsys, *arguments)
     assert status == 0
-    assert computed == []
+    assert computed == [4, 4]  # the reference's replies alone
     again = json.loads(out)
     assert again["profile"] == audited.result["profile"]
     assert "Cost:" in err
+
+
+def test_explain_says_what_was_found_and_marks_the_token(folders, words, tmp_path, capsys):
+    arguments = ("--lexicon", words, "--prompts", FEW, "--out", tmp_path / "out", "--explain")
+    status, out, _ = run(capsys, folders["rm"], *arguments)
+    assert status == 0 and not (tmp_path / "out").exists()
+    said = dict(line.partition(": ")[::2] for line in out.splitlines())
+    assert said["class"] == "LlamaForSequenceClassification"
+    assert said["head"] == "the class's own (score.weight)"
+    assert said["tokens"].endswith(">>><|eot_id|><<<") and said["tokens"].startswith("<|begin_of_text|>")
+    assert "Scored by the shared prefix: at most" in out
+    status, out, _ = run(capsys, folders["lm"], *arguments)
+    assert status == 0 and "kind: language model; log-probabilities of the token after: " in out
 
 
 def test_vocabulary_of_a_reward_model(folders, words, tmp_path, capsys):
@@ -427,6 +440,8 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
     """Name → (arguments, what the one line says)."""
     rm, lm = folders["rm"], folders["lm"]
     two = changed(rm, tmp / "two", id2label={"0": "A", "1": "B"}, label2id={"A": 0, "B": 1})
+    tensors = load_file(two / "model.safetensors")
+    save_file({**tensors, "score.weight": tensors["score.weight"].repeat(2, 1)}, two / "model.safetensors")
     foreign = changed(lm, tmp / "foreign", architectures=["ViTForImageClassification"])
     small = changed(rm, tmp / "short", max_position_embeddings=8)
     large = changed(lm, tmp / "large")
@@ -461,7 +476,7 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
         "no such model": (["nothing-here", *both], "nothing-here: no such folder"),
         "a file": ([words, *both], "a file. Give the folder"),
         "no config": ([tmp, *both], "no config.json"),
-        "several outputs": ([two, *both], "the model has 2 outputs"),
+        "several outputs": ([two, *both], "the head has 2 outputs"),
         "a class of another kind": ([foreign, *both], "ViTForImageClassification"),
         "a config that is a list": ([listed, *both], r"config\.json: holds a list"),
         "unknown dtype": ([typed, *both], "dtype must be one of"),

@@ -20,11 +20,14 @@ from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
 from valuetrace.scoring import candidates as conversations
 from valuetrace.scoring import chat, heads, search, shared_prefix
+from valuetrace.scoring.reference import Reference
 from valuetrace.scoring.reward_model import RewardModel
 
 CHAT = chat.Format("chat", space=False)
 TEXT = chat.Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
 PROMPT = "What, in one word, is the greatest thing ever?"
+SHARED = Reference("shared", "exact", 0, 0.0, 0.0, 0.0, None, ())
+"""As if it were held already: the search alone runs."""
 TOKENIZERS = {name: tiny.tokenizer(name) for name in tiny.ARCHITECTURES}
 
 
@@ -89,13 +92,13 @@ def test_half_precision_is_as_good_as_the_loops(architecture):
 
 def test_windows_and_caps_bite():
     """Without its windows or its cap Gemma 2 gives other rewards, so the comparison above is a test of them."""
-    model = make("gemma2")
-    right = search.score_responses(model, PROMPT, range(20), progress=False)
+    model, options = make("gemma2"), {"progress": False, "held": SHARED}
+    right = search.score_responses(model, PROMPT, range(20), **options)
     for attribute, value in (("attn_logit_softcapping", None), ("sliding_window", None)):
         other = copy.deepcopy(model)
         for layer in other.backbone.layers:
             setattr(layer.self_attn, attribute, value)
-        assert np.abs(search.score_responses(other, PROMPT, range(20), progress=False) - right).max() > 1e-2
+        assert np.abs(search.score_responses(other, PROMPT, range(20), **options) - right).max() > 1e-2
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -173,18 +176,18 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
         return run(backbone, prefix, ids)
 
     monkeypatch.setattr(shared_prefix, "run_continuations", small_memory)
-    scores = search.score_responses(model, PROMPT, range(100), batch_size=64, progress=False)
+    scores = search.score_responses(model, PROMPT, range(100), batch_size=64, progress=False, held=SHARED)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
     assert sizes[:4] == [64, 32, 16, 8]
     assert sizes[4:].count(8) == 11
     monkeypatch.setattr(shared_prefix, "run_continuations", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(InputError, match="memory does not hold one candidate"):
-        search.score_responses(model, PROMPT, range(4), progress=False)
+        search.score_responses(model, PROMPT, range(4), progress=False, held=SHARED)
 
 
 def test_shards_resume_and_stale_ones_are_not_believed(tmp_path, monkeypatch):
     model = make("llama")
-    options = {"folder": tmp_path, "shard_size": 16, "progress": False}
+    options = {"folder": tmp_path, "shard_size": 16, "progress": False, "held": SHARED}
     first = search.score_responses(model, PROMPT, range(64), **options)
     shards = sorted(tmp_path.rglob("*.shard"))
     assert len(shards) == 4
@@ -221,7 +224,7 @@ def test_shards_resume_and_stale_ones_are_not_believed(tmp_path, monkeypatch):
     ids=["cut", "half", "empty", "reward", "checksum", "longer", "other"],
 )
 def test_a_damaged_shard_is_named_and_computed_again(tmp_path, monkeypatch, capfd, damage):
-    model, options = make("llama"), {"folder": tmp_path, "shard_size": 16, "progress": False}
+    model, options = make("llama"), {"folder": tmp_path, "shard_size": 16, "progress": False, "held": SHARED}
     first = search.score_responses(model, PROMPT, range(32), **options)
     shard = sorted(tmp_path.rglob("*.shard"))[1]
     whole = shard.read_bytes()
@@ -237,7 +240,7 @@ def test_a_damaged_shard_is_named_and_computed_again(tmp_path, monkeypatch, capf
 
 
 def test_shards_of_other_code_are_not_believed(tmp_path, monkeypatch):
-    model, options = make("llama"), {"folder": tmp_path, "shard_size": 16, "progress": False}
+    model, options = make("llama"), {"folder": tmp_path, "shard_size": 16, "progress": False, "held": SHARED}
     first = search.score_responses(model, PROMPT, range(32), **options)
     for shard in tmp_path.rglob("*.shard"):  # whole, but of code that scored otherwise
         search._write_shard(shard, np.full(16, 7, dtype=np.float32))

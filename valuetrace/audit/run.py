@@ -56,9 +56,9 @@ def plan(request: Request, say: Callable[[str], None] = print) -> PlannedAudit:
     scorer, cost = costs.load(job)
     if scorer.unnamed:
         say(f"The embedding has {scorer.unnamed} rows that no token of the tokenizer has; they are left out.")
+    say(f"Cost: {cost}")
     for line in [] if isinstance(scorer, LogProbabilities) else reference.told(scorer.held):
         say(line)
-    say(f"Cost: {cost}")
     replies = optimal.plan(job, scorer) if isinstance(scorer, Rewards) else None
     if replies is not None:
         say(f"Optimal replies: {replies.cost}")

@@ -46,6 +46,7 @@ def add(subcommands) -> None:
     shared(
         add, "head", "output", "position", "offline", "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes"
     )
+    add("--explain", action="store_true", help="print what was found and decided (class, head, ids, position), and stop")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
     add(
         "--out",
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         go_offline()
     from valuetrace import audit
 
-    asked = given(options, "dry_run", "json", "models")
+    asked = given(options, "dry_run", "explain", "json", "models")
     asked["template_arguments"] = key_values(asked.pop("template_argument", []))
     request = audit.Request(options.models[0], **asked)
     return _one(request, options) if len(options.models) == 1 else _several(request, options)
@@ -74,6 +75,11 @@ def _one(request, options: argparse.Namespace) -> int:
     from valuetrace import audit
     from valuetrace.audit.page import as_text
 
+    if options.explain:
+        from valuetrace.audit.explain import explain
+
+        print(explain(audit.plan(request, say)))
+        return 0
     if options.dry_run:
         planned = audit.plan(request, say)
         if options.json:

@@ -66,16 +66,18 @@ def recognise(folder: str | Path, head: str | None = None, output: int | None = 
     name = (config.get("architectures") or ["(none)"])[0]
     if head is not None and head not in (*PUBLISHED, "first_output"):
         raise InputError(f"--head {head}: no such adapter. There are: {some([*PUBLISHED, 'first_output'], 20)}.")
-    with loading.reading(folder, "config.json"):
+    with loading.reading(folder, "the model"):
         known = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     extra = _beside_the_backbone(folder, known)
-    published = head if head in PUBLISHED else _published(extra) or (name if name in PUBLISHED else None)
+    published = head if head in PUBLISHED else _published(extra, name)
     if published is not None and head != "first_output":
         return Found("reward", name, head=f"{published} ({some(extra, 5)})", published=published, tensors=extra)
     ending = next((ending for ending in CLASSIFIERS if name.endswith(ending)), None)
     if ending and (labels := _labels(CLASSIFIERS[ending], known, extra)):
         _check_output(folder, labels, output, head)
         return Found("reward", name, CLASSIFIERS[ending], labels, f"the class's own ({some(extra, 5)})", tensors=extra)
+    if ending and not extra and type(known) in CLASSIFIERS[ending]._model_mapping:  # loading it names what it lacks
+        return Found("reward", name, CLASSIFIERS[ending], known.num_labels, "missing", tensors={})
     chain = _chain(extra)
     widths = [shape for shape in (chain or {}).values() if len(shape) == 2]
     if chain and widths[0][1] == _hidden(known):
@@ -169,7 +171,7 @@ def _stored(folder: Path) -> dict[str, Path]:
 def _beside_the_backbone(folder: Path, config: PreTrainedConfig) -> dict[str, list[int]]:
     """Name → shape of the stored tensors that neither the backbone nor a language head has, by their first names."""
     parts: set[str] = set()
-    with loading.reading(folder, "the model's class"), torch.device("meta"):
+    with loading.reading(folder, "the model"), torch.device("meta"):
         for cls in (AutoModel, AutoModelForCausalLM):
             if type(config) in cls._model_mapping:
                 model = cls.from_config(config)
@@ -197,23 +199,27 @@ def _labels(auto: Any, config: PreTrainedConfig, extra: dict[str, list[int]]) ->
         model = auto.from_config(config)
     inner = model.base_model_prefix
     own = {name: list(value.shape) for name, value in model.state_dict().items() if name.split(".")[0] != inner}
-    if set(own) != set(extra):
+    if not own.keys() <= extra.keys():
         return None
     found = {extra[name][0] for name, shape in own.items() if shape[:1] == [_LABELS]}
     return found.pop() if len(found) == 1 else None
 
 
-def _published(extra: dict[str, list[int]]) -> str | None:
-    """The published head whose tensors these are."""
-    tops = {name.split(".")[0] for name in extra}
+def _published(extra: dict[str, list[int]], name: str) -> str | None:
+    """The published head whose tensors these are, or that config.json names. QRM-Llama 3.1 has ArmoRM's name."""
+    tops = {own.split(".")[0] for own in extra}
+    if name in PUBLISHED and name != "LlamaForRewardModelWithGating":
+        return name
     if tops == {"score", "weights"}:
         return "LlamaForSequenceClassificationWithNormal_Weights"
+    if not {"regression_layer.weight", "reward_transform_matrix"} <= extra.keys() and name in PUBLISHED:
+        return name
     if not {"regression_layer", "gating"} <= tops:
         return None
     if "reward_transform_matrix" not in extra:
         return "Gemma2ForQuantileSequenceClassification"
-    plain = extra["regression_layer.weight"][0] == extra["reward_transform_matrix"][0]  # else one row a quantile
-    return "LlamaForRewardModelWithGating" if plain else "LlamaForRewardModelWithGating31"
+    normed = any(own.endswith("running_mean") for own in extra)
+    return "LlamaForRewardModelWithGating31" if normed else "LlamaForRewardModelWithGating"
 
 
 def _chain(extra: dict[str, list[int]]) -> dict[str, list[int]] | None:

@@ -64,27 +64,29 @@ def hold(
     few = _few(candidates)
     plans = [prepare(model, text, few, tokenisation) for text in asked]
     with torch.inference_mode():
-        found = {"own": _own(model, plans)}
-        padded = _padded_error(model, plans, found["own"])
-        scale = max(np.abs(found["own"]).max(), found["own"].std())
+        own = _own(model, plans)
+        padded = _padded_error(model, plans, own)
+        finite = own[np.isfinite(own)]
+        spread = float(finite.std()) if finite.size else 0.0
+        scale = max([*np.abs(finite), spread])
         tolerance = max(1e-4, 4 * torch.finfo(model.backbone.dtype).eps) * float(scale)
         if padded is not None and padded < 16 * tolerance:  # rounding as it is, where it is more than eps tells
             tolerance = max(tolerance, 2 * padded)
         for path in ("shared", "plain", "own"):
-            if path != "own" and model.head is None:
+            if (model.whole if path == "own" else model.head) is None:
                 continue
             try:
-                rewards = found.get(path)
-                rewards = _rewards(model, plans, path) if rewards is None else rewards
+                rewards = _rewards(model, plans, path)
             except (InputError, TypeError, ValueError, RuntimeError, AttributeError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 kind = "" if isinstance(error, InputError) else f" {type(error).__name__}:"
                 why.append(f"{'attention' if path == 'shared' else path}:{kind} {error}".rstrip("."))
                 continue
-            error = float(np.abs(rewards - found["own"]).max())
-            if error <= tolerance or not np.isfinite(found["own"]).all():
-                spread = float(found["own"].std())
+            both = np.isfinite(rewards) & np.isfinite(own)
+            alike = np.array_equal(np.isfinite(rewards), np.isfinite(own))  # what is not finite is found later
+            error = float(np.abs(rewards[both] - own[both]).max(initial=0))
+            if alike and error <= tolerance:
                 return Reference(path, tokenisation, rewards.size, error, tolerance, spread, padded, tuple(why))
             why.append(_difference(model, plans, path, error, tolerance))
     raise InputError(f"{model.name}: no way of scoring gives the rewards of {_name(model)}: {'; '.join(why)}.")
@@ -134,7 +136,8 @@ def _padded_error(model: RewardModel, plans: list[Conversations], alone: np.ndar
     for row, own in enumerate(rows):
         ids[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
     device = model.backbone.device
-    return float(np.abs(model.own(ids.to(device), mask=mask.to(device)).cpu().numpy() - alone).max())
+    differences = np.abs(model.own(ids.to(device), mask=mask.to(device)).cpu().numpy() - alone)
+    return float(differences[np.isfinite(differences)].max(initial=0))
 
 
 def _rewards(model: RewardModel, plans: list[Conversations], path: Way) -> np.ndarray:

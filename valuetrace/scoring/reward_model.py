@@ -142,7 +142,7 @@ def load_reward_model(
     else:
         backbone = loading.load(folder, cls=AutoModel, elsewhere=set(found.tensors or ()), **how)
     if reward_head is not None:
-        reward_head = reward_head.to(cast(torch.device, backbone.device))
+        reward_head = reward_head.to(backbone.device)
         if reward_head.unverified:
             print(f"{folder.name}: not checked against the real weights: {reward_head.unverified}", file=sys.stderr)
     pad = read_position(backbone, tokenizer, form, position, folder)
