@@ -7,9 +7,7 @@ one InputError that names it and the tensors or the key.
 from __future__ import annotations
 
 import re
-import traceback
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +16,10 @@ import pandas as pd
 from valuetrace import assets, hub
 from valuetrace.core import files
 from valuetrace.core.errors import InputError, some
+from valuetrace.models.configs import attention, read_config, sizes
+from valuetrace.models.faults import reading
 from valuetrace.models.rows import DTYPES, Scoring, Source, TokenizerChanges
+from valuetrace.models.weights import check_finite, check_folder, stored
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
     import torch
@@ -27,84 +28,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import
 # Tensors that a file may hold and a model need not use: the language head where hidden states are read (a reward
 # model's, a base's under a fresh head), position frequencies (computed from the config), a batch norm's counter.
 _LEFTOVERS = re.compile(r"(^|\.)(lm_head\.(weight|bias)|embed_out\.weight|rotary_emb\.inv_freq|num_batches_tracked)$")
-
-# The keys of config.json that are read here and not by transformers alone → what they must be.
-_SIZES = dict.fromkeys(
-    (
-        *("hidden_size", "vocab_size", "num_attention_heads", "max_position_embeddings", "num_labels"),
-        *("num_objectives", "num_quantiles", "gating_hidden_dim", "vhead_num_neurons"),
-    ),
-    10**8,
-)
-_SIZES |= dict.fromkeys(("num_hidden_layers", "gating_n_hidden", "vhead_num_layers"), 1000)
-_NUMBERS = ("attn_logit_softcapping", "gating_temperature")
-_STORED = {*DTYPES, "float64", "float8_e4m3fn", "float8_e5m2", "auto"}
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json without its nulls (they mean absent); a text model's part stands in ``text_config``, if anywhere.
-
-    Raises InputError for a file that is missing or no JSON object, and for a key that valuetrace reads and whose
-    value makes no sense.
-    """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no config.json. Give the folder of a model.")
-    return _checked(files.read_json(path), path)
-
-
-def _checked(found: Any, path: Path) -> dict[str, Any]:
-    def wrong(key: str, must: str) -> InputError:
-        return InputError(f"{path}: {key} must be {must}, not {found[key]!r:.60}. Fetch the file again.")
-
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: holds a {type(found).__name__}, not the keys of a model. Fetch the file again.")
-    found = {key: value for key, value in found.items() if value is not None}
-    for key, largest in _SIZES.items():
-        if key in found and (type(found[key]) is not int or not 1 <= found[key] <= largest):
-            raise wrong(key, f"a whole number from 1 to {largest}")
-    for key in _NUMBERS:
-        if key in found and (type(found[key]) not in (int, float) or not 0 < found[key] < float("inf")):
-            raise wrong(key, "a number above 0")
-    names = found.get("architectures", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise wrong("architectures", "a list of names")
-    if not isinstance(found.get("id2label", {}), dict):
-        raise wrong("id2label", "an object")
-    for key in {"dtype", "torch_dtype"} & set(found):
-        if not isinstance(found[key], str) or found[key].removeprefix("torch.") not in _STORED:
-            raise wrong(key, f"one of {some(sorted(_STORED), 10)}")
-    if "text_config" in found:
-        found["text_config"] = _checked(found["text_config"], path)
-    return found
-
-
-def attention(config: dict[str, Any]) -> str:
-    """The attention kernel for a configuration: sdpa, but eager where scores are soft-capped (sdpa has no caps)."""
-    return "eager" if "attn_logit_softcapping" in config.get("text_config", config) else "sdpa"
-
-
-@contextmanager
-def reading(folder: str | Path, what: str) -> Iterator[None]:
-    """Whatever a library raises for a broken folder, as an InputError with the first line of the cause.
-
-    An error that the block's own lines raise is a defect and stays one; safetensors and the file system, which
-    raise in the line that calls them, apart.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        _, block, *called = traceback.extract_tb(error.__traceback__)
-        ours = not called or called[-1].filename == block.filename
-        if ours and not isinstance(error, (OSError, SafetensorError)):
-            raise
-        cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        told = f"{type(error).__name__}: {cause:.300}"
-        raise InputError(f"{folder}: {what} cannot be loaded ({told}). Fetch it again (dvc repro).") from error
+_TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "merges.txt", "*.tiktoken", "tekken.json")
 
 
 def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> None:
@@ -126,16 +50,20 @@ def make(name: str, source: Source, changes: TokenizerChanges, folder: Path) -> 
 
 
 def _convert_gguf(name: str, source: Source, folder: Path) -> dict[str, Any]:
-    """Fetch and dequantise a GGUF file. Most of the time goes into its tokenizer."""
-    from transformers import AutoTokenizer, GgufConfig
-
     with files.fresh_folder(folder.with_name(f".{name}.source")) as fetched:
         assets.fetch(name, cast(assets.Asset, source.asset), fetched)
-        whole = GgufConfig(dequantize=True)
-        load_whole(fetched, gguf_file=source.file, quantization_config=whole).save_pretrained(folder)
-        with reading(fetched / cast(str, source.file), "the tokenizer"):
-            AutoTokenizer.from_pretrained(fetched, gguf_file=source.file).save_pretrained(folder)
+        convert_gguf(fetched / cast(str, source.file), folder)
     return {"file": source.file, "sha256": cast(Any, source.asset).files[source.file].sha256}
+
+
+def convert_gguf(file: str | Path, folder: str | Path) -> None:
+    """Dequantise a GGUF file into a model folder (float32). Most of the time goes into its tokenizer."""
+    from transformers import AutoTokenizer, GgufConfig
+
+    file, whole = Path(file), GgufConfig(dequantize=True)
+    load_whole(file.parent, gguf_file=file.name, quantization_config=whole).save_pretrained(folder)
+    with reading(file, "the tokenizer"):
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
 
 
 def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
@@ -155,11 +83,32 @@ def _change_tokenizer(changes: TokenizerChanges, folder: Path) -> None:
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder. No code from the folder is run."""
+    """The tokenizer of a model folder, with the chat template that lies beside it. No code from the folder is run.
+
+    Raises InputError for several named templates of which none is the default; the only one is taken.
+    """
     from transformers import AutoTokenizer
 
+    folder = Path(folder)
+    if folder.is_dir() and not any(any(folder.glob(name)) for name in _TOKENIZER_FILES):
+        raise InputError(f"{folder}: no tokenizer. Put the model's own tokenizer.json and its like into the folder.")
     with reading(folder, "the tokenizer"):
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    template, legacy = tokenizer.chat_template, folder / "chat_template.json"  # the file of older processors
+    if not template and legacy.is_file():
+        found = files.read_json(legacy)
+        template = found.get("chat_template") if isinstance(found, dict) else None
+        if not isinstance(template, (str, dict)):
+            raise InputError(f"{legacy}: chat_template must be a template. Fetch the file again.")
+    if isinstance(template, dict) and "default" not in template:
+        if len(template) != 1:
+            raise InputError(
+                f"{folder}: its chat templates are named {some(template, 20)}, and none of them 'default'. Write the "
+                "right one into chat_template.jinja."
+            )
+        (template,) = template.values()
+    tokenizer.chat_template = template
+    return tokenizer
 
 
 def load_row(folder: str | Path, how: Scoring) -> PreTrainedModel:
@@ -180,7 +129,10 @@ def load(
 
     cls: the class to load (``AutoModelForCausalLM``); ``options`` go to ``load_whole``, whose errors are raised.
     """
-    options |= {"attn_implementation": attention(read_config(folder)), "use_safetensors": True}
+    config = read_config(folder)
+    options |= {"attn_implementation": attention(config), "use_safetensors": True}
+    if device is not None and "quantization_config" in config:  # packed weights are unpacked where they are to stay
+        options, device = options | {"device_map": {"": device}}, None
     model = load_whole(folder, cls, dtype=dtype, **options)
     return (model if device is None else cast(Any, model).to(device)).eval()
 
@@ -206,6 +158,9 @@ def load_whole(
 
     if dtype not in DTYPES:
         raise InputError(f"{folder}: dtype {dtype!r} is not one of {some(DTYPES)}.")
+    if "gguf_file" not in options:
+        check_folder(Path(folder))
+        stored(folder)  # the weights are there
     options |= {"dtype": getattr(torch, dtype), "ignore_mismatched_sizes": True, "trust_remote_code": False}
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its report is read below
@@ -230,37 +185,6 @@ def load_whole(
     return model
 
 
-def check_finite(folder: str | Path, tensors: dict[str, torch.Tensor]) -> None:
-    """InputError that names the tensors in which a NaN or an infinity stands.
-
-    Reads all weights once, about 0.2 s a gigabyte: the extremes (a NaN is both) cost a tenth of ``isfinite``.
-    """
-    import torch
-
-    seen = {name: t for name, t in tensors.items() if t.is_floating_point() and t.numel() and not t.is_meta}
-    bad = [name for name, tensor in seen.items() if not torch.isfinite(torch.stack(tensor.aminmax())).all()]
-    if bad:
-        raise InputError(f"{folder}: the weights hold NaN or infinity in {some(bad)}. Fetch them again.")
-
-
-def stored(folder: str | Path) -> dict[str, Path]:
-    """The safetensors file in which each tensor of a folder lies: the one file, else those of the index."""
-    from safetensors import safe_open
-
-    folder = Path(folder)
-    index, path = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if path.is_file():
-        with reading(path, "the weights"), safe_open(path, "pt") as file:
-            return dict.fromkeys(file.keys(), path)
-    if not index.is_file():
-        raise InputError(f"{folder}: no model.safetensors. Only safetensors are read; convert the weights.")
-    found = files.read_json(index)
-    places = found.get("weight_map") if isinstance(found, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise InputError(f"{index}: weight_map must name the file of each tensor. Fetch the file again.")
-    return {name: folder / file for name, file in places.items()}
-
-
 def best_device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
     import torch
@@ -272,18 +196,65 @@ def best_device() -> torch.device:
     )
 
 
-def vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
-    """The rows of a score table: ``token_id, token_name, token_decoded`` of every row of the embedding.
+def rows(model: PreTrainedModel) -> int:
+    """How many token ids a model's embedding has, also where an adapter wraps it."""
+    return cast(Any, model.get_input_embeddings()).weight.shape[0]
 
-    Ids beyond the tokenizer's own are padding rows that no text yields: they are named ``<unused id>``,
-    with an empty text. Raises InputError where the tokenizer has more tokens than the embedding has rows.
+
+def spoken(model: PreTrainedModel) -> int:
+    """How many of these a model can answer with: all, but for those at the end that its output layer lacks.
+
+    Llama 3.2 Vision's image tokens are such; a backbone has no output layer and lacks none.
     """
-    size, known = cast(Any, model.get_input_embeddings()).num_embeddings, len(tokenizer)
-    if known > size:
+    layer = cast(Any, model).get_output_embeddings()
+    return rows(model) if layer is None else min(rows(model), layer.weight.shape[0])
+
+
+def context(model: PreTrainedModel) -> int | None:
+    """The most tokens that a model reads; None where nothing bounds them.
+
+    RoBERTa and its like count positions from their padding row on, and so read fewer than their config says.
+    """
+    from torch.nn import Embedding
+
+    most = sizes(model.config).context
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    skipped = [t.padding_idx + 1 for t in tables if isinstance(t, Embedding) and t.padding_idx is not None]
+    return most if most is None else most - max(skipped, default=0)
+
+
+def unembedded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Id → token of those that were added to the tokenizer and never to the embedding (an untrained pad token).
+
+    Raises InputError where another token of the tokenizer has no row: it is that of another model.
+    """
+    size, added = rows(model), tokenizer.get_added_vocab()
+    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= size}
+    if any(token not in added for token in beyond.values()):
         raise InputError(
-            f"the tokenizer has {known} tokens but the embedding only {size} rows: "
+            f"the tokenizer has {len(tokenizer)} tokens but the embedding only {size} rows: "
             "tokenizer and model do not belong together."
         )
+    return dict(sorted(beyond.items()))
+
+
+def check_ids(ids: Collection[int], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, what: str) -> None:
+    """InputError, opened by ``what`` has these ids, where the embedding has no row for one of them."""
+    beyond = [i for i in ids if i >= rows(model)]
+    if beyond:
+        named = some(f"{i} ({tokenizer.convert_ids_to_tokens(i)})" for i in dict.fromkeys(beyond))
+        raise InputError(f"{what}: token {named} has no row in the model's embedding of {rows(model)}. Leave it out.")
+
+
+def vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
+    """The rows of a score table: ``token_id, token_name, token_decoded`` of every row of the embedding (``spoken``).
+
+    Ids beyond the tokenizer's own are padding rows that no text yields: they are named ``<unused id>``, with an empty
+    text. Tokens that have no row (``unembedded``) are left out; raises InputError as it does.
+    """
+    unembedded(model, tokenizer)
+    size = spoken(model)
+    known = min(len(tokenizer), size)
     names = tokenizer.convert_ids_to_tokens(list(range(known)))
     names = [f"<unused {i}>" if name is None else name for i, name in enumerate(names)]
     texts = tokenizer.batch_decode([[i] for i in range(known)], clean_up_tokenization_spaces=False)
