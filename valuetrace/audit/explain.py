@@ -1,4 +1,4 @@
-"""What an audit found out about a model and decided, for ``--explain``: nothing is scored but the reference's replies."""
+"""What an audit found out about a model and decided, for ``--explain``; only the reference's replies are scored."""
 
 from __future__ import annotations
 

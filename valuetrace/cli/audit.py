@@ -46,7 +46,7 @@ def add(subcommands) -> None:
     shared(
         add, "head", "output", "position", "offline", "device", "dtype", "batch-size", "seed", "dry-run", "max-minutes"
     )
-    add("--explain", action="store_true", help="print what was found and decided (class, head, ids, position), and stop")
+    add("--explain", action="store_true", help="print what was found (class, head, ids, position), and stop")
     add("--revision", help="revision of a Hub id (default: the newest, then the one noted in the lock file)")
     add(
         "--out",

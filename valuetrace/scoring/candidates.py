@@ -110,6 +110,11 @@ def prepare(model: RewardModel, prompt: str, candidates: Candidates, tokenisatio
         raise InputError(
             f"{model.name}: prompt {prompt!r} has {longest} tokens with its reply; the context {model.context}."
         )
+    if len(tokenizer) > model.rows and max(max(ids) for ids in (*rests, prefix or [0])) >= model.rows:
+        raise InputError(
+            f"{model.name}: a conversation of prompt {prompt!r} has token ids beyond the embedding's {model.rows} "
+            "rows: tokenizer and model do not belong together."
+        )
     gates = _gates(model, prompt, candidates.names, prefix, shared, rests)
     reads = [model.read_at([*prefix[:n], *rest]) for n, rest in zip(shared.tolist(), rests, strict=True)]
     second = np.full(len(rests), -1)

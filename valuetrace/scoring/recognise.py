@@ -29,6 +29,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
+from valuetrace.models.configs import sizes
 from valuetrace.scoring.heads import PUBLISHED, Head, Layers, Linear
 
 LANGUAGE_MODELS = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
@@ -80,7 +81,7 @@ def recognise(folder: str | Path, head: str | None = None, output: int | None = 
         return Found("reward", name, CLASSIFIERS[ending], known.num_labels, "missing", tensors={})
     chain = _chain(extra)
     widths = [shape for shape in (chain or {}).values() if len(shape) == 2]
-    if chain and widths[0][1] == _hidden(known):
+    if chain and widths[0][1] == sizes(known).hidden:
         labels = widths[-1][0]
         _check_output(folder, labels, output, head)
         layers = "one linear layer" if len(widths) == 1 else "an MLP with ReLU"
@@ -106,7 +107,7 @@ def load_head(folder: str | Path, found: Found, output: int = 0) -> Head | None:
     folder, config = Path(folder), loading.read_config(folder)
     shapes = found.tensors or {}
     if found.published is not None:
-        config = {**config, "hidden_size": _hidden(AutoConfig.from_pretrained(folder, trust_remote_code=False))}
+        config = {**config, "hidden_size": sizes(AutoConfig.from_pretrained(folder, trust_remote_code=False)).hidden}
         head = PUBLISHED[found.published](config)
         own = {key: list(value.shape) for key, value in head.state_dict().items()}
         names = {key: key for key in own if not key.endswith("num_batches_tracked")}
@@ -119,8 +120,8 @@ def load_head(folder: str | Path, found: Found, output: int = 0) -> Head | None:
     else:
         weights = [name for name in shapes if len(shapes[name]) == 2]
         biases = [name.removesuffix("weight") + "bias" for name in weights]
-        sizes = [shapes[weights[0]][1], *(shapes[name][0] for name in weights)]
-        head = Layers(sizes, [bias in shapes for bias in biases], output)
+        widths = [shapes[weights[0]][1], *(shapes[name][0] for name in weights)]
+        head = Layers(widths, [bias in shapes for bias in biases], output)
         names = {f"layers.{2 * i}.weight": name for i, name in enumerate(weights)}
         names |= {f"layers.{2 * i}.bias": name for i, name in enumerate(biases) if name in shapes}
     read = read_tensors(folder, shapes, found.published or "the reward head")
@@ -230,8 +231,3 @@ def _chain(extra: dict[str, list[int]]) -> dict[str, list[int]] | None:
     owners = {re.sub(r"(\.\d+)?\.weight$", "", name) for name in weights}
     others = set(extra) - set(weights)
     return extra if weights and follow and others <= biases and len(owners) == 1 else None
-
-
-def _hidden(config: PreTrainedConfig) -> int:
-    own = config.get_text_config()
-    return next(getattr(own, key) for key in ("hidden_size", "n_embd", "d_model") if getattr(own, key, None))

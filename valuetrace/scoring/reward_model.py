@@ -15,6 +15,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
+from valuetrace.models.configs import sizes
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Copied, Head
 from valuetrace.scoring.recognise import load_head, recognise
@@ -48,7 +49,7 @@ class RewardModel:
     @property
     def context(self) -> int | None:
         """The most tokens a conversation may have; None where no table of positions limits it."""
-        return getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
+        return sizes(self.backbone.config).context
 
     @property
     def pattern(self) -> tuple[int, ...] | None:

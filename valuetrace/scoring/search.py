@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from valuetrace.core import files, keys
 from valuetrace.core.errors import InputError, some
+from valuetrace.models.configs import sizes
 from valuetrace.scoring import reference, shared_prefix
 from valuetrace.scoring.candidates import Candidate, Conversations, Tokenisation, prepare, read_candidates
 from valuetrace.scoring.reference import Reference
@@ -267,10 +268,10 @@ def _token_budget(model: RewardModel, plan: Conversations) -> int:
     device = model.backbone.device
     if device.type != "cuda":
         return CPU_TOKENS
-    config: Any = model.backbone.config.get_text_config()
+    size = sizes(model.backbone.config)
     free, _ = torch.cuda.mem_get_info(device)
-    width = 10 * config.hidden_size + 4 * config.intermediate_size
-    scores = config.num_attention_heads * (len(plan.prefix) + max(map(len, plan.rests)))
+    width = 10 * size.hidden + 4 * size.inner
+    scores = size.heads * (len(plan.prefix) + max(map(len, plan.rests)))
     return int(np.clip(free // 2 // (4 * width + 12 * scores), 512, GPU_TOKENS))
 
 

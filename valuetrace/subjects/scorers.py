@@ -18,6 +18,7 @@ import torch
 
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
+from valuetrace.models.configs import sizes
 from valuetrace.models.rows import DTYPES
 from valuetrace.scoring import reference
 from valuetrace.scoring.candidates import read_candidates
@@ -44,7 +45,7 @@ class Rewards:
             self.model = job.adapter.load(job.folder, job.form, **_options(job))
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.how: dict = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
-        self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
+        self.unnamed = _unnamed_rows(self.backbone, self.tokenizer)
         if job.request.vocabulary:
             self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
             self.names = list(self.rows["token_id"])
@@ -72,8 +73,8 @@ class Rewards:
 
     def activations(self) -> int:
         """Bytes of a batch as the search cuts it (``scoring.search``): on a GPU at most half of what is free."""
-        config, device = self.backbone.config.get_text_config(), self.backbone.device
-        token = 4 * (10 * config.hidden_size + 4 * getattr(config, "intermediate_size", 4 * config.hidden_size))
+        size, device = sizes(self.backbone.config), self.backbone.device
+        token = 4 * (10 * size.hidden + 4 * size.inner)
         if device.type != "cuda":
             return CPU_TOKENS * token
         return min(GPU_TOKENS * token, torch.cuda.mem_get_info(device)[0] // 2)
@@ -121,9 +122,9 @@ class LogProbabilities:
         self.job = job
         self.backbone = loading.load(job.folder, **_options(job))
         self.tokenizer = loading.load_tokenizer(job.folder)
-        self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
+        self.unnamed = _unnamed_rows(self.backbone, self.tokenizer)
         self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
-        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
+        context = sizes(self.backbone.config).context
         _check_context(job, {key: length + 1 for key, length in self.lengths.items()}, context)
         self.tokens = sum(self.lengths.values())
         size = job.request.batch_size
@@ -136,11 +137,11 @@ class LogProbabilities:
 
     def activations(self) -> int:
         """Bytes of the largest batch's layers and logits."""
-        config, item = self.backbone.config.get_text_config(), self.backbone.dtype.itemsize
+        size, item = sizes(self.backbone.config), self.backbone.dtype.itemsize
         batches = cut_batches(self.lengths, self.batch_tokens)
         tokens = max(len(batch) * self.lengths[batch[0]] for batch in batches)
         logits = max(map(len, batches)) * self.candidates * (item + 8)
-        return tokens * item * (10 * config.hidden_size + 4 * config.intermediate_size) + logits
+        return tokens * item * (10 * size.hidden + 4 * size.inner) + logits
 
     def table_bytes(self) -> int:
         """Bytes of the score table, its copies, the ranks of one framing and the tokens' names."""
@@ -214,12 +215,7 @@ def _check_context(job: Job, lengths: dict[str, int], context: int | None) -> No
             )
 
 
-def _unnamed_rows(job: Job, model, tokenizer) -> int:
-    """Rows of the embedding that no token has. InputError where there are more tokens than rows."""
-    rows, known = model.get_input_embeddings().weight.shape[0], len(tokenizer)
-    if known > rows:
-        raise InputError(
-            f"{job.name}: the tokenizer has {known} tokens but the embedding only {rows} rows: they do not belong "
-            f"together. Put the model's own tokenizer into {job.folder}."
-        )
-    return rows - known
+def _unnamed_rows(model, tokenizer) -> int:
+    """Rows of the embedding that no token has. InputError as of ``loading.unembedded``."""
+    loading.unembedded(model, tokenizer)
+    return max(model.get_input_embeddings().weight.shape[0] - len(tokenizer), 0)
