@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from valuetrace import profile
 from valuetrace.core.errors import InputError
@@ -160,3 +165,24 @@ def test_the_shared_prefix_refuses_what_it_does_not_know():
         shared_prefix.attend(layer, state, state, state, s_aux=torch.zeros(2))
     with pytest.raises(InputError, match="is not plain causal attention"):
         shared_prefix.attend(layer, state, state, state, is_causal=False)
+
+
+@pytest.mark.parametrize("auto", [AutoModelForTokenClassification, AutoModelForCausalLM])
+def test_a_reward_among_many_outputs_of_every_token(auto, tmp_path):
+    """A process reward model's label, a logit of the language head: --output says which is the reward."""
+    config = AutoConfig.for_model(**tiny.config("qwen2"), num_labels=3)
+    torch.manual_seed(4)
+    own = auto.from_config(config).eval()
+    own.save_pretrained(tmp_path)
+    tokenizer = tiny.tokenizer("qwen2")
+    tokenizer.save_pretrained(tmp_path)
+    if auto is AutoModelForTokenClassification:
+        with pytest.raises(InputError, match=r"the head has 3 outputs.*--output N"):
+            load_reward_model(tmp_path, FORM, device="cpu")
+    model = load_reward_model(tmp_path, FORM, device="cpu", output=2)
+    found = search.score_responses(model, PROMPTS["a"], WORDS, progress=False)
+    for word, reward in found.items():
+        messages = [{"role": "user", "content": PROMPTS["a"]}, {"role": "assistant", "content": word}]
+        ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=True).input_ids
+        with torch.inference_mode():
+            assert own(ids).logits[0, -1, 2].item() == pytest.approx(reward, abs=1e-5)

@@ -8,6 +8,7 @@ from valuetrace.audit import optimal
 from valuetrace.core.numbers import interval, number
 from valuetrace.report.numbers import Numbers
 from valuetrace.report.page import picture, refusal_lines, refusals, template
+from valuetrace.scoring.reference import Reference, told
 from valuetrace.subjects import cost
 
 KINDS = {"reward": "reward model", "logprob": "language model"}
@@ -28,6 +29,7 @@ def page(result: dict, image: Path) -> str:
         by_rank=list(zip(*columns, strict=False)),
         refused=refused_rows(result["profile"]),
         place=result["place"],
+        held=told(Reference(**result["reference"])) if result.get("reference") else None,
         excluded=[(why, [r["file"] for r in apart if r["reason"] == why]) for why in {r["reason"]: 0 for r in apart}],
         optimal=optimal_rows(result.get("optimal")),
         picture=picture(image, "Percentiles by construct and framing, the audited model beside other models"),

@@ -15,7 +15,6 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
-from valuetrace.models.configs import sizes
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Copied, Head
 from valuetrace.scoring.recognise import load_head, recognise
@@ -44,12 +43,12 @@ class RewardModel:
     @property
     def rows(self) -> int:
         """Rows of the embedding: token ids 0 … rows − 1 can be scored."""
-        return cast(Any, self.backbone.get_input_embeddings()).weight.shape[0]
+        return loading.rows(self.backbone)
 
     @property
     def context(self) -> int | None:
         """The most tokens a conversation may have; None where no table of positions limits it."""
-        return sizes(self.backbone.config).context
+        return loading.context(self.backbone)
 
     @property
     def pattern(self) -> tuple[int, ...] | None:

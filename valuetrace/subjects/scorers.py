@@ -45,7 +45,7 @@ class Rewards:
             self.model = job.adapter.load(job.folder, job.form, **_options(job))
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.how: dict = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
-        self.unnamed = _unnamed_rows(self.backbone, self.tokenizer)
+        self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
             self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
             self.names = list(self.rows["token_id"])
@@ -122,9 +122,9 @@ class LogProbabilities:
         self.job = job
         self.backbone = loading.load(job.folder, **_options(job))
         self.tokenizer = loading.load_tokenizer(job.folder)
-        self.unnamed = _unnamed_rows(self.backbone, self.tokenizer)
+        self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
-        context = sizes(self.backbone.config).context
+        context = loading.context(self.backbone)
         _check_context(job, {key: length + 1 for key, length in self.lengths.items()}, context)
         self.tokens = sum(self.lengths.values())
         size = job.request.batch_size
@@ -215,7 +215,10 @@ def _check_context(job: Job, lengths: dict[str, int], context: int | None) -> No
             )
 
 
-def _unnamed_rows(model, tokenizer) -> int:
+def _unnamed_rows(job: Job, model, tokenizer) -> int:
     """Rows of the embedding that no token has. InputError as of ``loading.unembedded``."""
-    loading.unembedded(model, tokenizer)
+    try:
+        loading.unembedded(model, tokenizer)
+    except InputError as error:
+        raise InputError(f"{job.name}: {error} Put the model's own tokenizer into {job.folder}.") from None
     return max(model.get_input_embeddings().weight.shape[0] - len(tokenizer), 0)
