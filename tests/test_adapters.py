@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, RobertaConfig, RobertaForMaskedLM
 
 import valuetrace
+from valuetrace import audit, tables
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.models import adapters, loading, tiny
 from valuetrace.monitoring import sample
-from valuetrace.scoring.chat import Format, encode_reply, render
+from valuetrace.prompts import value_laden
+from valuetrace.scoring.chat import Format, encode_reply, render, whole
 from valuetrace.subjects.adapters import read_adapter
 
 QV = {"task_type": "SEQ_CLS", "target_modules": ["q_proj", "v_proj"]}
@@ -221,6 +223,36 @@ def test_readme_s_recipe_without_a_pad_token(root, tmp_path):
     assert loaded.backbone.config.pad_token_id == own.pad_token_id  # what the read position rests on
     whole.config.pad_token_id = None
     assert (logits(whole, own) - told).abs().min() > 1e-3  # the last token is another place
+
+
+# ---- in an audit
+
+
+@pytest.mark.parametrize("task", ["SEQ_CLS", "CAUSAL_LM"])
+def test_an_audit_scores_the_merged_model(root, tmp_path, task):
+    """In the chat format of the adapter's own tokenizer; its scores are the unmerged model's."""
+    own = tiny.tokenizer("llama")
+    own.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    reward = task == "SEQ_CLS"
+    cls, labels = (AutoModelForSequenceClassification, 1) if reward else (AutoModelForCausalLM, None)
+    config = LoraConfig(task_type=task, target_modules=["q_proj"])
+    model = saved(root / "lm", tmp_path / "mine", config, own, labels=labels, cls=cls)
+    prompt = "greatest_ever_one"
+    done = audit.audit(
+        audit.Request(str(tmp_path / "mine"), prompts=prompt, draws=20, out=tmp_path / "o"), lambda line: None
+    )
+    told = done.result["model"]
+    assert (told["name"], told["kind"]) == ("mine", "reward" if reward else "logprob")
+    assert told["origin"]["origin"]["base"] == str(root / "lm")
+    assert done.result["profile"]["format"]["name"] == "chat"
+    text = value_laden().set_index("key")["text"][prompt]
+    row = tables.read_scores(tmp_path / "o" / "scores.parquet").iloc[100]
+    # the template ends in a space, which a byte-level token joins to the reply
+    ids = whole(own, CHAT, text, row["token_decoded"]) if reward else render(own, CHAT, text).prefix
+    with torch.no_grad():
+        found = model(torch.tensor([ids])).logits[0]
+    expected = found[0] if reward else found[-1].log_softmax(-1)[row["token_id"]]
+    assert row[prompt] == pytest.approx(expected.item(), abs=1e-4)
 
 
 # ---- base, name, tokenizer

@@ -150,18 +150,23 @@ def load_reward_model(
 
 
 def from_whole(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, form: Format, name: str, output: int | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    form: Format,
+    name: str,
+    output: int | None = None,
+    position: str | None = None,
 ) -> RewardModel:
     """A classifier of transformers in memory as a reward model; nothing is copied but its ``score``.
 
-    InputError for several outputs where ``output`` does not say which is the reward.
+    output and position as of ``load_reward_model``. InputError for several outputs where none is said to be the reward.
     """
     labels = cast(Any, model.config).num_labels
     if labels != 1 and output is None:
         raise InputError(f"{name} has {labels} labels. A reward model has one (num_labels=1).")
     score = getattr(model, "score", None)
     head = None if score is None else Copied(score, output or 0)
-    pad = read_position(model, tokenizer, form, None, name)
+    pad = read_position(model, tokenizer, form, position, name)
     return RewardModel(cast(PreTrainedModel, model.base_model), head, tokenizer, form, name, model, output or 0, pad)
 
 

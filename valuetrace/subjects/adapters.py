@@ -13,8 +13,7 @@ from valuetrace.models import adapters
 from valuetrace.models.adapters import Saved, holds_adapter
 from valuetrace.models.rows import provenance
 from valuetrace.scoring.chat import Format
-from valuetrace.scoring.heads import Linear
-from valuetrace.scoring.reward_model import RewardModel
+from valuetrace.scoring.reward_model import RewardModel, from_whole
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,15 @@ class Adapter:
         """The folder whose tokenizer the model is asked with: the adapter's own, if it has one; else the base's."""
         return base if self.saved is None else adapters.tokenizer_folder(self.folder, base)
 
-    def load(self, base: Path, form: Format, **options: Any) -> RewardModel:
+    def load(
+        self, base: Path, form: Format, output: int | None = None, position: str | None = None, **options: Any
+    ) -> RewardModel:
         """The reward model in ``form``; ``options`` as of ``loading.load``. Its pad token is ``adapters.merged``'s.
 
         InputError for a damaged adapter, and for one of another base.
         """
         if self.saved is not None:
-            return _wrap(*self.merged(base, **options), form, self.name)
+            return from_whole(*self.merged(base, **options), form, self.name, output, position)
         from valuetrace.training.checkpoint import load_trained
 
         self._one_device(options)
@@ -93,10 +94,3 @@ def _others(folder: Path) -> Adapter:
     written = {"base": saved.keys["base_model_name_or_path"], "adapter_sha256": files.sha256(folder / adapters.WEIGHTS)}
     origin = {"model": name, "origin": provenance(folder).get("origin", {}) | written}
     return Adapter(folder, base, name, None, origin, None if revision == "main" else revision, saved)
-
-
-def _wrap(model: Any, tokenizer: Any, form: Format, name: str) -> RewardModel:
-    """A merged classifier as ``scoring`` takes it."""
-    head = Linear(model.config.get_text_config().hidden_size, model.num_labels)
-    head.score.load_state_dict(model.score.state_dict())
-    return RewardModel(model.base_model, head.float().eval().to(model.device), tokenizer, form, name)

@@ -117,13 +117,14 @@ def resolve(request: Request) -> Job:
     others = read_references(request.references)
     given = find_model(request.model, request.revision, request.offline)
     adapter = read_adapter(given)
-    folder = given if adapter is None else find_model(adapter.base, offline=request.offline)
-    kind, architecture = kind_of(folder, request.head, adapter is not None, request.output)
+    folder = given if adapter is None else find_model(adapter.base, adapter.revision, request.offline)
+    kind, architecture = kind_of(folder, request.head, adapter, request.output)
     check_options(request, kind)
     name = given.resolve().name.replace("--", "/", 1) if adapter is None else adapter.name
     out = results.check(request.out or results.default_folder(given))
+    asks = folder if adapter is None else adapter.tokenizer_folder(folder)
     form_name, form = choose_format(request.format, kind, folder, adapter)
-    form = with_arguments(form, form_name, request.template_arguments, folder)
+    form = with_arguments(form, form_name, request.template_arguments, asks)
     asked = (lexicon, read_known_groups(), prompts)
     origin = read_origin(folder) if adapter is None else adapter.origin
     return Job(request, name, folder, out, kind, architecture, origin, *asked, form_name, form, others, adapter)
@@ -196,18 +197,18 @@ def find_model(name: str, revision: str | None = None, offline: bool = False) ->
 
 
 def kind_of(
-    folder: Path, head: str | None, adapted: bool, output: int | None = None
+    folder: Path, head: str | None, adapter: Adapter | None, output: int | None = None
 ) -> tuple[Literal["reward", "logprob"], str]:
-    """The kind of a model folder and the class that its config.json names; adapted: a reward model with its own head.
+    """The kind of a model folder, or of an adapter over it, and the class that its config.json names.
 
     InputError for what is of no kind, and for ``head`` or ``output`` where they name none of this model
     (``scoring.recognise``).
     """
-    if adapted and head is not None:
+    if adapter is not None and head is not None:
         raise InputError(f"--head {head}: an adapter brings its own head. Run without --head.")
-    if adapted:
+    if adapter is not None:
         architecture = (loading.read_config(folder).get("architectures") or ["(none)"])[0]
-        return "reward", f"{architecture} with an adapter"
+        return adapter.kind(folder), f"{architecture} with an adapter"
     found = recognise(folder, head, output)
     return found.kind, found.architecture
 
@@ -241,8 +242,8 @@ def read_prompts(name: str) -> pd.DataFrame:
 
 
 def choose_format(name: str | None, kind: str, folder: Path, adapter: Adapter | None = None) -> tuple[str, Format]:
-    """The format and its name: the one asked for (``formats:`` of params.yaml), the one that an adapter was trained
-    with, the model's chat template, or a plain text format."""
+    """The format and its name: the one asked for (``formats:`` of params.yaml), the one that an adapter of ours was
+    trained with, the tokenizer's chat template, or a plain text format."""
     params = settings.ROOT / settings.PARAMS
     known = FORMATS | (settings.get("formats", dict[str, Format], params) if params.is_file() else {})
     known = {"question": QUESTION, "pair": FORMATS["pair"], **known}
@@ -250,13 +251,14 @@ def choose_format(name: str | None, kind: str, folder: Path, adapter: Adapter | 
         if name not in known:
             raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
         return name, known[name]
-    if adapter is not None:
+    if adapter is not None and adapter.form is not None:
         own = adapter.form
         return next(((name, form) for name, form in known.items() if form == own), ("trained", own))
     model_type = loading.read_config(folder).get("model_type")
     encoder = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and kind == "reward"
     plain = {"reward": "pair" if encoder else "question", "logprob": "raw"}[kind]
-    name = "chat" if loading.load_tokenizer(folder).chat_template else plain
+    asks = folder if adapter is None else adapter.tokenizer_folder(folder)
+    name = "chat" if loading.load_tokenizer(asks).chat_template else plain
     return name, known[name]
 
 

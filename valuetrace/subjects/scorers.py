@@ -42,7 +42,8 @@ class Rewards:
             asked = {name: getattr(job.request, name) for name in ("head", "output", "position")}
             self.model = load_reward_model(job.folder, job.form, **asked, **_options(job))
         else:
-            self.model = job.adapter.load(job.folder, job.form, **_options(job))
+            told: dict = {"output": job.request.output, "position": job.request.position}
+            self.model = job.adapter.load(job.folder, job.form, **told, **_options(job))
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
         self.how: dict = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
@@ -120,8 +121,11 @@ class LogProbabilities:
 
     def __init__(self, job: Job):
         self.job = job
-        self.backbone = loading.load(job.folder, **_options(job))
-        self.tokenizer = loading.load_tokenizer(job.folder)
+        if job.adapter is None:
+            self.backbone: Any = loading.load(job.folder, **_options(job))
+            self.tokenizer: Any = loading.load_tokenizer(job.folder)
+        else:
+            self.backbone, self.tokenizer = job.adapter.merged(job.folder, **_options(job))
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         self.lengths = {key: len(around.prefix) for key, around in _conversations(job, self.tokenizer).items()}
         context = loading.context(self.backbone)
