@@ -484,7 +484,7 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
         "NaN weights": ([poisoned, *both], r"NaN or infinity in .*norm\.weight"),
         "a broken tokenizer": ([unspelt, *both, "--format", "raw"], "the tokenizer cannot be loaded"),
         "no head in the weights": ([headless, *both], "score.weight"),
-        "only pickled weights": ([pickled, *both], "no safetensors"),
+        "only pickled weights": ([pickled, *both], "Only safetensors are read"),
         "a prompt beyond the context": ([small, *both], "prompt best_ever_one has"),
         "more tokens than rows": ([large, *both], "the tokenizer has 9000 tokens but the embedding only 8192"),
         "a failing chat template": ([failing, *both], "no system role"),

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
 from test_audit import FEW, NOBODY, changed, run
 
 from valuetrace import audit as auditing

@@ -150,7 +150,7 @@ def test_a_roberta_reads_fewer_tokens_than_its_config_says(tokenizers):
     model = RobertaForCausalLM(config).eval()
     assert loading.context(model) == 64
     model(torch.full((1, 64), 7))
-    with pytest.raises(IndexError):
+    with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, 65), 7))
     long = pd.DataFrame({"key": ["long"], "text": [" freedom" * 64]})
     with pytest.raises(InputError, match="prompt long: 65 tokens, but the model reads at most 64"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,14 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from gguf import GGUFWriter
 from safetensors.numpy import load_file, save_file
-from transformers import GgufConfig
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+from transformers import GgufConfig, GPTJConfig, GPTJForCausalLM
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading, tiny
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.reward_model import load_reward_model
+from valuetrace.subjects import cost
 from valuetrace.training import model as training
 
 CHAT = Format("chat", space=False)
@@ -110,16 +115,35 @@ HOSTILE = {
     "an unknown dtype": ("llama", config(dtype="float99"), "dtype must be one of .*bfloat16.* not 'float99'"),
     "labels that are a list": ("llama", config(id2label=["r"]), "id2label must be an object"),
     "caps in words": ("gemma2", config(attn_logit_softcapping="high"), "attn_logit_softcapping must be a number"),
-    "an unknown model type": ("llama", config(model_type="nothing"), "the model cannot be loaded .*nothing"),
+    "an unknown model type": ("llama", config(model_type="nothing"), r"model_type 'nothing' .*newer transformers"),
+    "code of its own": (
+        "llama",
+        config(model_type="nothing", auto_map={"AutoModelForCausalLM": "own.Model"}),
+        r"'nothing' .*its class is code of its own \(auto_map\), and no code of a folder is run",
+    ),
     "a null size": ("llama", config(intermediate_size=None), "the model cannot be loaded"),
     "weights cut short": ("llama", cut, r"cannot be loaded \(SafetensorError"),
     "an index that names a missing file": (
         "llama",
         indexed(GONE),
-        r"cannot be loaded .*gone\.safetensors",
+        r"index\.json: names gone\.safetensors, not there: half a model. Save or fetch the whole model again",
     ),
     "an index that is a list": ("llama", indexed([]), "cannot be loaded|weight_map must name"),
-    "no safetensors": ("llama", lambda f: (f / "model.safetensors").unlink(), "no .*model.safetensors"),
+    "no weights": (
+        "llama",
+        lambda f: (f / "model.safetensors").unlink(),
+        r"no model\.safetensors: the weights are not there. Save or fetch the whole model again",
+    ),
+    "weights of another kind": (
+        "llama",
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        r"no model\.safetensors, but pytorch_model\.bin. Only safetensors are read; convert",
+    ),
+    "an adapter beside the model": (
+        "llama",
+        text("adapter_config.json", "{}"),
+        r"holds an adapter .*beside the config\.json of a model. Move the adapter's files out .*or config\.json out",
+    ),
 }
 
 
@@ -172,9 +196,15 @@ def test_a_broken_tokenizer(folders, tmp_path, content):
     assert "\n" not in str(raised.value)
 
 
-def gguf(path: Path, left_out: str) -> None:
-    """A tiny Llama as a GGUF file (float32), but for the tensor ``left_out``."""
+def gguf(path: Path, left_out: str, words: list[str] | None = None) -> None:
+    """A tiny Llama as a GGUF file (float32), but for the tensor ``left_out``; words: the tokenizer's."""
     writer = GGUFWriter(path, "llama")
+    if words is not None:
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list(words)
+        writer.add_token_types([1] * len(words))
+        writer.add_token_scores([0.0] * len(words))
+        writer.add_token_merges([])
     sizes = {"block_count": 1, "embedding_length": 32, "feed_forward_length": 48, "head_count": 4, "head_count_kv": 2}
     for name, value in (sizes | {"context_length": 64, "vocab_size": 40}).items():
         getattr(writer, f"add_{name}")(value)
@@ -204,6 +234,108 @@ def test_a_converted_gguf_lacks_no_tensor(tmp_path):
         loading.load_whole(tmp_path, **options)
 
 
+def test_a_folder_with_a_gguf_file_says_how_it_is_converted(folders, tmp_path):
+    """What it says, done: the new folder is the model."""
+    packed, made = tmp_path / "packed", tmp_path / "made"
+    packed.mkdir()
+    gguf(packed / "model.gguf", left_out="", words=[f"w{i}" for i in range(40)])
+    with pytest.raises(InputError, match=r"model\.gguf and no config\.json.*python -c") as raised:
+        loading.load(packed)
+    call = re.search(r'python -c "(.*)"', str(raised.value))[1].replace("FOLDER", str(made))
+    subprocess.run([sys.executable, "-c", call], check=True, cwd=Path(__file__).parents[1])
+    assert loading.load(made).config.num_hidden_layers == 1
+    assert loading.load_tokenizer(made).convert_ids_to_tokens(7) == "w7"
+
+
+# quant_method in config.json → (what else it says, what the line names); none of these libraries is installed here
+PACKED = {
+    "bitsandbytes": ({"load_in_4bit": True}, "pip install bitsandbytes"),
+    "gptq": ({"bits": 4, "group_size": 128}, "pip install optimum"),
+    "awq": ({"bits": 4}, "pip install gptqmodel"),
+    "compressed-tensors": ({"format": "dense", "config_groups": {}}, "pip install compressed-tensors"),
+    "hqq": ({}, "needs a library that is not installed"),
+    "torchao": ({"quant_type": {"default": "int4_weight_only"}}, "pip install torchao"),
+    "nvfp4": ({}, r"quantised \(nvfp4\), which this machine may not unpack: take the model's plain weights"),
+}
+
+
+@pytest.mark.parametrize("method", PACKED)
+def test_quantised_weights_name_the_library_that_they_need(folders, tmp_path, method):
+    told, message = PACKED[method]
+    folder = shutil.copytree(folders("llama", False), tmp_path / "packed")
+    config(quantization_config={"quant_method": method, **told})(folder)
+    with pytest.raises(InputError, match=message) as raised:
+        loading.load(folder)
+    assert "\n" not in str(raised.value) and str(folder) in str(raised.value) and "dvc repro" not in str(raised.value)
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_weights_of_8_bits_are_unpacked(folders, tmp_path, device):
+    """Block-scaled fp8, as DeepSeek and Qwen publish it, needs no library on a CPU."""
+    folder = shutil.copytree(folders("llama", False), tmp_path / "packed")
+    tensors = load_tensors(folder / "model.safetensors")
+    plain = tensors[UP].to(torch.float8_e4m3fn)
+    for name in [name for name in tensors if "proj" in name]:
+        high, wide = tensors[name].shape
+        tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+        tensors[f"{name}_scale_inv"] = torch.full((-(-high // 64), -(-wide // 64)), 0.5)
+    save_tensors(tensors, folder / "model.safetensors", {"format": "pt"})
+    config(quantization_config={"quant_method": "fp8", "weight_block_size": [64, 64]})(folder)
+    found = loading.load(folder, device=device)
+    torch.testing.assert_close(found.state_dict()[UP], 0.5 * plain.float())
+    assert torch.isfinite(found(torch.tensor([[3, 4, 5]])).logits).all()
+
+
+FAULTS = {
+    "a library with its name": (
+        ImportError("X requires sentencepiece: `pip install sentencepiece`."),
+        "sentencepiece$",
+    ),
+    "a library without": (
+        ModuleNotFoundError("No module named 'mamba_ssm'", name="mamba_ssm"),
+        "pip install mamba_ssm$",
+    ),
+    "attention": (ValueError("X does not support an attention implementation through sdpa"), "implementation='eager'"),
+    "a damaged file": (json.JSONDecodeError("cut", "{", 1), r"damaged or cut short. Fetch it again \(dvc repro\)"),
+    "a tokenizer that is none": (Exception("data did not match any variant"), r"Fetch it again \(dvc repro\)"),
+    "a missing file": (FileNotFoundError("no file merges.txt"), "Check that its files are there"),
+    "something else": (TypeError("unsupported operand"), "whether transformers .* is new enough"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_each_fault_has_its_own_remedy(case):
+    error, remedy = FAULTS[case]
+    library: dict = {"error": error}
+    exec(compile("def fail(): raise error", "a library", "exec"), library)
+    with pytest.raises(InputError, match=remedy) as raised, loading.reading("folder", "the model"):
+        library["fail"]()
+    assert ("dvc repro" in str(raised.value)) == ("dvc repro" in remedy)
+
+
+def test_an_attention_that_a_class_lacks(tmp_path):
+    GPTJForCausalLM(GPTJConfig(vocab_size=40, n_embd=32, n_head=4, n_layer=1, rotary_dim=4)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="Its class has no such attention: load it with attn_implementation='eager'"):
+        loading.load_whole(tmp_path, attn_implementation="sdpa")
+    assert loading.load(tmp_path).config._attn_implementation == "eager"
+
+
+def test_a_folder_without_a_tokenizer(folders, tmp_path):
+    folder = shutil.copytree(folders("llama", False), tmp_path / "bare")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"bare: no tokenizer. Put the model's own tokenizer\.json"):
+        loading.load_tokenizer(folder)
+
+
+def test_weights_count_once_where_they_lie_twice(folders, tmp_path):
+    """Mistral publishes them also as consolidated.safetensors, which is not read."""
+    folder = shutil.copytree(folders("llama", False), tmp_path / "twice")
+    alone = cost.stored_parameters(folder)
+    shutil.copy(folder / "model.safetensors", folder / "consolidated.safetensors")
+    assert cost.stored_parameters(folder) == alone
+
+
 def test_a_defect_of_ours_keeps_its_traceback():
     with pytest.raises(KeyError), loading.reading("folder", "the model"):
         {}["key"]
@@ -214,11 +346,11 @@ def test_a_defect_of_ours_keeps_its_traceback():
 @pytest.mark.parametrize(
     ("told", "kernel"),
     [
-        ({}, "sdpa"),
-        ({"attn_logit_softcapping": None}, "sdpa"),
+        ({}, None),
+        ({"attn_logit_softcapping": None}, None),
         ({"attn_logit_softcapping": 50.0}, "eager"),
         ({"text_config": {"attn_logit_softcapping": 50.0}}, "eager"),
-        ({"text_config": {"attn_logit_softcapping": None}, "final_logit_softcapping": 30.0}, "sdpa"),
+        ({"text_config": {"attn_logit_softcapping": None}, "final_logit_softcapping": 30.0}, None),
     ],
 )
 def test_attention_follows_the_config(tmp_path, told, kernel):

@@ -29,7 +29,7 @@ _CALLED = {
         "moe_intermediate_size",
     ),
     "heads": ("num_attention_heads", "num_heads"),
-    "context": ("max_position_embeddings", "max_target_positions"),
+    "context": ("max_position_embeddings", "max_target_positions", "max_seq_len"),
 }
 
 

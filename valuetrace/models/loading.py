@@ -103,8 +103,8 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     if isinstance(template, dict) and "default" not in template:
         if len(template) != 1:
             raise InputError(
-                f"{folder}: its chat templates are named {some(template, 20)}, and none of them 'default'. Write the "
-                "right one into chat_template.jinja."
+                f"{folder}: its chat templates are named {some(sorted(template), 20)}, and none of them 'default'. "
+                "Write the right one into chat_template.jinja."
             )
         (template,) = template.values()
     tokenizer.chat_template = template

@@ -30,6 +30,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from valuetrace.core.errors import InputError, some
 from valuetrace.models import loading
 from valuetrace.models.configs import sizes
+from valuetrace.models.weights import check_folder
 from valuetrace.scoring.heads import PUBLISHED, Head, Layers, Linear
 
 LANGUAGE_MODELS = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
@@ -63,6 +64,7 @@ def recognise(folder: str | Path, head: str | None = None, output: int | None = 
     language model, the logit at the last token that is. InputError for what no head, or no one head, can be read from.
     """
     folder = Path(folder)
+    check_folder(folder)
     config = loading.read_config(folder)
     name = (config.get("architectures") or ["(none)"])[0]
     if head is not None and head not in (*PUBLISHED, "first_output"):

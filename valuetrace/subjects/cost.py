@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
@@ -109,17 +109,12 @@ def after_seconds(job: Job) -> float:
 
 
 def stored_parameters(folder: Path) -> int:
-    """Numbers in a folder's safetensors files, from their headers. InputError where there is none or one is broken."""
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise InputError(f"{folder}: no safetensors file. valuetrace loads no other weights; convert them.")
+    """Numbers in the safetensors files that a folder's weights are read from, by their headers. InputError as
+    ``loading.stored``, and for a file that is not whole."""
     total = 0
-    for path in paths:
-        try:
-            with safe_open(path, "pt") as file:
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        except SafetensorError as error:
-            raise InputError(f"{path}: not a whole safetensors file ({error}). Fetch it again.") from None
+    for path in sorted(set(loading.stored(folder).values())):
+        with loading.reading(path, "the weights"), safe_open(path, "pt") as file:
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     return total
 
 
