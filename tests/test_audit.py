@@ -444,10 +444,6 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
     save_file({**tensors, "score.weight": tensors["score.weight"].repeat(2, 1)}, two / "model.safetensors")
     foreign = changed(lm, tmp / "foreign", architectures=["ViTForImageClassification"])
     small = changed(rm, tmp / "short", max_position_embeddings=8)
-    large = changed(lm, tmp / "large")
-    tokenizer = loading.load_tokenizer(lm)
-    tokenizer.add_tokens([f"<extra{i}>" for i in range(9000 - len(tokenizer))])
-    tokenizer.save_pretrained(large)
     failing = changed(rm, tmp / "failing")
     broken = loading.load_tokenizer(rm)
     broken.chat_template = "{{ raise_exception('no system role') }}"
@@ -486,7 +482,6 @@ def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tup
         "no head in the weights": ([headless, *both], "score.weight"),
         "only pickled weights": ([pickled, *both], "Only safetensors are read"),
         "a prompt beyond the context": ([small, *both], "prompt best_ever_one has"),
-        "more tokens than rows": ([large, *both], "the tokenizer has 9000 tokens but the embedding only 8192"),
         "a failing chat template": ([failing, *both], "no system role"),
         "an empty word": ([rm, "--lexicon", empty, "--prompts", FEW], "malformed entry"),
         "no such lexicon": ([rm, "--lexicon", "big_three"], "big_three: neither a lexicon file"),
