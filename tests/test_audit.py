@@ -436,6 +436,20 @@ def test_rewards_that_are_no_numbers_leave_status_3_and_the_rest(folders, words,
     assert "power" in (tmp_path / "o" / "audit.html").read_text()
 
 
+@pytest.mark.parametrize("kind", ["reward", "language model"])
+def test_no_finite_score_at_all_is_status_3_too(folders, words, tmp_path, capsys, kind):
+    broken = tmp_path / "overflowing"
+    tiny.write("gemma2", 1, broken, reward=kind == "reward")
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][:] = 3e38  # finite, until a state is scaled by it
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    status, _, err = run(capsys, broken, "--lexicon", words, "--prompts", FEW, "--out", tmp_path / "o", "--draws", 50)
+    assert status == 3 and "Traceback" not in err
+    assert re.search(r"(\d+) of \1 (rewards|log-probabilities) are not finite numbers", err)
+    result = files.read_json(tmp_path / "o" / "profile.json")
+    assert result["not_finite"] and all("refused" in row for row in result["profile"]["rows"])
+
+
 def bad_cases(folders: dict[str, Path], words: Path, tmp: Path) -> dict[str, tuple[list, str]]:
     """Name → (arguments, what the one line says)."""
     rm, lm = folders["rm"], folders["lm"]

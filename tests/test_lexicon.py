@@ -288,7 +288,7 @@ def test_dic_with_header_tabs_spaces_and_phrases(tmp_path):
         ("%\n1 a\n1 b\n%\nwin 1\n", "line 3: category '1 b' stands twice"),
         ("%\n1 a\n%\nwin 1 3\n", "line 4: category 3 of 'win'"),
         ("%\n1 a\n%\nwin\n", "line 4: 'win' is not an entry"),
-        ("%\n1 a\n2 b\n%\nlike\t(02 134)125/464\n", "line 5: .*conditional entries"),
+        ("%\n1 a\n2 b\n%\nlike\tmany\n", "line 5: .*is not an entry and its category numbers"),
         ("%\n1 a\n2 b\n%\nwin 1\n", "construct b has no words"),
         ("%\n1 a\n%\nwin 1\nwin 1\n", "duplicate 'win' in a"),
         ("%\n1 a\n%\nw*n 1\n", "malformed entry 'w\\*n'"),
@@ -509,3 +509,38 @@ def test_parameters_of_the_stage_fit_its_dataclass(stage):
     text = (ROOT / "conf" / "lexicons.yaml").read_text(encoding="utf-8")
     params = build(stage.Lexicons, yaml.safe_load(text)["lexicons"], "conf/lexicons.yaml")
     assert set(params.sources) == {"big_two", "mfd2"} and params.sources["big_two"].nouns
+
+
+def test_conditional_entries_of_liwc_are_left_out_and_named(tmp_path):
+    path = tmp_path / "liwc.dic"
+    path.write_text("%\n1 a\n2 b\n%\nlike\t(02 134)125/464\nkind <of>131/125\t2\ngood\t1 2\nbad\t2\n")
+    with pytest.warns(UserWarning, match=r"left out 2 conditional entries: 'like.*', 'kind"):
+        found = lex.load_lexicon(path)
+    assert set(zip(found["word"], found["construct"], strict=True)) == {("good", "a"), ("good", "b"), ("bad", "b")}
+
+
+def test_wildcards_that_match_nothing_are_named(small_wordnet):
+    with pytest.warns(UserWarning, match=r"1 wildcards match no word: qqxzj\*"):
+        found = lex.unroll({"agency": ["help*", "qqxzj*"]}, wordnet=small_wordnet)
+    assert "help" in set(found["word"])
+
+
+def test_composed_and_decomposed_letters_are_one_word(tmp_path):
+    path = tmp_path / "twins.csv"
+    path.write_text("construct,word\none,café\none,cafe\u0301\n", encoding="utf-8")
+    with pytest.raises(InputError, match="duplicate 'café' in one"):
+        lex.load_lexicon(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("construct,word,weight\none,love,0.5\n", "has a column weight"),
+        ("construct,word\n,love\n,hate\n", "column construct is empty in every line"),
+    ],
+)
+def test_columns_that_mean_nothing_here_are_named(tmp_path, text, message):
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        lex.load_lexicon(path)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
+from unicodedata import normalize
 
 import pandas as pd
 
@@ -32,8 +33,8 @@ def matches(pattern: str, word: str) -> bool:
 
 
 def clean(entry: str) -> str:
-    """An entry in the common spelling: lower case, straight apostrophes, single spaces."""
-    return " ".join(str(entry).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower().split())
+    """An entry in the common spelling: lower case, straight apostrophes, single spaces, composed letters (NFC)."""
+    return " ".join(normalize("NFC", str(entry)).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower().split())
 
 
 def table(groups: Mapping[tuple[str, str], Sequence[str]], lexicon: str, where: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ Each reader returns the entries by (construct, polarity), in the order of the fi
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ Groups = dict[tuple[str, str], list[str]]
 
 _POLARITY = re.compile(r"(.+)[._](virtue|vice)", re.IGNORECASE)
 _DIC_CATEGORY = re.compile(r"\s*(\d+)\s+(.*?)\s*(?:\(.*\))?\s*")  # 1  posemo (Positive Emotions)
+_DIC_CONDITION = re.compile(r"\s*\S+\s+[(<].*\d.*")  # like (02 134)126/253   kind <of>131/125
 _DIC_ENTRY = re.compile(r"\s*(.+?)((?:\s+\d+)+)\s*")  # happi*  1  3
 
 
@@ -86,19 +88,24 @@ def _read_dic(path: Path) -> Groups:
             raise InputError(f"{path}, line {at + 1}: category {lines[at].strip()!r} stands twice.")
         names[str(int(category[1]))] = _with_polarity(category[2])
     groups: Groups = {group: [] for group in names.values()}
+    conditional = []
     for at in range(marks[1] + 1, len(lines)):
         if not lines[at].strip():
             continue
+        if _DIC_CONDITION.fullmatch(lines[at]):
+            conditional.append(lines[at].strip())
+            continue
         entry = _DIC_ENTRY.fullmatch(lines[at])
         if not entry:
-            raise InputError(
-                f"{path}, line {at + 1}: {lines[at].strip()!r} is not an entry and its category numbers "
-                "(conditional entries with brackets are not supported)."
-            )
+            raise InputError(f"{path}, line {at + 1}: {lines[at].strip()!r} is not an entry and its category numbers.")
         for number in entry[2].split():
             if str(int(number)) not in names:
                 raise InputError(f"{path}, line {at + 1}: category {number} of {entry[1]!r} is not in the header.")
             groups[names[str(int(number))]].append(entry[1])
+    if conditional:  # their category depends on the words beside them, and a reply has none
+        warnings.warn(
+            f"{path}: left out {len(conditional)} conditional entries: {some(map(repr, conditional))}", stacklevel=2
+        )
     return groups
 
 
@@ -128,6 +135,11 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
             f"{path}: column {some(missing)} is missing (found: {some(frame.columns, 8)}). "
             "A lexicon has construct and word, or Category and token_decoded."
         )
+    if "weight" in frame.columns:
+        raise InputError(f"{path}: has a column weight, but words are not weighted here. Take the column out.")
+    blank = [column for column in ("construct", "word") if (frame[column].str.strip() == "").all()]
+    if blank and len(frame) > 1:
+        raise InputError(f"{path}: column {some(blank)} is empty in every line.")
     frame["word"] = frame["word"].map(clean)
     defaults: dict = {"lexicon": name, "polarity": "", "pattern": frame["word"], "part_of_speech": ""}
     frame = frame.assign(**{column: value for column, value in defaults.items() if column not in frame.columns})

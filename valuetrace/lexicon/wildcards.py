@@ -12,8 +12,10 @@ and grows by inflection, by WordNet's derivational links, and by the regular suf
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -47,10 +49,13 @@ def unroll(
     """
     words = wordnet if isinstance(wordnet, Vocabulary) else load_vocabulary(wordnet)
     lexicon = entries(patterns)
-    rows = []
+    rows, nothing = [], cast("list[str]", [])
     for row in lexicon.to_dict("records"):
         found = expand(row["word"], words, zipf_floor) if is_wildcard(row["word"]) else [row["word"]]
         rows += [{**row, "word": word} for word in found]
+        nothing += [] if found else [row["word"]]
+    if nothing:
+        warnings.warn(f"{len(nothing)} wildcards match no word: {some(nothing)}", stacklevel=2)
     unrolled = _most_specific(pd.DataFrame(rows, columns=list(COLUMNS)))
     if edits is not None:
         unrolled = apply_edits(unrolled, lexicon, edits)
