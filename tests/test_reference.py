@@ -17,7 +17,7 @@ from valuetrace import profile
 from valuetrace.core.errors import InputError
 from valuetrace.models import tiny
 from valuetrace.scoring import candidates, chat, heads, reference, search, shared_prefix
-from valuetrace.scoring.reward_model import RewardModel, load_reward_model
+from valuetrace.scoring.reward_model import RewardModel, from_whole, load_reward_model
 from valuetrace.subjects import scorers
 from valuetrace.subjects.inputs import Request, resolve
 
@@ -186,3 +186,22 @@ def test_a_reward_among_many_outputs_of_every_token(auto, tmp_path):
         ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=True).input_ids
         with torch.inference_mode():
             assert own(ids).logits[0, -1, 2].item() == pytest.approx(reward, abs=1e-5)
+
+
+def test_token_ids_stay_what_they_are_where_words_are_encoded_in_conversations(folder):
+    """After a template that ends in a space a byte-level word has other ids; an id has none but itself."""
+    tokenizer = tiny.tokenizer("llama")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
+    model = tiny.model("llama", 3, cls=AutoModelForSequenceClassification, reward=True)
+    held = from_whole(model, tokenizer, FORM, "spaced")
+    names = ["love", 700, (701, 702)]
+    read = candidates.read_candidates(held, names)
+    found = reference.hold(held, PROMPTS, read, "exact")
+    assert found.tokenisation == "conversation" and found.path == "shared" and "other ids" in found.why[0]
+    plan = candidates.prepare(held, PROMPTS["a"], read, "conversation")
+    around = chat.render(tokenizer, FORM, PROMPTS["a"])
+    assert plan.ids(0) == chat.whole(tokenizer, FORM, PROMPTS["a"], "love")
+    assert plan.ids(1) == [*around.prefix, 700, *around.closing]
+    assert plan.ids(2) == [*around.prefix, 701, 702, *around.closing]
+    alone = reference.hold(held, PROMPTS, candidates.read_candidates(held, [700, 701]), "exact")
+    assert alone.tokenisation == "exact" and "typed" in alone.why[0]

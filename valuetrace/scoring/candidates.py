@@ -93,15 +93,22 @@ def prepare(model: RewardModel, prompt: str, candidates: Candidates, tokenisatio
     tokenizer, form = model.tokenizer, model.form
     if tokenisation not in ("exact", "conversation", "as_published"):
         raise InputError(f"tokenisation {tokenisation!r} is unknown; there are exact and as_published.")
+    around = chat.render(tokenizer, form, prompt)
     if tokenisation == "exact":
-        around = chat.render(tokenizer, form, prompt)
         prefix = around.prefix
         rests = [[*own, *around.closing] for own in candidates.ids]
         shared = np.full(len(rests), len(prefix))
     else:
-        encode = chat.as_published if tokenisation == "as_published" else chat.whole
-        replies = [n if isinstance(n, str) else cast(str, tokenizer.decode(_ids(n))) for n in candidates.names]
-        whole = [encode(tokenizer, form, prompt, reply) for reply in replies]
+        if tokenisation == "as_published":
+            replies = [n if isinstance(n, str) else cast(str, tokenizer.decode(_ids(n))) for n in candidates.names]
+            whole = [chat.as_published(tokenizer, form, prompt, reply) for reply in replies]
+        else:  # ids stay the ids that they are
+            whole = [
+                chat.whole(tokenizer, form, prompt, n)
+                if isinstance(n, str)
+                else [*around.prefix, *_ids(n), *around.closing]
+                for n in candidates.names
+            ]
         prefix = _common_prefix(whole)
         shared = np.array([_agreement(prefix, ids) for ids in whole])
         rests = [ids[n:] for ids, n in zip(whole, shared, strict=True)]

@@ -18,7 +18,14 @@ import torch
 
 from valuetrace.core.errors import InputError, some
 from valuetrace.scoring import shared_prefix
-from valuetrace.scoring.candidates import Candidates, Conversations, Tokenisation, prepare, unlike_the_conversation
+from valuetrace.scoring.candidates import (
+    Candidates,
+    Conversations,
+    Tokenisation,
+    prepare,
+    read_candidates,
+    unlike_the_conversation,
+)
 from valuetrace.scoring.reward_model import RewardModel
 
 Way = Literal["shared", "plain", "own"]
@@ -61,6 +68,10 @@ def hold(
                 f"ids: {len(unlike)} words ({some(map(repr, sorted(unlike)), 3)}) have other ids in a conversation "
                 "than alone, so each conversation is encoded whole"
             )
+    if not any(isinstance(name, str) for name in candidates.names) and tokenisation == "exact":
+        typed = read_candidates(model, ["love", "freedom"])
+        if any(unlike_the_conversation(model, text, typed) for text in asked):
+            why.append("ids: a reply that is typed has other ids in a conversation than these token ids alone")
     few = _few(candidates)
     plans = [prepare(model, text, few, tokenisation) for text in asked]
     with torch.inference_mode():

@@ -15,7 +15,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from valuetrace.core.errors import InputError
 from valuetrace.models import loading
-from valuetrace.scoring.chat import Format
+from valuetrace.scoring.chat import Format, whole
 from valuetrace.scoring.heads import Copied, Head
 from valuetrace.scoring.recognise import load_head, recognise
 
@@ -183,17 +183,23 @@ def read_position(
     InputError where the config has no padding token and the tokenizer's closes a conversation: batches in training must
     have been padded with something, and whether the reward was then read at this token or before it, nothing says.
     """
-    from valuetrace.scoring.chat import whole
-
     own, other = model.config.get_text_config().pad_token_id, tokenizer.pad_token_id
     if position == "last" or form.kind == "pair":
         return None
     if position == "before_padding":
         return other
-    if own is None and other is not None and whole(tokenizer, form, "a", "a")[-1] == other:
+    if own is None and other is not None and _ends_with(other, tokenizer, form):
         raise InputError(
             f"{name}: a conversation ends with {tokenizer.pad_token}, which is the tokenizer's padding token, and "
             "config.json has no pad_token_id: whether the reward is read at that token or before it, nothing says. "
             "Give --position last or --position before_padding, or write pad_token_id into config.json."
         )
     return own
+
+
+def _ends_with(token: int, tokenizer: PreTrainedTokenizerBase, form: Format) -> bool:
+    """Whether a conversation ends with a token; what cannot be rendered is refused when it is scored."""
+    try:
+        return whole(tokenizer, form, "a", "a")[-1] == token
+    except InputError:
+        return False
