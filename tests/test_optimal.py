@@ -275,7 +275,7 @@ def test_the_command_writes_csv_json_and_page(folder, words, tmp_path, capsys, f
     assert "lower bound on the best" in page and "5%" in page and 'data-source="profile:optimal.rows.' in page
     assert set(results.RESULTS) - {path.name for path in out.iterdir()} == {"card.md"}
     # a second run reads every reward from the shards, and computes the reference's replies alone
-    computed, score = [], engine._Batches.score
+    computed, own = [], engine._Batches.score
     monkeypatch.setattr(scorers.Rewards, "seconds", lambda self: 1.0)
     monkeypatch.setattr(optimal, "_time", lambda *_: 1.0)
     monkeypatch.setattr(
