@@ -333,13 +333,6 @@ def test_a_random_model_has_no_place_among_the_real_ten(model, tmp_path, reposit
     assert "<strong>No place:</strong> the prompts are not read" in (tmp_path / "out" / "audit.html").read_text()
 
 
-def test_an_adapter_alone_is_told_to_be_merged(tmp_path, capsys):
-    files.write_json({}, tmp_path / "adapter" / "adapter_config.json")
-    assert cli.main(["audit", str(tmp_path / "adapter"), "--out", str(tmp_path / "o")]) == 2
-    said = capsys.readouterr().err
-    assert "an adapter that valuetrace did not train. Merge it into its base" in said
-
-
 def test_tokenisation_means_nothing_to_a_language_model(tmp_path, capsys):
     tiny.write("llama", 1, tmp_path / "lm")
     status = cli.main(["audit", str(tmp_path / "lm"), "--tokenisation", "as_published", "--out", str(tmp_path / "o")])

@@ -15,6 +15,7 @@ from valuetrace.core import files
 from valuetrace.models import tiny
 from valuetrace.prompts import value_laden
 from valuetrace.scoring import optimal as search
+from valuetrace.scoring import reference
 from valuetrace.scoring import search as engine
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.heads import Linear
@@ -273,12 +274,12 @@ def test_the_command_writes_csv_json_and_page(folder, words, tmp_path, capsys, f
     page = (out / "audit.html").read_text(encoding="utf-8")
     assert "lower bound on the best" in page and "5%" in page and 'data-source="profile:optimal.rows.' in page
     assert set(results.RESULTS) - {path.name for path in out.iterdir()} == {"card.md"}
-    # a second run reads every reward from the shards
-    computed = []
+    # a second run reads every reward from the shards, and computes the reference's replies alone
+    computed, own = [], engine._Batches.score
     monkeypatch.setattr(scorers.Rewards, "seconds", lambda self: 1.0)
     monkeypatch.setattr(optimal, "_time", lambda *_: 1.0)
-    monkeypatch.setattr(engine._Batches, "score", lambda *_: computed.append(1))
-    assert run(capsys, *asked)[0] == 0 and computed == []
+    monkeypatch.setattr(engine._Batches, "score", lambda *given: computed.extend(given[1]) or own(*given))
+    assert run(capsys, *asked)[0] == 0 and len(computed) == 2 * reference.REPLIES
     again = files.read_json(out / "profile.json")["optimal"]
     assert again["rows"] == stored["rows"]
 
