@@ -424,20 +424,6 @@ def test_the_tiny_profile_from_end_to_end_and_after_each_edit(clone, tmp_path):
         "preferences",
     }
 
-    edit(
-        clone / "params.yaml",
-        "    tokenizer: {}\n",
-        "    tokenizer: {chat_template: \"{% for m in messages %}{{ m['content'] }} {% endfor %}\"}\n",
-    )
-    ran = rerun(clone)
-    assert {"models", "token_logprobs", "rewards", "train"} <= ran
-    assert not ran & {"fetch", "lexicons", "prompts", "preferences"}
-
-    edit(clone / "prompts/design.yaml", "best: best", "best: finest")
-    ran = rerun(clone)
-    assert {"prompts", "token_logprobs", "rewards"} <= ran
-    assert not ran & {"fetch", "lexicons", "models", "preferences"}
-
     words = pd.read_csv(clone / "lexicons/unrolled/big_two.csv", keep_default_na=False)
     word = words[words["pattern"].str.endswith("*") & (words["word"] + "*" != words["pattern"])].iloc[0]
     with open(clone / "lexicons/big_two.edits.csv", "a", encoding="utf-8") as file:
