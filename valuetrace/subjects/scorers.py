@@ -22,7 +22,7 @@ from valuetrace.models.configs import sizes
 from valuetrace.models.rows import DTYPES
 from valuetrace.scoring import reference
 from valuetrace.scoring.candidates import read_candidates
-from valuetrace.scoring.chat import encode_reply, render
+from valuetrace.scoring.chat import render
 from valuetrace.scoring.logprobs import NotFinite, cut_batches, next_token_logprobs
 from valuetrace.scoring.reward_model import load_reward_model
 from valuetrace.scoring.search import CPU_TOKENS, GPU_TOKENS, NotANumber, score_prompts
@@ -37,33 +37,30 @@ class Rewards:
     """A reward model and the words, or token ids, that it scores as replies."""
 
     def __init__(self, job: Job):
-        self.job = job
+        self.job, request = job, job.request
+        asked: dict = {"output": request.output, "position": request.position, **_options(job)}
         if job.adapter is None:
-            asked = {name: getattr(job.request, name) for name in ("head", "output", "position")}
-            self.model = load_reward_model(job.folder, job.form, **asked, **_options(job))
+            self.model = load_reward_model(job.folder, job.form, head=request.head, **asked)
         else:
-            told: dict = {"output": job.request.output, "position": job.request.position}
-            self.model = job.adapter.load(job.folder, job.form, **told, **_options(job))
+            self.model = job.adapter.load(job.folder, job.form, **asked)
         self.backbone, self.tokenizer = self.model.backbone, self.model.tokenizer
-        self.how: dict = cast(Any, {"batch_size": job.request.batch_size, "tokenisation": job.request.tokenisation})
         self.unnamed = _unnamed_rows(job, self.backbone, self.tokenizer)
         if job.request.vocabulary:
             self.rows = loading.vocabulary(self.backbone, self.tokenizer).head(len(self.tokenizer))
             self.names = list(self.rows["token_id"])
-            lengths = np.ones(len(self.names), dtype=int)
         else:
             words = [*job.lexicon["word"], *job.known["word"]]  # the known groups are read, but not ranked
             self.names = list(dict.fromkeys(map(CASES[job.request.case], words)))
             self.rows = pd.DataFrame({"token_id": pd.NA, "token_name": self.names, "token_decoded": self.names})
-            lengths = np.array([len(encode_reply(self.tokenizer, job.form, word)) for word in self.names])
+        read = read_candidates(self.model, self.names)
+        lengths = np.array([len(ids) for ids in read.ids])
         around = _conversations(job, self.tokenizer)
         prefixes = {key: len(conversation.prefix) for key, conversation in around.items()}
         closing = max(len(conversation.closing) for conversation in around.values())
         _check_context(job, {key: n + int(lengths.max()) + closing for key, n in prefixes.items()}, self.model.context)
-        prompts = dict(zip(job.prompts["key"], job.prompts["text"], strict=True))
-        read = read_candidates(self.model, self.names)
-        self.held = reference.hold(self.model, prompts, read, job.request.tokenisation)
-        self.how["held"] = self.held
+        self.prompts = dict(zip(job.prompts["key"], job.prompts["text"], strict=True))
+        self.held = reference.hold(self.model, self.prompts, read, request.tokenisation)
+        self.how: dict = {"batch_size": request.batch_size, "tokenisation": request.tokenisation, "held": self.held}
         self.longest = max(prefixes, key=cast(Any, prefixes.get))
         self.tokens = sum(prefixes.values()) + len(prefixes) * int((lengths + closing).sum())
 
@@ -89,7 +86,7 @@ class Rewards:
 
         What a prompt costs before its candidates is taken from a run of one candidate, the first run warms up.
         """
-        prompt = cast(dict, self.job.prompts.set_index("key")["text"].loc[[self.longest]].to_dict())
+        prompt = {self.longest: self.prompts[self.longest]}
         sample = self.names
         if len(sample) > SAMPLE:
             sample = [sample[i] for i in np.random.default_rng(0).choice(len(sample), SAMPLE, replace=False)]
@@ -100,10 +97,9 @@ class Rewards:
 
     def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
         """Rows of ``tables.read_scores``, a float32 column a prompt; ``shards``: the folder that a killed run reads."""
-        prompts = dict(zip(self.job.prompts["key"], self.job.prompts["text"], strict=True))
         problem = None
         try:
-            scores = score_prompts(self.model, prompts, self.names, folder=shards, progress=progress, **self.how)
+            scores = score_prompts(self.model, self.prompts, self.names, folder=shards, progress=progress, **self.how)
         except NotANumber as error:
             scores, problem = cast(pd.DataFrame, error.scores), str(error)
         table = pd.concat([self.rows, scores.reset_index(drop=True)], axis=1)
@@ -137,7 +133,7 @@ class LogProbabilities:
     @property
     def candidates(self) -> int:
         """How many tokens the vocabulary has."""
-        return cast(Any, self.backbone.get_input_embeddings()).weight.shape[0]
+        return loading.rows(self.backbone)
 
     def activations(self) -> int:
         """Bytes of the largest batch's layers and logits."""
@@ -225,4 +221,4 @@ def _unnamed_rows(job: Job, model, tokenizer) -> int:
         loading.unembedded(model, tokenizer)
     except InputError as error:
         raise InputError(f"{job.name}: {error} Put the model's own tokenizer into {job.folder}.") from None
-    return max(model.get_input_embeddings().weight.shape[0] - len(tokenizer), 0)
+    return max(loading.rows(model) - len(tokenizer), 0)
