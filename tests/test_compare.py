@@ -675,10 +675,10 @@ def test_random_lexicons_forgive_a_difference_that_any_list_shows():
 
 @pytest.mark.slow
 def test_sizes_of_the_interaction_and_the_interval():
-    truth, runs = simulation.Truth(prompts=12, words=60), 150
+    truth, runs = simulation.Truth(prompts=12, words=60), 300
     bound = 3 * np.sqrt(0.05 * 0.95 / runs)
     assert simulation.rejection_rate(truth, simulation.three_way_p, runs, seed=3) < 0.05 + bound
-    assert simulation.rejection_rate(truth, simulation.three_way_mixed_p, 60, seed=3) > 0.15
+    assert simulation.rejection_rate(truth, simulation.three_way_mixed_p, 100, seed=3) > 0.15
     assert simulation.rejection_rate(truth, simulation.bootstrap_excludes_zero, runs, seed=3) < 0.15
 
 
