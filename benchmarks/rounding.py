@@ -17,8 +17,9 @@ from valuetrace import tables
 from valuetrace.core import settings
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS
-from valuetrace.studies.planting import finetune, folders, preference, readout, ridge, states, study, train
+from valuetrace.studies.planting import finetune, folders, preference, readout, states, study, train
 from valuetrace.studies.planting.design import Planting
+from valuetrace.training import ridge
 from valuetrace.training.recipe import Training
 
 SHIFT = 1e-6

@@ -101,7 +101,7 @@ def trls(base: Path, pairs: pd.DataFrame, plan: np.ndarray, **options) -> Clock:
         plain = model.load_base(base, head="linear", dtype="float32")
         torch.manual_seed(PARAMS.seed)
         model.draw_head(cast(Any, plain.score), PARAMS.head_std)
-        built = get_peft_model(plain, model.lora_config(PARAMS))
+        built = get_peft_model(plain, model.lora_config(PARAMS, plain.config.num_hidden_layers))
     chosen = pairs.iloc[plan.ravel()]
     texts = {"prompt": [TEMPLATE.format(prompt=prompt) for prompt in chosen["prompt"]]}
     texts |= {name: [f" {text}" for text in chosen[name]] for name in ("chosen", "rejected")}

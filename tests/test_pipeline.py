@@ -17,7 +17,7 @@ from tracing import sitecustomize as tracing
 
 import valuetrace
 from valuetrace import tables
-from valuetrace.core import keys, settings, trees
+from valuetrace.core import keys, reach, settings, trees
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
 from valuetrace.measures.dynamics.trajectories import readings
@@ -337,6 +337,7 @@ def unseen(clone: Path, trace: Path) -> dict[str, list[str]]:
         lines = (line.rpartition(":") for line in path.read_text(encoding="utf-8").splitlines())
         executed.setdefault(path.name.partition("~")[0], set()).update((name, int(at)) for name, _, at in lines)
     assert all(executed.values())
+    reach.package.cache_clear()  # the clone's files are edited between two traces
     return {stage: tracing.outside(clone, stage, ran) for stage, ran in executed.items()}
 
 

@@ -372,6 +372,81 @@ def safetensors_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / checkpoint.ADAPTER)
 
 
+RIDGE: dict = {"start": "ridge", "penalty": 0.3, "train_head": False, "learning_rate": 0.003}
+
+
+def ridge_head(base: Path, pairs: pd.DataFrame, penalty: float) -> torch.Tensor:
+    """The same optimum by other means: transformers' own states, one conversation at a time, and torch's LBFGS."""
+    from transformers import AutoModel
+
+    tokenizer, own = loading.load_tokenizer(base), AutoModel.from_pretrained(base).eval()
+    states = torch.empty(len(pairs), 2, own.config.hidden_size, dtype=torch.float64)
+    for i, row in enumerate(pairs.itertuples()):
+        for j, reply in enumerate((row.chosen, row.rejected)):
+            text = f"Question: {row.prompt}\nAnswer: {reply}{tokenizer.eos_token}"
+            ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+            if tokenizer.bos_token_id is not None:
+                ids = torch.cat([torch.tensor([[tokenizer.bos_token_id]]), ids], dim=1)
+            with torch.no_grad():
+                states[i, j] = own(ids).last_hidden_state[0, -1]
+    width = states.reshape(-1, states.shape[-1]).std(dim=0, correction=0)
+    margins = (states[:, 0] - states[:, 1]) / width
+    weight = torch.zeros(len(width), dtype=torch.float64, requires_grad=True)
+    steps = torch.optim.LBFGS([weight], max_iter=2000, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def loss():
+        steps.zero_grad()
+        value = torch.nn.functional.softplus(-(margins @ weight)).mean() + penalty / 2 * weight @ weight
+        value.backward()
+        return value
+
+    steps.step(loss)
+    return (weight / width).detach().float()
+
+
+@pytest.mark.parametrize("name", ["gemma3", "llama"])
+def test_a_ridge_head_is_the_optimum_on_the_base_and_stays(bases, tmp_path, name):
+    params = dataclasses.replace(PARAMS, **RIDGE, checkpoint_every=100)
+    told = _train(bases[name], tmp_path / name, params, count=16)
+    start, end = (safetensors_of(tmp_path / name / f"step-{step}") for step in (0, told["steps"]))
+    (head,) = (key for key in start if key.endswith("score.weight"))
+    expected = ridge_head(bases[name], _pairs(16), 0.3)
+    torch.testing.assert_close(start[head][0], expected, rtol=0.01, atol=float(expected.abs().max()) / 1000)
+    assert torch.equal(start[head], end[head])
+    assert all(not torch.equal(start[key], end[key]) for key in end if key != head)
+    loaded = checkpoint.load_trained(bases[name], tmp_path / name / f"step-{told['steps']}")
+    assert torch.equal(loaded.head.score.weight, end[head])
+    moved = dataclasses.replace(params, train_head=True)
+    _train(bases[name], tmp_path / "moved", moved)
+    assert not torch.equal(safetensors_of(tmp_path / "moved" / f"step-{told['steps']}")[head], start[head])
+
+
+def test_adapters_in_the_last_blocks_alone(bases, tmp_path):
+    base, out = bases["gemma3"], tmp_path / "gemma3"
+    params = dataclasses.replace(PARAMS, lora=dataclasses.replace(PARAMS.lora, top=0.5), checkpoint_every=100)
+    told = _train(base, out, params)
+    merged = checkpoint.load_reward_model_parts(base, out / f"step-{told['steps']}").state_dict()
+    fresh = model.load_base(base, head="linear", dtype="float32").state_dict()
+    changed = {key for key in merged if not torch.equal(merged[key], fresh[key])}
+    assert changed == {"score.weight", *(f"model.layers.1.self_attn.{p}_proj.weight" for p in "qkvo")}
+
+
+def test_a_perturbed_base_is_trained_and_loaded(bases, tmp_path):
+    base, params = bases["llama"], dataclasses.replace(PARAMS, perturbation=1e-3, checkpoint_every=100)
+    exact = model.load_base(base, head="linear", dtype="float32").state_dict()
+    near, again = (model.load_base(base, head="linear", dtype="float32", perturbation=1e-3) for _ in range(2))
+    for key, value in near.state_dict().items():
+        if key != "score.weight":
+            assert torch.equal(value, again.state_dict()[key])
+            relative = (value / exact[key] - 1)[exact[key] != 0]
+            assert 0.5e-3 < relative.std() < 1.5e-3 or relative.numel() < 50
+    told = _train(base, tmp_path / "out", params)
+    merged = checkpoint.load_reward_model_parts(base, tmp_path / "out" / f"step-{told['steps']}").state_dict()
+    assert torch.equal(merged["model.embed_tokens.weight"], near.state_dict()["model.embed_tokens.weight"])
+    repeated = _train(base, tmp_path / "again", params)
+    assert repeated == told and _weights(tmp_path / "again") == _weights(tmp_path / "out")
+
+
 def test_grm_with_its_head_is_trained_and_loaded(bases, tmp_path):
     params = dataclasses.replace(PARAMS, objective="grm", head="mlp", checkpoint_every=4)
     _train(bases["gemma2"], tmp_path / "gemma2", params)
@@ -447,6 +522,10 @@ def test_refused_before_training(bases, tmp_path):
         _train(bases["llama"], tmp_path / "b", count=3)
     with pytest.raises(ValueError, match="multiple of minibatch"):
         dataclasses.replace(PARAMS, batch=5)
+    with pytest.raises(ValueError, match="ridge needs a linear head"):
+        dataclasses.replace(PARAMS, start="ridge", head="mlp")
+    with pytest.raises(ValueError, match="share of the blocks"):
+        dataclasses.replace(PARAMS.lora, top=0.0)
 
 
 # ---- in processes of their own
@@ -500,13 +579,14 @@ def test_killed_and_run_again_ends_in_the_same_weights(bases, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(bases, tmp_path):
+@pytest.mark.parametrize("changes", [{}, RIDGE], ids=["random head", "ridge head"])
+def test_two_processes_train_as_one_does(bases, tmp_path, changes):
     one, two = tmp_path / "one", tmp_path / "two"
-    command = _command(tmp_path, bases["llama"], one, 32, dropout=0.0)
+    command = _command(tmp_path, bases["llama"], one, 32, dropout=0.0, **changes)
     subprocess.run([sys.executable, *command], env=ENVIRONMENT, check=True)
     # accelerate's launcher starts one process where there is no GPU, whatever it is told
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = _command(tmp_path, bases["llama"], two, 32, dropout=0.0)
+    command = _command(tmp_path, bases["llama"], two, 32, dropout=0.0, **changes)
     subprocess.run([*launch, *command], env=ENVIRONMENT, check=True)
     assert [files.read_json(out.with_suffix(".json"))["processes"] for out in (one, two)] == [1, 2]
     curves = [pd.read_csv(out / checkpoint.LOG) for out in (one, two)]

@@ -23,6 +23,7 @@ from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.measures.compare.inputs import LISTS, Compare
 from valuetrace.measures.dynamics.trajectories import Dynamics
 from valuetrace.measures.published.inputs import Published
+from valuetrace.measures.repeatability import Stability
 from valuetrace.measures.validity import Rule
 from valuetrace.models.rows import Model, Rewards
 from valuetrace.monitoring.sample import Monitoring
@@ -56,6 +57,7 @@ GROUPS: dict[str, Any] = {
     "ablations": Ablations,
     "seed_variance": SeedVariance,
     "planting": Planting,
+    "stability": Stability,
     "atlas": Atlas,
     "published": Published,
     "authority": Authority,

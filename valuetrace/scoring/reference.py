@@ -80,7 +80,8 @@ def hold(
         finite = own[np.isfinite(own)]
         spread = float(finite.std()) if finite.size else 0.0
         scale = max([*np.abs(finite), spread])
-        tolerance = max(1e-4, 4 * torch.finfo(model.backbone.dtype).eps) * float(scale)
+        rounding = 4 * torch.finfo(model.backbone.dtype).eps * float(scale)
+        tolerance = max(1e-4 * float(scale), min(rounding, spread / 4))  # in half precision less than what words differ
         if padded is not None and padded < 16 * tolerance:  # rounding as it is, where it is more than eps tells
             tolerance = max(tolerance, 2 * padded)
         for path in ("shared", "plain", "own"):
@@ -99,7 +100,7 @@ def hold(
             error = float(np.abs(rewards[both] - own[both]).max(initial=0))
             if alike and error <= tolerance:
                 return Reference(path, tokenisation, rewards.size, error, tolerance, spread, padded, tuple(why))
-            why.append(_difference(model, plans, path, error, tolerance))
+            why.append(_difference(model, path, error, tolerance))
     raise InputError(f"{model.name}: no way of scoring gives the rewards of {_name(model)}: {'; '.join(why)}.")
 
 
@@ -158,7 +159,7 @@ def _rewards(model: RewardModel, plans: list[Conversations], path: Way) -> np.nd
         return np.concatenate([search.run(model, plan, path) for plan in plans])
 
 
-def _difference(model: RewardModel, plans: list[Conversations], path: Way, error: float, tolerance: float) -> str:
+def _difference(model: RewardModel, path: Way, error: float, tolerance: float) -> str:
     """Which of position, attention and head makes a path differ from the model's own class."""
     told = f"differs from {_name(model)} by {error:.2g} (allowed {tolerance:.2g})"
     if path == "shared":

@@ -95,7 +95,7 @@ def score_prompts(
             print(f"{model.name}: {why}.", file=sys.stderr)
     tokenisation = held.tokenisation
     weights = model.fingerprint() if folder is not None else ""
-    state = PartialState(cpu=model.backbone.device.type == "cpu")
+    state = _processes(model)
     sizes = [min(shard_size, len(names) - start) for start in range(0, len(names), shard_size)]
     total = len(prompts) * sum(sizes[state.process_index :: state.num_processes])
     bar = tqdm(total=total, unit="candidate", disable=not progress or not state.is_main_process)
@@ -126,6 +126,11 @@ def _work_folder(folder: Path, weights: str, plan: Conversations, shard_size: in
     return folder / keys.key("valuetrace.scoring.search", *decided_by)[:32]
 
 
+def _processes(model: RewardModel) -> PartialState:
+    """accelerate's processes; whoever asks first decides whether they run on the CPU."""
+    return PartialState(cpu=model.backbone.device.type == "cpu")
+
+
 def _score(
     model: RewardModel,
     plan: Conversations,
@@ -136,7 +141,7 @@ def _score(
     path: reference.Way = "shared",
 ) -> np.ndarray:
     """The rewards of a plan, computed by all processes, known to all."""
-    state = PartialState()
+    state = _processes(model)
     lengths = np.array([len(rest) for rest in plan.rests])
     order = np.lexsort((lengths, plan.shared))  # stable: neighbours have one shape
     shards = [order[i : i + shard_size] for i in range(0, len(order), shard_size)]

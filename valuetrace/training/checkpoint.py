@@ -166,7 +166,8 @@ def load_reward_model_parts(
     verify(folder)
     if made["base"] != base_identity(base_folder):
         raise InputError(f"{folder}: trained on {made['base']}, which is not {base_folder}.")
-    base = load_base(base_folder, head=made["training"]["head"], dtype=dtype)
+    how = made["training"]
+    base = load_base(base_folder, head=how["head"], dtype=dtype, perturbation=how.get("perturbation", 0.0))
     model = get_peft_model(base, LoraConfig(**files.read_json(folder / CONFIG)))
     load_adapter(model, folder)
     merged: Any = model.merge_and_unload().eval()

@@ -7,6 +7,7 @@ language head is not computed, but for GRM, and there only at the chosen reply's
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from types import MethodType
@@ -25,15 +26,18 @@ from valuetrace.training.recipe import Training
 MLP_UNITS = 1024  # GRM's released heads (Yang et al. 2024: one hidden layer)
 
 
-def load_base(folder: str | Path, *, head: str, dtype: str) -> PreTrainedModel:
+def load_base(folder: str | Path, *, head: str, dtype: str, perturbation: float = 0.0) -> PreTrainedModel:
     """A base folder as a ``*ForSequenceClassification`` model with one output; the head is not yet drawn.
 
-    Raises InputError for a base that does not load whole, or whose architecture has no sequence classifier.
+    perturbation: every weight is multiplied by 1 + perturbation · normal, the same normal numbers each time. Raises
+    InputError for a base that does not load whole, or whose architecture has no sequence classifier.
     """
     classifier = AutoModelForSequenceClassification
     model = loading.load(folder, dtype=dtype, cls=classifier, num_labels=1, fresh=("score.",))
     config = model.config.get_text_config()
     config.use_cache = False
+    if perturbation:
+        _perturb(model, perturbation)
     width = config.hidden_size
     if head == "mlp":
         model.score = nn.Sequential(nn.Linear(width, MLP_UNITS), nn.ReLU(), nn.Linear(MLP_UNITS, 1))
@@ -41,11 +45,19 @@ def load_base(folder: str | Path, *, head: str, dtype: str) -> PreTrainedModel:
     return model
 
 
+def _perturb(model: nn.Module, relative: float) -> None:
+    draws = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in model.parameters():
+            noise = torch.randn(value.shape, generator=draws).to(value.device, torch.float32)
+            value.copy_(value.float() * (1 + relative * noise))
+
+
 def build(folder: str | Path, params: Training) -> nn.Module:
     """The base with adapters and head to train (a ``PeftModel``), drawn from ``params.seed``."""
     from peft import get_peft_model
 
-    model = load_base(folder, head=params.head, dtype=params.precision)
+    model = load_base(folder, head=params.head, dtype=params.precision, perturbation=params.perturbation)
     if params.max_length > model.config.get_text_config().max_position_embeddings:
         raise InputError(f"{folder}: max_length {params.max_length} is longer than the base's context.")
     with torch.random.fork_rng():
@@ -54,23 +66,27 @@ def build(folder: str | Path, params: Training) -> nn.Module:
         output = output_embeddings(model, folder) if params.objective == "grm" else None
         model.forward = MethodType(partial(_pair_forward, output=output), model)
         try:
-            trained = get_peft_model(model, lora_config(params))
+            trained = get_peft_model(model, lora_config(params, model.config.get_text_config().num_hidden_layers))
         except ValueError as error:  # target modules that the base does not have
             raise InputError(f"{folder}: the adapters do not fit this base ({error}).") from None
     trained.peft_config["default"].base_model_name_or_path = Path(folder).name  # peft put the path there
+    if not params.train_head:
+        cast(Any, trained).base_model.model.score.requires_grad_(False)
     return trained
 
 
-def lora_config(params: Training):
-    """peft's configuration of the adapters; the head is trained and saved with them."""
+def lora_config(params: Training, blocks: int):
+    """peft's configuration of the adapters on a base of so many ``blocks``; the head is saved with them."""
     from peft import LoraConfig, TaskType
 
+    below = blocks - math.ceil(params.lora.top * blocks)
     return LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=params.lora.rank,
         lora_alpha=params.lora.alpha,
         lora_dropout=params.lora.dropout,
         target_modules=params.lora.modules,
+        layers_to_transform=list(range(below, blocks)) if below else None,
         modules_to_save=["score"],
     )
 
@@ -118,7 +134,10 @@ def masks(segments: Tensor, position_ids: Tensor, config, dtype: torch.dtype) ->
 def _pair_forward(
     self, *, input_ids: Tensor, position_ids: Tensor, segments: Tensor, read: Tensor, output=None, **_
 ) -> dict[str, Tensor]:
-    """``rewards`` (B, 2), chosen first; with the language head's ``output`` also ``chosen_logprob`` (B,), nats."""
+    """``rewards`` (B, 2), chosen first, and the ``states`` (B, 2, D) that they are read from.
+
+    With the language head's ``output`` also ``chosen_logprob`` (B,), nats.
+    """
     config, device = self.config.get_text_config(), input_ids.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.dtype
     hidden = self.base_model(
@@ -129,7 +148,7 @@ def _pair_forward(
     ).last_hidden_state  # (B, T, D)
     last = hidden[torch.arange(len(read), device=read.device)[:, None], read]  # (B, 2, D)
     with torch.autocast(device, enabled=False):  # the head in float32, whatever the base's precision
-        result = {"rewards": self.score(last.float())[..., 0]}
+        result = {"rewards": self.score(last.float())[..., 0], "states": last.detach()}
     if output is not None:
         result["chosen_logprob"] = _reply_logprob(hidden, input_ids, segments, output, config)
     return result

@@ -22,7 +22,7 @@ from valuetrace.core.errors import InputError
 from valuetrace.core.files import alone
 from valuetrace.models import loading
 from valuetrace.tables import evenly_spaced
-from valuetrace.training import batches, checkpoint, model
+from valuetrace.training import batches, checkpoint, model, ridge
 from valuetrace.training.recipe import Training
 
 
@@ -172,8 +172,20 @@ def _go_on(built, encoded, spared, plan, kept, params, out, done, provenance, ca
         evaluations = sum(step > start or done is None for step in kept)
         _estimate(trainer, encoded, held_out, plan[start:], evaluations, params)
         if done is None:
+            if params.start == "ridge":
+                _start_from_ridge(trainer, encoded)
             save(0)
         trainer.train()
+
+
+def _start_from_ridge(trainer, pairs: dict[str, list[list[int]]]) -> None:
+    """Set the head to the ridge Bradley–Terry head of the base's states after ``pairs``."""
+    head = trainer.accelerator.unwrap_model(trainer.model).base_model.model.score.modules_to_save["default"]
+    states = _over_pairs(trainer, pairs, "states", (2, head.in_features)).double().cpu().numpy()
+    width = ridge.scale(states)
+    best = ridge.fit((states[:, 0] - states[:, 1]) / width, trainer.params.penalty) / width
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(best)[None])
 
 
 def evaluate(trainer, pairs: dict[str, list[list[int]]], kinds: np.ndarray) -> dict[str, Any]:
@@ -181,24 +193,29 @@ def evaluate(trainer, pairs: dict[str, list[list[int]]], kinds: np.ndarray) -> d
 
     kinds: (pairs,) the source of each pair.
     """
+    rewards = _over_pairs(trainer, pairs, "rewards", (2,))
+    margin = rewards[:, 0] - rewards[:, 1]
+    right = ((margin > 0).double() + 0.5 * (margin == 0)).cpu().numpy()
+    by_kind = {str(kind): float(right[kinds == kind].mean()) for kind in np.unique(kinds)}
+    loss = float(model.bradley_terry(rewards.double()))
+    return {"loss": loss, "accuracy": float(right.mean()), "accuracy_by_source": by_kind}
+
+
+def _over_pairs(trainer, pairs: dict[str, list[list[int]]], name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """What the model returns as ``name``, of this ``shape`` a pair, for all pairs in their order; without gradients."""
     built, accelerator = trainer.accelerator.unwrap_model(trainer.model), trainer.accelerator
     order = np.argsort(batches.tokens(pairs), kind="stable")
-    rewards = torch.zeros(len(order), 2, device=accelerator.device)
+    found = torch.zeros(len(order), *shape, device=accelerator.device)
     training, at_once = built.training, 2 * trainer.params.minibatch  # no gradients: more fits
     built.eval()
     with torch.no_grad(), trainer.compute_loss_context_manager():
         for number, start in enumerate(range(0, len(order), at_once)):
             if number % accelerator.num_processes == accelerator.process_index:
                 at = order[start : start + at_once]
-                batch = batches.collate([{name: pairs[name][i] for name in pairs} for i in at])
-                rewards[torch.as_tensor(at)] = built(**trainer._prepare_inputs(batch))["rewards"]
+                batch = batches.collate([{key: pairs[key][i] for key in pairs} for i in at])
+                found[torch.as_tensor(at)] = built(**trainer._prepare_inputs(batch))[name].float()
     built.train(training)
-    rewards = accelerator.reduce(rewards, "sum")
-    margin = rewards[:, 0] - rewards[:, 1]
-    right = ((margin > 0).double() + 0.5 * (margin == 0)).cpu().numpy()
-    by_kind = {str(kind): float(right[kinds == kind].mean()) for kind in np.unique(kinds)}
-    loss = float(model.bradley_terry(rewards.double()))
-    return {"loss": loss, "accuracy": float(right.mean()), "accuracy_by_source": by_kind}
+    return accelerator.reduce(found, "sum")
 
 
 def _estimate(trainer, encoded, held_out, plan: np.ndarray, evaluations: int, params: Training) -> None:

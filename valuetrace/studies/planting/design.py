@@ -78,6 +78,8 @@ class Finetuning:
     def __post_init__(self):
         if min(self.steps, self.batch) < 1 or min(self.learning_rate, self.beta) <= 0:
             raise ValueError("steps and batch are at least 1; learning_rate and beta are above 0")
+        if self.lora.top != 1:
+            raise ValueError("lora.top: a plant adapts every block")
         if not 0 <= self.warmup < 1:
             raise ValueError("warmup lies in [0, 1)")
 

@@ -8,10 +8,11 @@ import pandas as pd
 from valuetrace.lexicon import entries, unrolled
 from valuetrace.stats.bootstrap import FEWEST_WORDS
 from valuetrace.stats.ranks import rank_words
-from valuetrace.studies.planting import preference, ridge, words
+from valuetrace.studies.planting import preference, words
 from valuetrace.studies.planting.design import Planting
 from valuetrace.studies.planting.folders import LAST
 from valuetrace.studies.planting.readout import Head, PlantedBase, audit_measure, read_cell, rows
+from valuetrace.training import ridge
 
 
 def cell_tables(chosen: Planting, block: int, name: str) -> dict[str, pd.DataFrame]:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from valuetrace.stats.ranks import rank_words
-from valuetrace.studies.planting import folders, preference, ridge
+from valuetrace.studies.planting import folders, preference
 from valuetrace.studies.planting.design import Planting
+from valuetrace.training import ridge
 
 PARTS = ("planted", "held_out")
 

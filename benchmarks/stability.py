@@ -1,0 +1,128 @@
+"""Which training repeats? The same training from weights a millionth away, with two threads, and with other seeds.
+
+In:  data/models/<base>/, lexicons/unrolled/*.csv (dvc repro models lexicons); params.yaml: stability, training …
+Out: data/stability/<recipe>/<base>/<variant>-<seed>.parquet, .json   scores of the last checkpoint; held-out accuracy
+     benchmarks/stability.csv   a row a run: recipe, base, variant, seed, pairs, held-out accuracy by kind, known groups
+     (points), gap (points) by framing, reads
+Run: python -m benchmarks.stability RECIPE BASE VARIANT SEED    trains one (variant: plain, perturbed, two_threads)
+     python -m benchmarks.stability                             the tables, and whether each recipe repeats
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valuetrace import preferences, tables
+from valuetrace.core import files, settings
+from valuetrace.lexicon import unrolled
+from valuetrace.measures import repeatability, validity
+from valuetrace.measures.dynamics.trajectories import readings
+from valuetrace.measures.repeatability import Stability
+from valuetrace.models.rows import Scoring
+from valuetrace.training.recipe import Search, Training
+from valuetrace.training.study import train_and_search
+
+OUT, TABLE = Path("data/stability"), Path("benchmarks/stability.csv")
+VARIANTS = ("plain", "perturbed", "two_threads")
+
+
+def train(recipe: str, base: str, variant: str, seed: int) -> None:
+    """Train one reward model and keep the scores of its last checkpoint."""
+    import torch
+
+    stability = settings.get("stability", Stability)
+    how = stability.recipes[recipe]
+    torch.set_num_threads(2 if variant == "two_threads" else 1)
+    told = settings.load()["training"] | how.training | {"seed": seed}
+    params = settings.build(Training, told, f"params.yaml: 'stability.recipes.{recipe}.training'")
+    if variant == "perturbed":
+        params = replace(params, perturbation=stability.perturbation)
+    pairs = settings.get("preferences", preferences.Preferences)
+    source = pairs.sources["wordnet_valence"]
+    assert source.valence is not None
+    mixed = replace(source, valence=replace(source.valence, share=how.share))
+    drawn = preferences.draw(replace(pairs, source="mixed", sources={"mixed": mixed}), how.size, seed)
+    search = replace(settings.get("dynamics.search", Search), checkpoints=2)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        preferences.write({"train": drawn.train, "held_out": drawn.held_out}, Path(folder))
+        train_pairs, held_out = (Path(folder, f"{name}.parquet") for name in ("train", "held_out"))
+        scratch = f"stability/{recipe}-{variant}-{seed}"
+        form = settings.get(f"models.{base}.scoring", Scoring)
+        made = train_and_search(base, form, train_pairs, held_out, params, search, scratch=scratch)
+    out = OUT / recipe / base
+    told = {"metrics": made.metrics, "training": asdict(params), "share": how.share}
+    files.write_json(told | {"seconds": time.perf_counter() - began}, out / f"{variant}-{seed}.json")
+    tables.write_checkpoints(made.scores, out / f"{variant}-{seed}.parquet", made.made_by)
+
+
+def results() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a run, and a row a pair of runs: recipe, first, second, what differs, Spearman by framing, gap's change."""
+    _stability, search = settings.get("stability", Stability), settings.get("dynamics.search", Search)
+    lexicon, known = (unrolled.read_lexicon(name) for name in (search.lexicon, unrolled.KNOWN_GROUPS))
+    words, prompts = list(dict.fromkeys(lexicon["word"])), search.prompts()
+    constructs = settings.get("dynamics.constructs", list[str])
+    member = np.stack([np.isin(words, lexicon.loc[lexicon["construct"] == name, "word"]) for name in constructs])
+    rows, ranks = [], {}
+    for path in sorted(OUT.glob("*/*/*.json")):
+        recipe, base = path.parts[-3:-1]
+        variant, _, seed = path.stem.rpartition("-")
+        told, scores = json.loads(path.read_text()), tables.read_checkpoints(path.with_suffix(".parquet"))
+        last = int(scores["step"].max())
+        table = scores[(scores["step"] == last) & scores["token_id"].isna()].set_index("word")
+        own = repeatability.mean_ranks(table, words, prompts)
+        ranks[recipe, base, variant, int(seed)] = own
+        checked = readings({base: scores}, lexicon, known, prompts, [last], validity.rule()).iloc[0]
+        reads = {name: checked[name] for name in ("positive", "negative", "within", "across", "reads")}
+        held = {k: v for k, v in told["metrics"]["checkpoints"][-1].items() if k.startswith("held_out_accuracy_")}
+        gaps = {f"gap_{framing}": value for framing, value in repeatability.gap(own, member).items()}
+        row = {"recipe": recipe, "base": base, "variant": variant, "seed": int(seed), "pairs": told["metrics"]["pairs"]}
+        rows.append(row | held | reads | gaps | {"minutes": round(told["seconds"] / 60, 1)})
+    pairs = []
+    for first, second in itertools.combinations(sorted(ranks), 2):
+        differs = [
+            name for name, a, b in zip(("base", "variant", "seed"), first[1:], second[1:], strict=True) if a != b
+        ]
+        plain = "plain" in (first[2], second[2])
+        if first[0] != second[0] or not plain or ("variant" in differs and len(differs) > 1):
+            continue
+        gaps = [repeatability.gap(ranks[at], member) for at in (first, second)]
+        change = max(abs(gaps[0][framing] - gaps[1][framing]) for framing in gaps[0])
+        kind = "base" if "base" in differs else ({first[2], second[2]} - {"plain"} or {"seed"}).pop()
+        told = [f"{at[1]} {at[2]} {at[3]}" for at in (first, second)]
+        pairs.append(
+            {"recipe": first[0], "differs": kind, "base": first[1], "first": told[0], "second": told[1]}
+            | repeatability.agreement(ranks[first], ranks[second])
+            | {"gap_change": change}
+        )
+    return pd.DataFrame(rows), pd.DataFrame(pairs)
+
+
+def main() -> None:
+    runs, pairs = results()
+    with pd.option_context("display.width", 220, "display.max_columns", 30, "display.precision", 3):
+        print(runs.to_string(index=False))
+        if len(pairs):
+            print(
+                pairs.groupby(["recipe", "differs", "base"])[["positive", "negative", "difference", "gap_change"]]
+                .agg(["min", "mean", "max"])
+                .to_string()
+            )
+            print(pairs[pairs.differs.isin(["perturbed", "two_threads"])].to_string(index=False))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        recipe, base, variant, seed = sys.argv[1:]
+        train(recipe, base, variant, int(seed))
+    else:
+        main()
