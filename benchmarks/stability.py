@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,9 +26,11 @@ from valuetrace.lexicon import unrolled
 from valuetrace.measures import repeatability, validity
 from valuetrace.measures.dynamics.trajectories import readings
 from valuetrace.measures.repeatability import Stability
-from valuetrace.models.rows import Scoring
+from valuetrace.models.rows import MODELS, Scoring, provenance
+from valuetrace.training import run
+from valuetrace.training.checkpoint import CHECKPOINTS
 from valuetrace.training.recipe import Search, Training
-from valuetrace.training.study import train_and_search
+from valuetrace.training.study import score_checkpoints
 
 OUT, TABLE = Path("data/stability"), Path("benchmarks/stability.csv")
 VARIANTS = ("plain", "perturbed", "two_threads")
@@ -51,18 +52,19 @@ def train(recipe: str, base: str, variant: str, seed: int) -> None:
     assert source.valence is not None
     mixed = replace(source, valence=replace(source.valence, share=how.share))
     drawn = preferences.draw(replace(pairs, source="mixed", sources={"mixed": mixed}), how.size, seed)
-    search = replace(settings.get("dynamics.search", Search), checkpoints=2)
+    search, form = settings.get("dynamics.search", Search), settings.get(f"models.{base}.scoring", Scoring)
+    params = replace(params, format=replace(params.format, arguments=form.chat_arguments))
+    folder, scratch = MODELS / base, CHECKPOINTS / "stability" / f"{recipe}-{variant}-{seed}" / base
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        preferences.write({"train": drawn.train, "held_out": drawn.held_out}, Path(folder))
-        train_pairs, held_out = (Path(folder, f"{name}.parquet") for name in ("train", "held_out"))
-        scratch = f"stability/{recipe}-{variant}-{seed}"
-        form = settings.get(f"models.{base}.scoring", Scoring)
-        made = train_and_search(base, form, train_pairs, held_out, params, search, scratch=scratch)
+    metrics = run.train(folder, drawn.train, drawn.held_out, params, scratch)
+    prompts = dict(search.prompts()[["key", "text"]].itertuples(index=False))
+    last = [metrics["checkpoints"][-1]["step"]]
+    scores = score_checkpoints(folder, scratch, search.words(), prompts, params.format, last)
+    told = {"metrics": metrics, "training": asdict(params), "share": how.share, "seconds": time.perf_counter() - began}
     out = OUT / recipe / base
-    told = {"metrics": made.metrics, "training": asdict(params), "share": how.share}
-    files.write_json(told | {"seconds": time.perf_counter() - began}, out / f"{variant}-{seed}.json")
-    tables.write_checkpoints(made.scores, out / f"{variant}-{seed}.parquet", made.made_by)
+    files.write_json(told, out / f"{variant}-{seed}.json")
+    made_by = {"base": base, "origin": provenance(folder), "pairs": metrics["pairs"], "seed": seed}
+    tables.write_checkpoints(scores, out / f"{variant}-{seed}.parquet", made_by)
 
 
 def results() -> tuple[pd.DataFrame, pd.DataFrame]:

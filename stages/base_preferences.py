@@ -1,16 +1,19 @@
 """Section 3.1: do two base models rank agency and communion words differently?
 
-In:  data/token_logprobs/<model>/<format>.parquet, lexicons/unrolled/*.csv; params.yaml: analysis, formats, validity
-Out: metrics/base_preferences.json       every comparison × format × spelling: whether it can be read, ANOVA, panels,
-                                         three-way contrast, words, probability on them; coverage of the lexicons
-     plots/base_preferences/medians.csv  comparison, format, case, construct, framing, prompt, model,
+In:  data/token_logprobs/<model>/<format>.parquet, data/neutral_logprobs/<model>/<format>.parquet,
+     lexicons/unrolled/*.csv; params.yaml: analysis, formats, validity
+Out: metrics/base_preferences.json       every comparison × format × spelling × reading (raw, calibrated): whether it
+                                         can be read, ANOVA, panels, three-way contrast, each model's own levels,
+                                         words, probability on them; coverage of the lexicons
+     plots/base_preferences/medians.csv  comparison, format, case, reading, construct, framing, prompt, model,
                                          median_rank (1 = most probable), words (n of the construct)
-     plots/base_preferences/grid.csv     comparison, format, case, cell (all three as one label), words, probability,
+     plots/base_preferences/grid.csv     comparison, format, case, reading, cell (all as one label), words, probability,
                                          known (the weaker model's known groups), refused (why, or empty), contrast
                                          and low, high (ranks), p_words, p_words_holm, p_prompts, p_anova, F
 Run: python -m stages.base_preferences
 """
 
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +25,7 @@ from valuetrace.measures.bases import cells, contrasts
 from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.scoring.chat import Format
 
-LOGPROBS = Path("data/token_logprobs")
+LOGPROBS, NEUTRAL = Path("data/token_logprobs"), Path("data/neutral_logprobs")
 PLOTS = Path("plots/base_preferences")
 
 
@@ -37,11 +40,13 @@ def main() -> None:
         of_pair = []
         for name, paths in tables.score_files(*(LOGPROBS / model for model in pair)).items():
             scores = {model: tables.read_scores(path) for model, path in zip(pair, paths, strict=True)}
-            for case in chosen.cases:
-                where = {"comparison": label, "format": name, "case": case}
-                result, of_cell = contrasts.assess(scores, lexicon, known, formats[name], case, chosen)
-                of_pair.append({"format": name, "case": case} | result)
-                medians += [] if of_cell is None else [of_cell.assign(**where)[contrasts.MEDIANS]]
+            neutral = {model: tables.read_scores(NEUTRAL / model / paths[0].name) for model in pair}
+            for case, (reading, against) in product(chosen.cases, {"raw": None, "calibrated": neutral}.items()):
+                where = {"format": name, "case": case, "reading": reading}
+                result, of_cell = contrasts.assess(scores, lexicon, known, formats[name], case, chosen, against)
+                of_pair.append(where | result)
+                of_cell = None if of_cell is None else of_cell.assign(comparison=label, **where)
+                medians += [] if of_cell is None else [of_cell[contrasts.MEDIANS]]
         comparisons.append({"comparison": label, "models": sorted(pair), "cells": of_pair})
 
     contrasts.corrected([cell for found in comparisons for cell in found["cells"]])
@@ -58,9 +63,10 @@ def main() -> None:
 def _grid(comparisons: list[dict]) -> pd.DataFrame:
     """Every comparison, format and spelling: plots/base_preferences/grid.csv."""
     rows = [
-        {"comparison": found["comparison"], "format": cell["format"], "case": cell["case"]}
+        {"comparison": found["comparison"]}
+        | {key: cell[key] for key in ("format", "case", "reading")}
         | contrasts.grid_row(cell)
-        | {"cell": f"{found['comparison']}: {cell['format']}, {cell['case']}"}
+        | {"cell": f"{found['comparison']}: {cell['format']}, {cell['case']}, {cell['reading']}"}
         for found in comparisons
         for cell in found["cells"]
     ]

@@ -12,7 +12,7 @@ from scipy import stats
 
 from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
-from valuetrace.measures.bases import cells, contrasts
+from valuetrace.measures.bases import calibration, cells, contrasts
 from valuetrace.measures.bases import contrasts as section
 from valuetrace.measures.bases.implicit import Analysis, Tokens
 from valuetrace.measures.compare import run
@@ -374,9 +374,9 @@ def assessed(**given) -> tuple:
     return assess(*drawn(**given))
 
 
-def assess(tables: dict, lexicon: pd.DataFrame, known: pd.DataFrame) -> tuple:
+def assess(tables: dict, lexicon: pd.DataFrame, known: pd.DataFrame, neutral: dict | None = None) -> tuple:
     chosen = Analysis("own", ["agency", "communion"], ["lower"], 199, 1, {}, Tokens("p", "llr", 1, {"x": [], "y": []}))
-    return section.assess(tables, lexicon, known, SPACED, "lower", chosen)
+    return section.assess(tables, lexicon, known, SPACED, "lower", chosen, neutral)
 
 
 def test_one_rule_refuses_a_framing_whose_words_are_improbable_wherever_it_is_read(tmp_path, monkeypatch):
@@ -440,6 +440,58 @@ def test_a_cell_that_cannot_be_read_says_why(change, reason, known):
     row = section.grid_row(told)
     assert row["refused"] == told["refused"] and row["contrast"] is row["p_words"] is row["F"] is None
     assert (row["known"] is not None) == bool(known)
+
+
+# --- calibrated log-probabilities -----------------------------------------------------------------
+
+
+def test_neutral_prompts_are_the_wordings_without_a_value():
+    texts = dict(calibration.neutral()[["key", "text"]].itertuples(index=False))
+    assert texts["plain_ever_one"] == "What, in one word, is the thing ever?"
+    assert texts["ordinary_time_please"].startswith("What is the most ordinary thing of all time? Please answer")
+    asked = value_laden()
+    for adjective, plain in {"best": "", "most good": "most ordinary"}.items():
+        made = {text.replace(f"{adjective} ", f"{plain} " if plain else "") for text in asked["text"]}
+        assert sum(text in made for text in texts.values()) == 9
+    keys = calibration.sets()
+    assert keys["all"] == [*keys["plain"], *keys["ordinary"]] == list(texts)
+
+
+def test_calibration_takes_out_what_is_said_whatever_is_asked():
+    """How common a word is stands in every log-probability; what a question adds to it does not."""
+    tables, lexicon, known = drawn(shift=1.0)
+    agency = tables["a"].index < 8  # model a: 1 nat more for agency after positive prompts than after negative ones
+    prompts = value_laden()
+    positive = list(prompts.loc[prompts["framing"] == "positive", "key"])
+    tables["a"].loc[agency, positive] += np.float32(1)
+    common = np.random.default_rng(9).normal(0, 20, size=len(tables["a"])).astype(np.float32)
+    keys, neutral = calibration.neutral()["key"], {}
+    for name, table in tables.items():
+        noise = np.random.default_rng(5).normal(-4, 1, size=(len(table), len(keys))) + common[:, None]
+        neutral[name] = table[["token_id", "token_decoded"]].join(pd.DataFrame(noise.astype(np.float32), columns=keys))
+        table[prompts["key"]] += common[:, None]
+    raw, _ = assess(tables, lexicon, known)
+    assert "are not read" in raw["refused"] and "by_set" not in raw
+    told, _ = assess(tables, lexicon, known, neutral)
+    assert "refused" not in told and list(told["by_set"]) == ["all", "plain", "ordinary"]
+    assert told["by_set"]["all"] == told["by_model"]
+    assert told["probability_on_words"] == raw["probability_on_words"]  # of the words themselves
+    contrast = {model: own["contrast"] for model, own in told["by_model"].items()}
+    assert contrast["a"]["estimate"] > 10 > abs(contrast["b"]["estimate"]) and contrast["a"]["low"] > 0
+    assert told["three_way"]["contrast"] > 0  # model b less a, in ranks: 1 is the most probable
+
+    words = list(lexicon["word"])
+    by_hand = {}
+    for name, table in tables.items():
+        rows = table.assign(word=table["token_decoded"].str.strip()).set_index("word")[prompts["key"]].astype(float)
+        own = neutral[name].assign(word=neutral[name]["token_decoded"].str.strip()).set_index("word")
+        by_hand[name] = rows.sub(own[calibration.sets()["ordinary"]].astype(float).mean(axis=1), axis=0)
+    for name, scores in by_hand.items():
+        ranks = scores.loc[words].rank(ascending=False)
+        gap = 100 / len(words) * (ranks.iloc[8:].median() - ranks.iloc[:8].median())
+        level = told["by_set"]["ordinary"][name]
+        assert level["positive"]["estimate"] == pytest.approx(gap[positive].mean())
+        assert level["contrast"]["estimate"] == pytest.approx(gap[positive].mean() - gap.drop(positive).mean())
 
 
 # --- summary and coverage ------------------------------------------------------------------------

@@ -137,12 +137,16 @@ def metrics() -> dict:
     anova.append({"term": "model × construct × framing"} | three_way)
     words = {"agency": 30, "communion": 31}
     probability = {m: {"positive": p, "negative": p / 3} for m, p in (("m1", 0.00021), ("m1.5b", 0.0149))}
-    cell = {"format": "raw", "case": "lower", "words": words, "probability_on_words": probability, "anova": anova}
+    cell = {"format": "raw", "case": "lower", "reading": "calibrated", "words": words, "anova": anova}
+    cell["probability_on_words"] = probability
     cell["three_way_anova"] = three_way
     cell |= {"panels": [panel(c, f) for c in ("agency", "communion") for f in ("positive", "negative")]}
     cell |= {"three_way": {"contrast": -12.349, "ci_words": [-20.0, 4.449], "p_words": 0.0616, "p_words_holm": 0.0617}}
     cell["three_way"] |= {"p_prompts": 0.0123, "by_adjective": {"p": 0.2, "smallest_p": 0.1}}
-    refused = {key: cell[key] for key in ("format", "case", "words", "probability_on_words")}
+    level = {"estimate": 4.32, "low": -1.234, "high": 9.87}
+    cell["by_model"] = {m: dict.fromkeys(("positive", "negative", "contrast"), level) for m in ("m1", "m1.5b")}
+    cell["by_set"] = {"all": cell["by_model"], "plain": cell["by_model"]}
+    refused = {key: cell[key] for key in ("format", "case", "reading", "words", "probability_on_words")}
     refused |= {"refused": "fewer than 5 words of <agency>", "needs": "another format", "case": "capitalised"}
     known = {"difference": {"estimate": 31.4}}
     cell["readings"] = {m: {"known_groups": known} for m in ("m1", "m1.5b")}
@@ -243,7 +247,7 @@ def test_every_number_of_a_small_report_is_its_metric(rendered, metrics):
     at = "base_preferences:comparisons.0.cells.1"
     assert {f"{at}.three_way.contrast", f"{at}.three_way.ci_words.1", f"{at}.panels.3.p_words"} <= sources
     assert {f"{at}.panels.0.means.m1.5b", "implicit_rewards:pairs.0.contrast.mwlr.Love.score"} <= sources
-    assert "lexicons:big_two.nouns" in sources
+    assert {f"{at}.by_set.plain.m1.5b.contrast.low", "lexicons:big_two.nouns"} <= sources
     assert unsourced(found, TOKENS) == set()
 
 

@@ -41,7 +41,8 @@ def _section_3(chosen: Published, how: Analysis, out: Path) -> None:
     labels = dict(zip(models["repository"], models["label"], strict=True))
     if "medians" in found:
         for name in found["medians"]["comparison"].unique():
-            figure = base_preferences.medians_by_construct(found["medians"], labels, name, CASE)
+            medians = found["medians"].assign(reading="raw")
+            figure = base_preferences.medians_by_construct(medians, labels, name, CASE)
             style.save(figure, out / f"figure_2_{name}.png")
     if "tokens" in found:
         tokens = found["tokens"].assign(format="as released", measure=how.tokens.measure)

@@ -15,32 +15,33 @@ from valuetrace.figures.style import FRAMINGS, base_colours, entry, nothing
 
 
 def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparison: str, case: str) -> Figure:
-    """Figure 2: each construct's median rank a prompt, two models, one column a format, one row a framing.
+    """Figure 2: each construct's median rank a prompt, two models, one column a format and reading, one row a framing.
 
-    medians: ``format, construct, framing, model, median_rank, words``; labels: model → its name in print.
+    medians: ``format, reading, construct, framing, model, median_rank, words``; labels: model → its name in print.
     """
     shown = medians[(medians["comparison"] == comparison) & (medians["case"] == case)]
-    formats = list(dict.fromkeys(shown["format"]))
-    if not formats:  # every cell was refused
-        return nothing("Every format and spelling was refused: see format_grid.png", va="center")
+    columns = list(dict.fromkeys(zip(shown["format"], shown["reading"], strict=True)))
+    if not columns:  # every cell was refused
+        return nothing("Every format, spelling and reading was refused: see format_grid.png", va="center")
     constructs, names = sorted(shown["construct"].unique()), sorted(shown["model"].unique())
     colours = base_colours(names)
-    size = (2.6 * len(formats) + 0.8, 5.2)
-    figure, axes = plt.subplots(2, len(formats), figsize=size, sharex=True, sharey="col", squeeze=False)
-    cells = shown.groupby(["format", "framing", "construct", "model"])["median_rank"]
-    for column, form in enumerate(formats):
+    size = (2.6 * len(columns) + 0.8, 5.2)
+    figure, axes = plt.subplots(2, len(columns), figsize=size, sharex=True, sharey="col", squeeze=False)
+    cells = shown.groupby(["format", "reading", "framing", "construct", "model"])["median_rank"]
+    for column, (form, reading) in enumerate(columns):
         for row, framing in enumerate(FRAMINGS):
             axis = axes[row, column]
             for i, construct in enumerate(constructs):
                 for side, name in zip((-1, 1), names, strict=True):
-                    values = cells.get_group((form, framing, construct, name)).to_numpy()
+                    values = cells.get_group((form, reading, framing, construct, name)).to_numpy()
                     _half_violin(axis, values, i, side, colours[name])
             axis.set_xticks(range(len(constructs)), constructs)
             axis.set_xlim(-0.6, len(constructs) - 0.4)
             if row == 0:
-                cell = shown[shown["format"] == form].drop_duplicates("construct").set_index("construct")["words"]
-                counts = ", ".join(f"{cell[c]} {c}" for c in constructs)
-                axis.set_title(f"format: {form}\n{counts} words")
+                cell = shown[(shown["format"] == form) & (shown["reading"] == reading)]
+                words = cell.drop_duplicates("construct").set_index("construct")["words"]
+                counts = ", ".join(f"{words[c]} {c}" for c in constructs)
+                axis.set_title(f"format: {form}, {reading}\n{counts} words")
             if column == 0:
                 axis.set_ylabel(f"{framing} prompts\nmedian rank among the words\n(1 = most probable)")
     for axis in axes[0]:
@@ -58,9 +59,9 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
 
 
 def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, list[str]]) -> Figure:
-    """The three-way contrast in every format and spelling, with its interval over words.
+    """The three-way contrast in every format, spelling and reading, with its interval over words.
 
-    grid: ``comparison, format, case, contrast, low, high, p_words, p_prompts, words, probability``;
+    grid: ``comparison, format, case, reading, contrast, low, high, p_words, p_prompts, words, probability``;
     models: comparison → its two models in alphabetical order.
     """
     grid = grid.iloc[::-1].reset_index(drop=True)
@@ -79,7 +80,7 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     names = []
     for row in cast(Any, grid.itertuples()):
         name = f"{row.comparison}: {row.format}" if several else row.format
-        names.append(f"{name}, {row.case} ({row.words} words, mass {p_value(row.probability)})")
+        names.append(f"{name}, {row.case}, {row.reading} ({row.words} words, mass {p_value(row.probability)})")
     axis.set_yticks(y, names)
     for i, row in grid.iterrows():
         for x, p in ((1.05, row.p_words), (1.19, row.p_prompts)):
@@ -98,7 +99,7 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(
-        "Does the answer depend on the format? Every format and spelling that was declared\n"
+        "Does the answer depend on the format? Every format, spelling and reading that was declared\n"
         "(in brackets: shared single-token words; mass: the probability on all of them where it is least)",
         fontsize=10,
     )

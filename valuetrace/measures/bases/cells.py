@@ -5,7 +5,7 @@ A *cell* is one prompt format and one spelling of the words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -66,6 +66,12 @@ def cell(
         )
     models = cast("tuple[str, str]", tuple(sorted(tables)))
     return Cell(models, words, prompts, np.stack([scores[name].loc[shared].to_numpy() for name in models]))
+
+
+def with_scores(cell: Cell, scores: dict[str, pd.DataFrame]) -> Cell:
+    """The cell with other scores: model → a table with its words (index) and prompts (columns)."""
+    words, keys = list(cell.words["word"]), list(cell.prompts["key"])
+    return replace(cell, scores=np.stack([scores[name].loc[words, keys].to_numpy() for name in cell.models]))
 
 
 def probability_on_words(cell: Cell) -> dict[str, dict[str, float]]:

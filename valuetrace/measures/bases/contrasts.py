@@ -10,12 +10,15 @@ permutation of the construct labels over words.
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
 from valuetrace.measures import validity
-from valuetrace.measures.bases.cells import Cell, cell, medians, probability_on_words
+from valuetrace.measures.bases import calibration
+from valuetrace.measures.bases.cells import Cell, cell, medians, probability_on_words, with_scores
 from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.prompts import value_laden
 from valuetrace.scoring.chat import Format
@@ -100,6 +103,30 @@ def panels(cell: Cell, draws: int, seed: int) -> tuple[list[dict], dict]:
     return rows, contrast | interaction(cell, observed)
 
 
+def levels(cell: Cell, draws: int, seed: int) -> dict[str, dict]:
+    """Model → ``positive``, ``negative`` and ``contrast`` (their difference) of agency − communion, percentile points.
+
+    The first construct in alphabetical order less the second; above 0 where its words are the more probable. Each is
+    {estimate, low, high}: medians of ranks, prompts averaged, 95 % over words.
+    """
+    positive, member = (cell.prompts["framing"] == "positive").to_numpy(), cell.members
+
+    def of(counts: np.ndarray) -> np.ndarray:
+        """(models, 3) of one draw of words, counts (constructs, words)."""
+        medians = subset_medians(cell.ranks, counts).reshape(len(member), len(cell.models), -1)
+        gaps = (medians[1] - medians[0]) * 100 / len(cell.words)
+        both = np.stack([gaps[:, own].mean(axis=1) for own in (positive, ~positive)], axis=1)
+        return np.concatenate([both, both[:, :1] - both[:, 1:]], axis=1)
+
+    observed, rng = of(member), np.random.default_rng(seed)
+    drawn = np.stack([of(own) for counts in word_draws(member, draws, rng) for own in counts.swapaxes(0, 1)])
+    found: dict[str, dict] = {}
+    for (i, model), (j, name) in product(enumerate(cell.models), enumerate(("positive", "negative", "contrast"))):
+        low, high = percentile_interval(drawn[:, i, j])
+        found.setdefault(model, {})[name] = {"estimate": float(observed[i, j]), "low": low, "high": high}
+    return found
+
+
 def interaction(cell: Cell, observed: np.ndarray) -> dict:
     """The three-way interaction with one number a prompt: agency − communion, second − first model.
 
@@ -134,7 +161,7 @@ def corrected(cells: list[dict]) -> list[dict]:
     return cells
 
 
-MEDIANS = ["comparison", "format", "case", "construct", "framing", "prompt", "model", "median_rank", "words"]
+MEDIANS = ["comparison", "format", "case", "reading", "construct", "framing", "prompt", "model", "median_rank", "words"]
 
 
 def assess(
@@ -144,11 +171,14 @@ def assess(
     form: Format,
     case: str,
     chosen: Analysis,
+    neutral: dict[str, pd.DataFrame] | None = None,
 ) -> tuple[dict, pd.DataFrame | None]:
     """One cell's part of metrics/base_preferences.json, and its medians (None where the cell is refused).
 
-    tables: model → score table; known: the known groups. A cell is refused (``refused``, ``needs``) where it has too
-    few words, where they are too improbable, or where a model does not read the prompts (``readings``).
+    tables: model → score table; known: the known groups. neutral: model → its table after the neutral prompts; with
+    them the log-probabilities are calibrated, and ``by_set`` has ``levels`` by each set of them. A cell is refused
+    (``refused``, ``needs``) where it has too few words, where they are too improbable, or where a model does not read
+    the prompts (``readings``).
     """
     prompts, rule = value_laden(), validity.rule()
     made = cell(tables, lexicon, prompts, form, case)
@@ -160,15 +190,23 @@ def assess(
         return result | {"refused": few, "needs": f"{FEWEST_WORDS} words: another format or spelling"}, None
     framing, keys = prompts.set_index("key")["framing"], list(prompts["key"])
     asked = [*made.words["word"], *known["word"]]
+    scores = {model: word_scores(table, asked, keys, form, case) for model, table in tables.items()}
+    by_set = {}
+    if neutral is not None:
+        by_set = {
+            name: {
+                model: calibration.calibrated(raw, word_scores(neutral[model], asked, own, form, case), own)
+                for model, raw in scores.items()
+            }
+            for name, own in calibration.sets().items()
+        }
+        scores = by_set[calibration.ALL]
+        made = with_scores(made, scores)
     result["readings"] = {
         model: validity.of_log_probabilities(
-            validity.reading(
-                word_scores(table, asked, keys, form, case), framing, known, rule, pd.Index(made.words["word"])
-            ),
-            probability[model],
-            rule,
+            validity.reading(table, framing, known, rule, pd.Index(made.words["word"])), probability[model], rule
         )
-        for model, table in tables.items()
+        for model, table in scores.items()
     }
     refused = {model: told["refused"] for model, told in result["readings"].items() if told["refused"]}
     if refused:
@@ -176,6 +214,11 @@ def assess(
         return result | {"refused": "; ".join(f"{m}: {why}" for m, why in refused.items()), "needs": needs}, None
     of_cell = medians(made)
     panels_found, contrast = panels(made, chosen.draws, chosen.seed)
+    result["by_model"] = levels(made, chosen.draws, chosen.seed)
+    if by_set:
+        result["by_set"] = {
+            name: levels(with_scores(made, own), chosen.draws, chosen.seed) for name, own in by_set.items()
+        }
     of_cell = of_cell.assign(words=of_cell["construct"].map(counts))
     return result | paper_anova(of_cell) | {"panels": panels_found, "three_way": contrast}, of_cell
 
