@@ -2,10 +2,12 @@
 
 In:  data/models/<base>/, lexicons/unrolled/*.csv (dvc repro models lexicons); params.yaml: stability, training …
 Out: data/stability/<recipe>/<base>/<variant>-<seed>.parquet, .json   scores of the last checkpoint; held-out accuracy
-     benchmarks/stability.csv   a row a run: recipe, base, variant, seed, pairs, held-out accuracy by kind, known groups
-     (points), gap (points) by framing, reads
+     benchmarks/stability.csv        a row a run: recipe, base, variant, seed, pairs, held-out accuracy by kind, known
+                                     groups (points), gap (points) by framing, reads, minutes
+     benchmarks/stability_pairs.csv  a row a pair of runs that differ in one thing: Spearman correlation of their word
+                                     ranks by framing and of the difference, largest change of the gap (points)
 Run: python -m benchmarks.stability RECIPE BASE VARIANT SEED    trains one (variant: plain, perturbed, two_threads)
-     python -m benchmarks.stability                             the tables, and whether each recipe repeats
+     python -m benchmarks.stability                             both tables
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -32,7 +35,8 @@ from valuetrace.training.checkpoint import CHECKPOINTS
 from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import score_checkpoints
 
-OUT, TABLE = Path("data/stability"), Path("benchmarks/stability.csv")
+OUT = Path("data/stability")
+TABLE, PAIRS = Path("benchmarks/stability.csv"), Path("benchmarks/stability_pairs.csv")
 VARIANTS = ("plain", "perturbed", "two_threads")
 
 
@@ -109,17 +113,39 @@ def results() -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(rows), pd.DataFrame(pairs)
 
 
+def table(runs: pd.DataFrame) -> str:
+    """Markdown: every run of TABLE."""
+    labels = settings.get("models", dict[str, dict])
+    lines = [
+        "| recipe | base | variant, seed | held out: definitions / valence | across | virtues − vices, positive / "
+        "negative | gap, positive / negative |",
+        "|---|---|---|---|---:|---|---|",
+    ]
+    for row in cast(Any, runs.itertuples()):
+        pairs = ((row.positive, row.negative), (row.gap_positive, row.gap_negative))
+        known, gaps = (" / ".join(f"{value:+.0f}" for value in pair) for pair in pairs)
+        held = f"{row.held_out_accuracy_wordnet:.2f} / {row.held_out_accuracy_valence:.2f}"
+        cells = [
+            row.recipe,
+            labels[row.base]["label"],
+            f"{row.variant}, {row.seed}",
+            held,
+            f"{row.across:.2f}",
+            known,
+            gaps,
+        ]
+        lines.append("| " + " | ".join(cells).replace("-", "−") + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     runs, pairs = results()
-    with pd.option_context("display.width", 220, "display.max_columns", 30, "display.precision", 3):
-        print(runs.to_string(index=False))
-        if len(pairs):
-            print(
-                pairs.groupby(["recipe", "differs", "base"])[["positive", "negative", "difference", "gap_change"]]
-                .agg(["min", "mean", "max"])
-                .to_string()
-            )
-            print(pairs[pairs.differs.isin(["perturbed", "two_threads"])].to_string(index=False))
+    if len(runs):
+        files.write_csv(runs, TABLE)
+        files.write_csv(pairs, PAIRS)
+    print(table(pd.read_csv(TABLE)))
+    print()
+    print(pd.read_csv(PAIRS).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

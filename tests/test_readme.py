@@ -171,3 +171,14 @@ def test_the_tables_of_sizes_are_what_their_command_prints(repository, monkeypat
     from benchmarks import test_sizes
 
     assert test_sizes.table() in (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_stability_is_what_its_command_prints(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    from benchmarks import stability
+
+    text = (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert stability.table(pd.read_csv(stability.TABLE)) in text
+    (perturbed,) = pd.read_csv(stability.PAIRS).query("differs == 'perturbed'").to_dict("records")
+    assert f"{perturbed['positive']:.3f} / {perturbed['negative']:.3f}" == "0.997 / 0.993"
+    assert round(perturbed["gap_change"]) == 3
