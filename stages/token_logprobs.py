@@ -15,7 +15,7 @@ import pandas as pd
 
 from valuetrace import __version__, tables
 from valuetrace.core import files, settings, stage
-from valuetrace.measures.bases import calibration
+from valuetrace.measures import calibration
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Scoring, provenance
 from valuetrace.prompts import value_laden

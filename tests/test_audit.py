@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ from valuetrace.audit import page as report
 from valuetrace.core import files
 from valuetrace.core.errors import InputError
 from valuetrace.lexicon import COLUMNS, unrolled
+from valuetrace.measures import calibration, references, validity
 from valuetrace.measures import profile as audit
-from valuetrace.measures import references, validity
 from valuetrace.measures.profile import extremes
 from valuetrace.models import loading, tiny
 from valuetrace.models.rows import MODELS
@@ -181,6 +182,28 @@ def test_scores_that_are_no_numbers_are_left_out_and_named(thirteen):
     assert "no negative prompt" in rows(dead)["agency", "negative"]["refused"]
     assert "percentile" in rows(dead)["agency", "positive"]
     json.dumps(dead, allow_nan=False)
+
+
+def test_a_calibrated_profile_ranks_what_the_prompt_adds(thirteen):
+    """How common a word is stands in every column; the order of ``thirteen`` is what a prompt adds to it."""
+    words = lexicon(agency=SIX, communion=OTHER)
+    neutral = pd.DataFrame({"key": ["n1", "n2"], "text": ["The thing?", "Which thing?"]})
+    common = np.linspace(-90, 0, 13)
+    raw = table({key: thirteen[key] + common - 20 for key in PROMPTS["key"]}, SIX + OTHER, ids=True)
+    raw = raw.assign(n1=np.float32(common - 3), n2=np.float32(common + 3), token_decoded=SIX + OTHER)
+    found = profiled(subject("logprob"), raw, words, PROMPTS, neutral=neutral, draws=50)
+    assert found["calibrated"]["neutral_prompts"] == 2 and found["prompts"] == {"positive": 2, "negative": 1}
+    mass = np.exp(raw[["up", "high"]].astype(float)).sum().mean()  # of the words themselves
+    assert found["probability_on_ranked_words"]["positive"] == pytest.approx(mass)
+    easy = replace(validity.rule(), least_probability=0.0)
+    ranks, plain = (
+        audit.profile(subject(kind), frame, words, PROMPTS, NOBODY, easy, neutral=own, draws=50)
+        for kind, frame, own in (("logprob", raw, neutral), ("reward", thirteen, None))
+    )
+    assert ranks["rows"] == plain["rows"] and "calibrated" not in plain
+    uncalibrated = audit.profile(subject("logprob"), raw, words, PROMPTS, NOBODY, easy, draws=50)
+    assert uncalibrated["rows"] != ranks["rows"]
+    assert "calibration" in comparison.mismatch(ranks, uncalibrated)
 
 
 def test_extremes_by_mean_rank(thirteen):
@@ -404,6 +427,24 @@ def test_language_model(folders, words, tmp_path, capsys):
     assert "refused" in out and "Needed:" in out  # a random model gives the words next to nothing
     text = (tmp_path / "audit.html").read_text()
     assert "Refused" in text and "How much probability falls on the words" in text
+
+
+def test_a_calibrated_language_model(folders, words, tmp_path, capsys):
+    options = ("--lexicon", words, "--prompts", FEW, "--draws", 50, "--format", "raw")
+    for name, more in {"raw": (), "calibrated": ("--calibrated",)}.items():
+        status, _, err = run(capsys, folders["lm"], *options, "--out", tmp_path / name, *more)
+        assert status == 0, err
+    raw, both = (tables.read_scores(tmp_path / name / "scores.parquet") for name in ("raw", "calibrated"))
+    keys = list(calibration.neutral()["key"])
+    assert list(both.columns) == [*raw.columns, *keys]
+    asked = FEW.split(",")
+    np.testing.assert_allclose(both[asked], raw[asked], rtol=1e-5)  # other prompts share their batches
+    found = files.read_json(tmp_path / "calibrated" / "profile.json")
+    assert found["profile"]["calibrated"]["neutral_prompts"] == 18
+    assert [row["key"] for row in found["prompts"]] == asked
+    text = (tmp_path / "calibrated" / "audit.html").read_text()
+    assert "calibrated: less their mean log-probability after" in text
+    assert "calibrated: less" not in (tmp_path / "raw" / "audit.html").read_text()
 
 
 def test_dry_run_stops_after_the_cost(folders, words, tmp_path, capsys):
@@ -657,6 +698,7 @@ MEANINGLESS = {
         ["--format", "raw", "--template-argument", "date_string=1"],
         "format raw has no chat template",
     ),
+    "calibrated rewards": (["--calibrated"], "--calibrated is for language models"),
     "this folder": (["--out", "."], "give one of its own"),
     "a folder above": (["--out", ".."], "give one of its own"),
     "a folder that holds something else": (["--out", "full"], "holds mine.txt, which is no audit's"),

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from valuetrace.core.errors import InputError
-from valuetrace.measures import validity
-from valuetrace.measures.bases import calibration, cells, contrasts
+from valuetrace.measures import calibration, validity
+from valuetrace.measures.bases import cells, contrasts
 from valuetrace.measures.bases import contrasts as section
 from valuetrace.measures.bases.implicit import Analysis, Tokens
 from valuetrace.measures.compare import run

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from valuetrace.core import settings
+from valuetrace.measures import validity
 from valuetrace.training.recipe import Search
 
 HELD = {"part": "held_out", "pairs": 480, "first": "agency", "second": "communion", "dose": 0.5}
@@ -93,6 +94,24 @@ def test_what_is_inherited(repository, text):
     refused = {base: list(why) for base, why in found["log_probabilities_refused"].items()}
     assert refused == {"gemma3-270m": ["negative"]}
     assert f"nothing is there: {short(row['estimate'], 3)} {span(row, digits=3)})" in text
+
+
+def test_calibrated_bases(repository, text):
+    (comparison,) = read(repository, "base_preferences")["comparisons"]
+    cells = {
+        row["reading"]: row for row in comparison["cells"] if (row["format"], row["case"]) == ("solved_four", "lower")
+    }
+    apart = {
+        name: [round(row["readings"][base]["known_groups"]["difference"]["estimate"]) for base in comparison["models"]]
+        for name, row in cells.items()
+    }
+    assert comparison["models"][0].startswith("gemma")
+    told = "points apart in Gemma and {} in SmolLM2, as in released reward models, where raw ranks give {} and {}."
+    assert f"{apart['calibrated'][0]} {told.format(apart['calibrated'][1], *apart['raw'])}" in text
+    readings = cells["calibrated"]["readings"].values()
+    assert [bool(row["refused"]) for row in readings] == [True, False]
+    mass = cells["raw"]["probability_on_words"]["gemma3-270m"]["negative"]
+    assert f"({short(mass, 4)} where {short(validity.rule().least_probability)} is asked for)" in text
 
 
 def test_planted_values(repository, text):

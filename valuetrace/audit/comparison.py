@@ -27,6 +27,7 @@ def mismatch(ours: dict, other: dict) -> str | None:
         "format": _asked,
         "case": lambda p: p["case"],
         "prompts": lambda p: p["prompts_sha256"],
+        "calibration": lambda p: p.get("calibrated"),
     }
     if "reward" in (ours["kind"], other["kind"]):
         del checks["format"]  # a reward model has its own; to a language model each is another question

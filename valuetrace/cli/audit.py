@@ -26,6 +26,11 @@ def add(subcommands) -> None:
     add = parser.add_argument
     add("models", metavar="MODEL", nargs="+", help="folder, name in data/models/, or Hub id")
     shared(add, "lexicon", "prompts", "template-argument", "case")
+    add(
+        "--calibrated",
+        action="store_true",
+        help="rank words by what a prompt adds to their log-probability, beside 18 neutral ones (language models)",
+    )
     add("--vocabulary", action="store_true", help="score every token id, not the lexicon's words (reward models)")
     add("--format", help="a format of params.yaml, or 'question' (default: the model's chat template where it has one)")
     add(

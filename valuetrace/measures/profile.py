@@ -19,11 +19,11 @@ import pandas as pd
 
 from valuetrace.lexicon.entries import label, labelled
 from valuetrace.measures import validity
+from valuetrace.measures.calibration import calibrated
 from valuetrace.scoring.chat import Format
 from valuetrace.scoring.spelling import CASES, is_words, word_scores
 from valuetrace.stats.bootstrap import FEWEST_WORDS, percentile_interval, word_draws
 from valuetrace.stats.ranks import rank_words, subset_medians
-from valuetrace.tables import prompt_keys
 
 INTERVAL = {
     "level": 0.95,
@@ -55,6 +55,7 @@ def profile(
     known: pd.DataFrame,
     rule: validity.Rule,
     *,
+    neutral: pd.DataFrame | None = None,
     draws: int = 9_999,
     seed: int = 1,
 ) -> dict:
@@ -63,18 +64,22 @@ def profile(
     table: a score table (``tables.read_scores``): candidate words without ``token_id``, or tokens of a
     vocabulary, of which the words' single-token forms count. lexicon: ``word, construct, polarity``.
     prompts: ``key, text, framing``. known: the known groups, ``word, polarity``: whether the table can be read at all
-    is asked first, by ``rule`` (key ``reading``). Scores that are not finite are left out and named in ``left_out``.
+    is asked first, by ``rule`` (key ``reading``). neutral: ``key, text`` of neutral prompts that the table holds, too:
+    log-probabilities are calibrated with them (``measures.calibration``). Scores that are not finite are left out and
+    named in ``left_out``.
 
     ``rows``: construct × framing with ``words`` (ranked) ``of`` (in the lexicon), ``median_rank`` (1 = best,
     mean over prompts), ``percentile`` (0 to 100, higher is better) and their 95 % intervals over words; or
     ``refused`` and ``needs``. ``differences``: percentile under positive minus under negative framing.
     """
-    scores, left_out = _finite(word_scores(table, lexicon["word"], list(prompts["key"]), subject.form, subject.case))
+    keys, against = list(prompts["key"]), [] if neutral is None else list(neutral["key"])
+    raw, left_out = _finite(word_scores(table, lexicon["word"], [*keys, *against], subject.form, subject.case))
+    scores = _calibrated(raw, against)
     framing = prompts.set_index("key")["framing"].reindex(scores.columns)
     ranks = rank_words(scores.to_numpy()) if scores.size else np.empty(scores.shape)
-    probability = validity.probability(scores, framing) if subject.kind == "logprob" else None
-    improbable = {} if probability is None else _improbable(probability, subject, table, lexicon, rule)
-    reading = _reading(subject, table, lexicon, framing, known, rule)
+    probability = validity.probability(raw[scores.columns], framing) if subject.kind == "logprob" else None
+    improbable = {} if probability is None else _improbable(probability, subject, table, lexicon, keys, rule)
+    reading = _reading(subject, table, lexicon, framing, against, known, rule)
     unread = {"refused": reading["refused"], "needs": reading["needs"]} if reading["refused"] else None
     single = not is_words(table)
     rows, differences, groups = [], [], []
@@ -99,6 +104,9 @@ def profile(
             refused = [found[name] for name in ("positive", "negative") if "refused" in found[name]]
             differences.append(group | (refused[0] if refused else _difference(of_group, len(scores))))
     about = _about(subject, lexicon, prompts, framing, rule) | {"ranked_words": len(scores)}
+    if neutral is not None:
+        told = _digest(neutral[["key", "text"]].itertuples(index=False))
+        about["calibrated"] = {"neutral_prompts": len(set(against) & set(raw.columns)), "prompts_sha256": told}
     about["interval"] = INTERVAL | {"draws": draws, "seed": seed}
     found = {"probability_on_ranked_words": probability, "reading": reading, "groups": groups, "rows": rows}
     return about | found | {"differences": differences, "left_out": left_out}
@@ -180,21 +188,32 @@ def _no_prompt(name: str, framing: pd.Series) -> dict | None:
     return {"refused": f"no {name} prompt has finite scores", "needs": "scores in float32 or bfloat16 (--dtype)"}
 
 
-def _reading(subject: Subject, table, lexicon, framing: pd.Series, known: pd.DataFrame, rule: validity.Rule) -> dict:
+def _calibrated(raw: pd.DataFrame, against: list[str]) -> pd.DataFrame:
+    """Less the mean of the columns in ``against``, where there are any; those columns are gone."""
+    if not against:
+        return raw
+    there = [key for key in against if key in raw]
+    return calibrated(raw.drop(columns=there), raw, there)
+
+
+def _reading(subject: Subject, table, lexicon, framing: pd.Series, against: list[str], known, rule) -> dict:
     """``validity.reading`` of the lexicon's words and the known groups' together."""
     known = validity.with_own(known, lexicon)
     asked = [*lexicon["word"], *known["word"]]
-    scores, _ = _finite(word_scores(table, asked, list(framing.index), subject.form, subject.case))
-    return validity.reading(scores, framing, known, rule, pd.Index(lexicon["word"].unique()))
+    scores, _ = _finite(word_scores(table, asked, [*framing.index, *against], subject.form, subject.case))
+    found = validity.reading(_calibrated(scores, against), framing, known, rule, pd.Index(lexicon["word"].unique()))
+    if found["refused"] and subject.kind == "logprob" and not against and "not read" in found["refused"]:
+        found["needs"] += ", or calibrated log-probabilities (--calibrated)"
+    return found
 
 
-def _improbable(probability: dict, subject: Subject, table, lexicon, rule: validity.Rule) -> dict[str, dict]:
+def _improbable(probability: dict, subject: Subject, table, lexicon, keys: list[str], rule) -> dict[str, dict]:
     """The framings under which the words are too improbable to be ranked, and what each would need."""
     low = validity.improbable(probability, rule)
     if not low:
         return {}
     other = next(case for case in CASES if case != subject.case)
-    spelt = word_scores(table, lexicon["word"], prompt_keys(table), subject.form, other)
+    spelt = word_scores(table, lexicon["word"], keys, subject.form, other)
     mass = np.exp(spelt.astype(np.float64)).sum(axis=0).mean()
     needs = f"at least {rule.least_probability:g} of probability on them: "
     if mass >= rule.least_probability:

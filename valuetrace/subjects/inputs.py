@@ -18,7 +18,7 @@ from valuetrace.core import files, settings
 from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon import unrolled
 from valuetrace.lexicon.unrolled import find_lexicon
-from valuetrace.measures import profile, references, validity
+from valuetrace.measures import calibration, profile, references, validity
 from valuetrace.models import loading
 from valuetrace.models.rows import MODELS, Source, TokenizerChanges, provenance
 from valuetrace.prompts import value_laden
@@ -51,6 +51,7 @@ class Request:
     format: str | None = None
     template_arguments: dict[str, str | bool] = field(default_factory=dict)
     case: Literal["lower", "capitalised"] = "lower"
+    calibrated: bool = False
     head: str | None = None
     output: int | None = None
     position: Literal["last", "before_padding"] | None = None
@@ -74,7 +75,8 @@ class Request:
 class Job:
     """A request whose every part was found. kind: ``reward`` or ``logprob``; architecture: the class in config.json;
     origin: the model's ``provenance.json``; lexicon: ``word, construct, polarity``; known: the known groups, ``word,
-    polarity``, scored along; prompts: ``key, text, framing``; adapter: what is merged into the model in ``folder``."""
+    polarity``, scored along; prompts: ``key, text, framing``; adapter: what is merged into the model in ``folder``;
+    neutral: ``key, text`` of the prompts that log-probabilities are calibrated with, asked along."""
 
     request: Request
     name: str
@@ -90,6 +92,11 @@ class Job:
     form: Format
     references: list[dict]
     adapter: Adapter | None = None
+    neutral: pd.DataFrame | None = None
+
+    def asked(self) -> pd.DataFrame:
+        """``key, text`` of all prompts that the model is given."""
+        return self.prompts if self.neutral is None else pd.concat([self.prompts, self.neutral], ignore_index=True)
 
     def about(self) -> dict[str, Any]:
         """What results record of the model."""
@@ -103,7 +110,7 @@ class Job:
         named = (self.name, self.kind, asked.lexicon, self.format, self.form, asked.case, tokenisation)
         words = self.lexicon if lexicon is None else lexicon
         given = (profile.Subject(*named), table, words, self.prompts, self.known, validity.rule())
-        return profile.profile(*given, draws=asked.draws, seed=asked.seed)
+        return profile.profile(*given, neutral=self.neutral, draws=asked.draws, seed=asked.seed)
 
 
 def resolve(request: Request) -> Job:
@@ -127,11 +134,24 @@ def resolve(request: Request) -> Job:
     form = with_arguments(form, form_name, request.template_arguments, asks)
     asked = (lexicon, read_known_groups(), prompts)
     origin = read_origin(folder) if adapter is None else adapter.origin
-    return Job(request, name, folder, out, kind, architecture, origin, *asked, form_name, form, others, adapter)
+    neutral = _neutral(prompts) if request.calibrated else None
+    return Job(
+        request, name, folder, out, kind, architecture, origin, *asked, form_name, form, others, adapter, neutral
+    )
 
 
-def check_options(request: Request, kind: str = "reward") -> None:
-    """InputError for a number that means nothing, and for options that exclude each other or the kind of model."""
+def _neutral(prompts: pd.DataFrame) -> pd.DataFrame:
+    found = calibration.neutral()[["key", "text"]]
+    if twice := sorted(set(found["key"]) & set(prompts["key"])):
+        raise InputError(f"--calibrated: {some(twice)} is the key of a neutral prompt, too. Give yours another.")
+    return found
+
+
+def check_options(request: Request, kind: str | None = None) -> None:
+    """InputError for a number that means nothing, and for options that exclude each other or the kind of model.
+
+    kind: None where it is not known yet.
+    """
     minutes, only = request.max_minutes, "is for reward models; a language model"
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise InputError(f"--max-minutes {minutes:g}: give a number of minutes above 0.")
@@ -141,6 +161,8 @@ def check_options(request: Request, kind: str = "reward") -> None:
         raise InputError(f"--beam {request.beam} belongs to --optimal K: give both, or neither.")
     if request.optimal is not None and request.tokenisation != "exact":
         raise InputError("--optimal puts token ids into the conversation: run without --tokenisation as_published.")
+    if kind == "reward" and request.calibrated:
+        raise InputError("--calibrated is for language models; a reward model's rewards are read as they are.")
     if kind == "logprob" and request.vocabulary:
         raise InputError(f"--vocabulary {only}'s whole vocabulary is scored anyway.")
     if kind == "logprob" and request.tokenisation != "exact":

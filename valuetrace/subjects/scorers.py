@@ -145,7 +145,7 @@ class LogProbabilities:
 
     def table_bytes(self) -> int:
         """Bytes of the score table, its copies, the ranks of one framing and the tokens' names."""
-        return self.candidates * (20 * len(self.job.prompts) + 300)
+        return self.candidates * (20 * len(self.job.asked()) + 300)
 
     def seconds(self) -> float:
         """An estimate from the largest batch, after one prompt to warm up."""
@@ -158,7 +158,7 @@ class LogProbabilities:
     def score(self, shards: Path, progress: bool) -> tuple[pd.DataFrame, str | None]:
         """As of ``Rewards``: a row a token, log-probabilities in nats; nothing is kept in ``shards``."""
         rows = loading.vocabulary(self.backbone, self.tokenizer)
-        scores = self._run(list(self.job.prompts["key"]))
+        scores = self._run(list(self.job.asked()["key"]))
         table = pd.concat([rows, scores], axis=1).head(len(self.tokenizer)).astype({"token_id": "Int64"})
         bad = ~np.isfinite(table[scores.columns].to_numpy())
         if not bad.any():
@@ -170,7 +170,7 @@ class LogProbabilities:
         )
 
     def _run(self, keys: list[str]) -> pd.DataFrame:
-        prompts = self.job.prompts.set_index("key").loc[keys].reset_index()
+        prompts = self.job.asked().set_index("key").loc[keys].reset_index()
         form, size = self.job.form, self.batch_tokens
         try:
             return next_token_logprobs(self.backbone, self.tokenizer, prompts, form, batch_tokens=size)
@@ -201,7 +201,7 @@ def dtype_of(job: Job) -> str:
 
 def _conversations(job: Job, tokenizer) -> dict:
     try:
-        return {row.key: render(tokenizer, job.form, row.text) for row in cast(Any, job.prompts.itertuples())}
+        return {row.key: render(tokenizer, job.form, row.text) for row in cast(Any, job.asked().itertuples())}
     except InputError as error:
         raise InputError(f"{job.name}: {error}. Choose a text format (--format raw).") from None
 

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from valuetrace.measures import validity
-from valuetrace.measures.bases import calibration
+from valuetrace.measures import calibration, validity
 from valuetrace.measures.bases.cells import Cell, cell, medians, probability_on_words, with_scores
 from valuetrace.measures.bases.implicit import Analysis
 from valuetrace.prompts import value_laden
