@@ -13,6 +13,12 @@ os.environ.pop("HF_HUB_OFFLINE", None)  # the hub of the tests is a server of th
 hypothesis.settings.register_profile("repository", deadline=None, max_examples=60)  # no test depends on the clock
 hypothesis.settings.load_profile("repository")
 
+LONGEST = ("test_pipeline.py", "test_planting.py")  # files of minutes: begun first, no worker waits for them at the end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

@@ -41,7 +41,7 @@ def medians_by_construct(medians: pd.DataFrame, labels: dict[str, str], comparis
                 cell = shown[(shown["format"] == form) & (shown["reading"] == reading)]
                 words = cell.drop_duplicates("construct").set_index("construct")["words"]
                 counts = ", ".join(f"{words[c]} {c}" for c in constructs)
-                axis.set_title(f"format: {form}, {reading}\n{counts} words")
+                axis.set_title(f"format: {form}{', calibrated' * (reading == 'calibrated')}\n{counts} words")
             if column == 0:
                 axis.set_ylabel(f"{framing} prompts\nmedian rank among the words\n(1 = most probable)")
     for axis in axes[0]:
@@ -80,7 +80,8 @@ def format_grid(grid: pd.DataFrame, labels: dict[str, str], models: dict[str, li
     names = []
     for row in cast(Any, grid.itertuples()):
         name = f"{row.comparison}: {row.format}" if several else row.format
-        names.append(f"{name}, {row.case}, {row.reading} ({row.words} words, mass {p_value(row.probability)})")
+        name += f", {row.case}" + ", calibrated" * (row.reading == "calibrated")
+        names.append(f"{name} ({row.words} words, mass {p_value(row.probability)})")
     axis.set_yticks(y, names)
     for i, row in grid.iterrows():
         for x, p in ((1.05, row.p_words), (1.19, row.p_prompts)):
