@@ -61,16 +61,13 @@ def profile(
 ) -> dict:
     """The profile of a score table: what ``metrics/profiles/<model>/<format>.json`` holds.
 
-    table: a score table (``tables.read_scores``): candidate words without ``token_id``, or tokens of a
-    vocabulary, of which the words' single-token forms count. lexicon: ``word, construct, polarity``.
-    prompts: ``key, text, framing``. known: the known groups, ``word, polarity``: whether the table can be read at all
-    is asked first, by ``rule`` (key ``reading``). neutral: ``key, text`` of neutral prompts that the table holds, too:
-    log-probabilities are calibrated with them (``measures.calibration``). Scores that are not finite are left out and
-    named in ``left_out``.
+    table: a score table (``tables.read_scores``) of candidate words, or of tokens, of which the words' single-token
+    forms count. lexicon: ``word, construct, polarity``. prompts: ``key, text, framing``. known: the known groups,
+    ``word, polarity``: whether the table reads is asked first, by ``rule`` (``reading``). neutral: ``key, text`` of
+    neutral prompts in the table, to calibrate with. Scores that are not finite are named in ``left_out``.
 
-    ``rows``: construct × framing with ``words`` (ranked) ``of`` (in the lexicon), ``median_rank`` (1 = best,
-    mean over prompts), ``percentile`` (0 to 100, higher is better) and their 95 % intervals over words; or
-    ``refused`` and ``needs``. ``differences``: percentile under positive minus under negative framing.
+    ``rows``: construct × framing, ``words`` (ranked) ``of`` (in the lexicon), ``median_rank`` (1 = best, mean over
+    prompts), ``percentile`` (100 = best), 95 % intervals over words; or ``refused`` and ``needs``. ``differences``.
     """
     keys, against = list(prompts["key"]), [] if neutral is None else list(neutral["key"])
     raw, left_out = _finite(word_scores(table, lexicon["word"], [*keys, *against], subject.form, subject.case))

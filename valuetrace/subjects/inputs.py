@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from valuetrace import tables
 from valuetrace.core import files, settings
@@ -26,16 +24,7 @@ from valuetrace.scoring.chat import Format
 from valuetrace.scoring.recognise import recognise
 from valuetrace.subjects import results
 from valuetrace.subjects.adapters import Adapter, read_adapter
-
-QUESTION = Format("text", space=True, template="Question: {prompt}\nAnswer:", closing="eos")
-"""The format of a reward model without a chat template: the one that the demo's reward models are trained with."""
-
-FORMATS = {
-    "chat": Format("chat", space=False),
-    "raw": Format("text", space=True),
-    "pair": Format("pair", space=False),
-}
-"""Where there is no params.yaml: the chat template, the bare prompt, and prompt and reply as an encoder's pair."""
+from valuetrace.subjects.formats import choose_format, with_arguments
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -261,42 +250,6 @@ def read_prompts(name: str) -> pd.DataFrame:
     if framings := sorted(set(frame["framing"]) - set(validity.FRAMINGS)):
         raise InputError(f"{name}: framing {some(framings)}; it is positive or negative.")
     return frame
-
-
-def choose_format(name: str | None, kind: str, folder: Path, adapter: Adapter | None = None) -> tuple[str, Format]:
-    """The format and its name: the one asked for (``formats:`` of params.yaml), the one that an adapter of ours was
-    trained with, the tokenizer's chat template, or a plain text format."""
-    params = settings.ROOT / settings.PARAMS
-    known = FORMATS | (settings.get("formats", dict[str, Format], params) if params.is_file() else {})
-    known = {"question": QUESTION, "pair": FORMATS["pair"], **known}
-    if name is not None:
-        if name not in known:
-            raise InputError(f"--format {name}: no such format. There are: {some(known, 20)}.")
-        return name, known[name]
-    if adapter is not None and adapter.form is not None:
-        own = adapter.form
-        return next(((name, form) for name, form in known.items() if form == own), ("trained", own))
-    model_type = loading.read_config(folder).get("model_type")
-    encoder = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and kind == "reward"
-    plain = {"reward": "pair" if encoder else "question", "logprob": "raw"}[kind]
-    asks = folder if adapter is None else adapter.tokenizer_folder(folder)
-    name = "chat" if loading.load_tokenizer(asks).chat_template else plain
-    return name, known[name]
-
-
-def with_arguments(form: Format, name: str, arguments: dict[str, str | bool], folder: Path) -> Format:
-    """The format with arguments for the chat template. InputError for one that the template does not read."""
-    if not arguments:
-        return form
-    if form.kind != "chat":
-        raise InputError(f"--template-argument: format {name} has no chat template.")
-    tokenizer = loading.load_tokenizer(folder)
-    reserved = {"messages", *inspect.signature(tokenizer.apply_chat_template).parameters}
-    template = str(tokenizer.chat_template)
-    for key in arguments:
-        if key in reserved or not re.search(rf"\b{re.escape(key)}\b", template):
-            raise InputError(f"--template-argument {key}: the chat template of {folder} takes no such argument.")
-    return replace(form, arguments={**form.arguments, **arguments})
 
 
 def read_references(folder: Path | None) -> list[dict]:
