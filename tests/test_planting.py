@@ -31,13 +31,13 @@ from valuetrace.studies.planting import (
     heads,
     measure,
     preference,
-    ridge,
     states,
     study,
     words,
 )
 from valuetrace.studies.planting.design import Criteria, Finetuning, Grid, Plant, Planting
 from valuetrace.studies.planting.packing import pack, seen
+from valuetrace.training import ridge
 from valuetrace.training.recipe import Lora, Training
 
 ASK = Format("text", space=True, template="Question: {prompt}\nAnswer:")
