@@ -23,6 +23,7 @@ from valuetrace.lexicon import unrolled
 from valuetrace.measures import validity
 from valuetrace.measures.dynamics.trajectories import readings
 from valuetrace.models.rows import Scoring
+from valuetrace.preferences.sources import Drawn
 from valuetrace.training.recipe import Search, Training
 from valuetrace.training.study import train_and_search
 
@@ -31,11 +32,16 @@ KEY = ["base", "definitions", "valence", "seed"]
 """A run measured again replaces its row."""
 
 
-def run(base: str, definitions: int, valence: int, seed: int) -> dict:
+def draw(size: int, share: float, seed: int) -> Drawn:
+    """So many pairs of definitions and valence pairs, the latter's share of all as given."""
     params = settings.get("preferences", preferences.Preferences)
     source = params.sources["wordnet_valence"]
-    mixed = replace(source, valence=replace(source.valence, share=valence / (definitions + valence)))
-    drawn = preferences.draw(replace(params, source="mixed", sources={"mixed": mixed}), definitions + valence, seed)
+    mixed = replace(source, valence=replace(cast(Any, source.valence), share=share))
+    return preferences.draw(replace(params, source="mixed", sources={"mixed": mixed}), size, seed)
+
+
+def run(base: str, definitions: int, valence: int, seed: int) -> dict:
+    drawn = draw(definitions + valence, valence / (definitions + valence), seed)
     how, training = settings.get(f"models.{base}.scoring", Scoring), settings.get("training", Training)
     search = replace(settings.get("dynamics.search", Search), checkpoints=2)
     with tempfile.TemporaryDirectory() as folder:

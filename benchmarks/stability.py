@@ -23,8 +23,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from valuetrace import preferences, tables
+from benchmarks import mixtures
+from valuetrace import tables
 from valuetrace.core import files, settings
+from valuetrace.core.errors import InputError, some
 from valuetrace.lexicon import unrolled
 from valuetrace.measures import repeatability, validity
 from valuetrace.measures.dynamics.trajectories import readings
@@ -45,17 +47,16 @@ def train(recipe: str, base: str, variant: str, seed: int) -> None:
     import torch
 
     stability = settings.get("stability", Stability)
+    for given, known in ((recipe, stability.recipes), (variant, VARIANTS)):
+        if given not in known:
+            raise InputError(f"{given}: unknown. There are: {some(known, 20)}.")
     how = stability.recipes[recipe]
     torch.set_num_threads(2 if variant == "two_threads" else 1)
     told = settings.load()["training"] | how.training | {"seed": seed}
     params = settings.build(Training, told, f"params.yaml: 'stability.recipes.{recipe}.training'")
     if variant == "perturbed":
         params = replace(params, perturbation=stability.perturbation)
-    pairs = settings.get("preferences", preferences.Preferences)
-    source = pairs.sources["wordnet_valence"]
-    assert source.valence is not None
-    mixed = replace(source, valence=replace(source.valence, share=how.share))
-    drawn = preferences.draw(replace(pairs, source="mixed", sources={"mixed": mixed}), how.size, seed)
+    drawn = mixtures.draw(how.size, how.share, seed)
     search, form = settings.get("dynamics.search", Search), settings.get(f"models.{base}.scoring", Scoring)
     params = replace(params, format=replace(params.format, arguments=form.chat_arguments))
     folder, scratch = MODELS / base, CHECKPOINTS / "stability" / f"{recipe}-{variant}-{seed}" / base
@@ -73,7 +74,7 @@ def train(recipe: str, base: str, variant: str, seed: int) -> None:
 
 def results() -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row a run, and a row a pair of runs: recipe, first, second, what differs, Spearman by framing, gap's change."""
-    _stability, search = settings.get("stability", Stability), settings.get("dynamics.search", Search)
+    search = settings.get("dynamics.search", Search)
     lexicon, known = (unrolled.read_lexicon(name) for name in (search.lexicon, unrolled.KNOWN_GROUPS))
     words, prompts = list(dict.fromkeys(lexicon["word"])), search.prompts()
     constructs = settings.get("dynamics.constructs", list[str])

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from valuetrace.core import settings
+from valuetrace.core.errors import InputError
 from valuetrace.measures import validity
 from valuetrace.training.recipe import Search
 
@@ -200,4 +201,9 @@ def test_the_table_of_stability_is_what_its_command_prints(repository, monkeypat
     assert stability.table(pd.read_csv(stability.TABLE)) in text
     (perturbed,) = pd.read_csv(stability.PAIRS).query("differs == 'perturbed'").to_dict("records")
     assert f"{perturbed['positive']:.3f} / {perturbed['negative']:.3f}" == "0.997 / 0.993"
+    assert (
+        f"ranks at {short(perturbed['positive'], 3)} after positive and {short(perturbed['negative'], 3)} after" in text
+    )
     assert round(perturbed["gap_change"]) == 3
+    with pytest.raises(InputError, match="pertrubed: unknown"):
+        stability.train("ridge_head", "gemma3-270m", "pertrubed", 1)
